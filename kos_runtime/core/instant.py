@@ -1,0 +1,61 @@
+"""Time as values: whole milliseconds, no clock."""
+
+from typing import Final, NewType
+
+#: Milliseconds since 1970-01-01T00:00:00Z, as the log's own clock tells them.
+Instant = NewType("Instant", int)
+#: Milliseconds.
+Duration = NewType("Duration", int)
+
+SECOND: Final = Duration(1_000)
+MINUTE: Final = Duration(60_000)
+HOUR: Final = Duration(3_600_000)
+DAY: Final = Duration(86_400_000)
+
+_UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_MAX_TEXT: Final = 64
+_MAX_MS: Final = 100 * 366 * 86_400_000
+
+
+def parse_duration(text: str) -> Duration:
+    """Read a duration such as ``24h``, ``5m``, ``1h30m`` or ``250ms``.
+
+    Returns:
+        Milliseconds, from 0 to a hundred years.
+
+    Raises:
+        ValueError: The text is no duration; the message says what one looks like.
+
+    >>> parse_duration("1h30m")
+    5400000
+    """
+    rest, total = text.strip(), 0.0
+    if not rest or len(rest) > _MAX_TEXT:
+        raise ValueError(f"not a duration: {text[:_MAX_TEXT]!r}; write for example 30s, 5m, 24h or 1h30m")
+    while rest:
+        end = 0
+        while end < len(rest) and (rest[end] in "0123456789" or rest[end] == "."):
+            end += 1
+        unit_end = end
+        while unit_end < len(rest) and rest[unit_end].isascii() and rest[unit_end].isalpha():
+            unit_end += 1
+        number, unit = rest[:end], rest[end:unit_end]
+        if not number or number.count(".") > 1 or number == "." or unit not in _UNITS:
+            raise ValueError(f"not a duration: {text!r}; write for example 30s, 5m, 24h or 1h30m")
+        total += float(number) * _UNITS[unit]
+        rest = rest[unit_end:]
+    if total > _MAX_MS:
+        raise ValueError(f"too long a duration: {text!r}; at most a hundred years")
+    return Duration(round(total))
+
+
+def format_duration(ms: int) -> str:
+    """Write a duration in the language's own form, shortest first: ``90000`` is ``1m30s``."""
+    if ms == 0:
+        return "0s"
+    parts: list[str] = []
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, ms = divmod(ms, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
