@@ -1,0 +1,178 @@
+"""The marks by which a class becomes an agent, and what its actions are given.
+
+::
+
+    class Greeter(Agent):
+        @action
+        def greet(self, name: str) -> dict[str, str]:
+            return {"text": f"hello, {name}"}
+
+Parameters and results are checked against their annotations at the agent's door. An action may be a plain or an
+``async`` method; one that declares a parameter of type ``Context`` is given the context of its attempt. An agent
+object lives as long as its process and may be called from several threads at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar, overload
+
+from kos_runtime.core.failure import ErrorType
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+#: The attribute under which ``action`` leaves its mark on a method.
+MARK: Final = "__kos_action__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionMark:
+    """What an action says of itself.
+
+    ``over`` is a dotted path into the inputs that leads to an array: a step that says ``parallel: true`` is spread
+    over slices of it. ``gather`` says how the parts' results become one: ``fields`` joins arrays and lists the rest,
+    ``list`` makes every field an array of the parts' values. ``idempotent``: a second attempt may run beside the
+    first. ``isolated``: it runs alone in a process.
+    """
+
+    name: str = ""
+    over: str | None = None
+    gather: Literal["fields", "list"] | None = None
+    idempotent: bool = False
+    isolated: bool = False
+
+
+@overload
+def action(method: _F, /) -> _F: ...
+@overload
+def action(
+    *,
+    name: str = "",
+    over: str | None = None,
+    gather: Literal["fields", "list"] | None = None,
+    idempotent: bool = False,
+    isolated: bool = False,
+) -> Callable[[_F], _F]: ...
+def action(
+    method: _F | None = None,
+    /,
+    *,
+    name: str = "",
+    over: str | None = None,
+    gather: Literal["fields", "list"] | None = None,
+    idempotent: bool = False,
+    isolated: bool = False,
+) -> _F | Callable[[_F], _F]:
+    """Mark a method as an action that a workflow's step may name.
+
+    Args:
+        method: The method, when used without parentheses.
+        name: The action's name; the method's own unless given.
+        over: A dotted path into the inputs that leads to an array, for steps that are spread.
+        gather: How the results of a spread step's parts become one.
+        idempotent: Whether a second attempt may run beside the first.
+        isolated: Whether it must run alone in its process.
+    """
+
+    def mark(target: _F) -> _F:
+        setattr(
+            target,
+            MARK,
+            ActionMark(name=name or target.__name__, over=over, gather=gather, idempotent=idempotent, isolated=isolated),
+        )
+        return target
+
+    return mark if method is None else mark(method)
+
+
+class ActionFailed(Exception):
+    """Raised by an action that knows what kind of failure it met.
+
+    ``recoverable`` None means what the kind says. ``details`` must be plain data; they are recorded.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorType | str,
+        message: str,
+        *,
+        recoverable: bool | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(kind, message)
+        self.kind = ErrorType(kind)
+        self.message = message
+        self.recoverable = recoverable
+        self.details = dict(details or {})
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Context(Protocol):
+    """What an attempt knows of itself, and how it speaks while it runs."""
+
+    run: str
+    #: The step's path, such as ``refine#2/gather[17]``.
+    step: str
+    #: From 1.
+    attempt: int
+    #: The same for every attempt of this step: hand it to services that honour such keys.
+    idempotency_key: str
+    #: Grows with every dispatch of this step; the number that outdates older attempts.
+    fence: int
+    #: A folder for what can be built again at any time, shared by the agents of a store on this machine.
+    cache_dir: str
+
+    def progress(self, message: str, fraction: float | None = None) -> None:
+        """Say how far the attempt is; ``fraction`` from 0 to 1. Also a sign of life. Never blocks."""
+        ...
+
+    def heartbeat(self) -> None:
+        """Give a sign of life."""
+        ...
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt was asked to stop; a long action looks at it now and then."""
+        ...
+
+    def log(self, message: str, **fields: Any) -> None:
+        """Write one structured line that carries run, step and attempt."""
+        ...
+
+
+class Agent:
+    """Somebody who does the work of steps. Its actions are the methods marked by ``action``.
+
+    ``kind`` is the name that a workflow uses and a person reads on the dashboard; the class's name unless given.
+    ``aliases`` are further names that it answers to.
+    """
+
+    kind: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        self.settings: dict[str, Any] = dict(settings or {})
+
+    @classmethod
+    def link_settings(cls, settings: Mapping[str, Any], cache_dir: str) -> dict[str, Any]:
+        """Return the settings as they are recorded when a run is linked, with what identifies outside data.
+
+        Called once a process, before any run starts, where files and packages may be looked at. What it returns
+        must be plain data; the agent's processes are made with it.
+
+        Raises:
+            ValueError: The settings cannot work; the message says which, and what to do.
+        """
+        del cache_dir
+        return dict(settings)
+
+    @classmethod
+    def actions(cls) -> dict[str, tuple[str, ActionMark]]:
+        """Return the actions by name: the method's attribute and its mark."""
+        found: dict[str, tuple[str, ActionMark]] = {}
+        for attribute in dir(cls):
+            mark = getattr(getattr(cls, attribute, None), MARK, None)
+            if isinstance(mark, ActionMark):
+                found[mark.name] = (attribute, mark)
+        return found
