@@ -1,0 +1,1 @@
+"""The compiled definition and the link, as values."""

@@ -1,0 +1,264 @@
+"""The compiled definition: inert data that a run follows.
+
+A plan is made once, by ``kos_runtime.definition``, and stored under the digest of its bytes; every run that follows it
+mentions that digest. All defaults that came from configuration are in it. Steps are named, never numbered. Texts of
+expressions and values stay as they were written; ``kos_runtime.core.plan.program`` parses them when a run is loaded.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+#: Raised when the meaning or the shape of what is stored here changes.
+PLAN_FORMAT: Final = 1
+
+#: A field marked so holds a user's own plain value and is stored as it is.
+PLAIN: Final = {"plain": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How long to wait before a retry. ``strategy`` is exponential, linear or fixed; times in milliseconds."""
+
+    strategy: str = "exponential"
+    initial_ms: int = 1_000
+    factor: float = 2.0
+    max_ms: int = 60_000
+    jitter: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What is tried, in order, when a step fails: one entry of ``error_handling``, or the default.
+
+    ``errors`` are the kinds that it is for, none for all. ``ladder`` holds rungs out of retry, different_agent,
+    fallback, escalate, compensate, manual, skip and fail. ``max_retries`` bounds retry and different_agent together.
+    ``rule`` names it in the log (``error_handling[0]``, ``default``).
+    """
+
+    rule: str
+    ladder: tuple[str, ...] = ("retry", "fail")
+    errors: tuple[str, ...] = ()
+    max_retries: int = 3
+    backoff: Backoff = field(default_factory=Backoff)
+    fallback: str | None = None
+    #: What ``fallback`` is: step, workflow or template; empty means an action of the same agent, else a manual task.
+    fallback_kind: str = ""
+    escalation_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One action of an agent. ``agent`` is the name used in the definition (a pool, a kind or an alias)."""
+
+    agent: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """``default_path`` None means that there is none: a condition that fails then fails the step."""
+
+    condition: str
+    true_path: tuple[str, ...] = ()
+    false_path: tuple[str, ...] = ()
+    default_path: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    condition: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """``condition`` is asked before each turn, ``breaks`` after it; empty means true."""
+
+    body: "Body"
+    condition: str
+    max_iterations: int
+    breaks: tuple[Break, ...] = ()
+    on_exhausted: str = "continue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForEach:
+    """Over items frozen at its start: either one action (``agent`` and ``action``) or a ``body`` for each.
+
+    ``max_concurrency`` 0 means as many as there are. ``on_item_failure`` is fail_fast, collect or quorum, the last
+    with the share ``quorum`` of items that must succeed.
+    """
+
+    items: Any = field(metadata=PLAIN)
+    name: str = "item"
+    max_concurrency: int = 0
+    on_item_failure: str = "fail_fast"
+    quorum: float = 1.0
+    agent: str = ""
+    action: str = ""
+    body: "Body | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Members side by side. ``sync`` is all, any, count (with ``count``) or quorum (with ``quorum``, a share)."""
+
+    body: "Body"
+    max_concurrency: int = 0
+    resources: dict[str, float] = field(default_factory=dict, metadata=PLAIN)
+    sync: str = "all"
+    count: int = 0
+    quorum: float = 0.0
+    #: Members keep their own names outside (a group of steps named by id).
+    transparent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVariables:
+    values: dict[str, Any] = field(metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emit:
+    event: str
+    data: Any = field(default=None, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fail:
+    error: str = "permanent"
+    message: Any = field(default="", metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherForm:
+    """A form that is part of the language and is carried along: ``name`` is its key, ``settings`` its content."""
+
+    name: str
+    settings: Any = field(default=None, metadata=PLAIN)
+    body: "Body | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """A synchronization point: done when what it waits for is (``sync`` as in a group)."""
+
+    waits_for: tuple[str, ...]
+    sync: str = "all"
+    count: int = 0
+    quorum: float = 0.0
+
+
+Form = Action | Decision | Loop | ForEach | Group | SetVariables | Emit | Fail | Join | OtherForm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a body.
+
+    ``after`` are the steps of the same body that must be over before it (declaration order, ``depends_on`` and data
+    references together); ``predecessors`` those of them whose data an action without ``inputs`` may be given.
+    ``reads`` are the steps of this or an outer body whose data it cannot do without: when one was skipped, so is it.
+    ``inputs`` None means what section 1 of the language says of a step without inputs; ``outputs`` likewise.
+    """
+
+    id: str
+    form: Form
+    when: str | None = None
+    after: tuple[str, ...] = ()
+    predecessors: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    on_demand: bool = False
+    inputs: dict[str, Any] | None = field(default=None, metadata=PLAIN)
+    outputs: tuple[tuple[str, str], ...] | None = None
+    #: ``parallel: true``: spread when the action says over what.
+    spread: bool = False
+    timeout_ms: int = 1_800_000
+    #: Indexes into the plan's policies, in the order in which they are asked; the last matches everything.
+    policies: tuple[int, ...] = (0,)
+    priority: int = 0
+    resources: dict[str, float] = field(default_factory=dict, metadata=PLAIN)
+    delivery: str = "at_least_once"
+    idempotent: bool = False
+    idempotency_key: Any = field(default=None, metadata=PLAIN)
+    #: Everything else that the step says and that does not run yet, by key, so that nothing is lost.
+    extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """Steps in declaration order. Ids are unique in it."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    name: str
+    type: str = "any"
+    required: bool = False
+    default: Any = field(default=None, metadata=PLAIN)
+    has_default: bool = False
+    values: tuple[str, ...] = ()
+    schema: Any = field(default=None, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSpec:
+    """``value`` None (``has_value`` False): the last completed step, in declaration order, that exposes the name."""
+
+    name: str
+    type: str = "any"
+    value: Any = field(default=None, metadata=PLAIN)
+    has_value: bool = False
+    schema: Any = field(default=None, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A name for agents of one kind with one demand of resources. ``most`` 0 means the engine's own choice."""
+
+    agent: str
+    least: int = 0
+    most: int = 0
+    resources: dict[str, float] = field(default_factory=dict, metadata=PLAIN)
+    #: Starts in so many milliseconds; 0 starts means no limit.
+    rate_starts: int = 0
+    rate_per_ms: int = 0
+    authority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """Something that the definition uses and an engine must know how to run: ``wait``, ``on_failure: skip``, …
+
+    ``where`` is the step path, or the workflow's key, that uses it.
+    """
+
+    feature: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A workflow, compiled. ``free_inputs``: it declares none, so any are taken. Times in milliseconds; 0 is none."""
+
+    format: int = PLAN_FORMAT
+    workflow: str
+    version: str = ""
+    description: str = ""
+    inputs: tuple[InputSpec, ...] = ()
+    free_inputs: bool = False
+    outputs: tuple[OutputSpec, ...] = ()
+    #: It declares no outputs: what the last step exposes.
+    free_outputs: bool = False
+    variables: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    body: Body
+    policies: tuple[Policy, ...] = (Policy(rule="default"),)
+    timeout_ms: int = 0
+    #: How long an agent may take to answer an escalation.
+    timeout_default_ms: int = 1_800_000
+    requires: tuple[Requirement, ...] = ()
+    monitoring: dict[str, bool] = field(default_factory=dict, metadata=PLAIN)
+    extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
