@@ -1,0 +1,336 @@
+"""Everything that can happen in a run, as facts.
+
+Fields are plain data, in the order in which they are stored. ``path`` is a step's key without its attempt,
+``fence`` the number of the dispatch that it belongs to. Bytes are packed plain data; a large value stands in
+``blobs`` as ``[name, digest, size, kind, length]`` instead.
+"""
+
+from typing import Any, TypeAlias
+
+from kos_runtime.core.event import event
+
+# --- the run ------------------------------------------------------------------------------------
+
+
+@event("run_created")
+class RunCreated:
+    """A run exists. ``plan`` is the digest of the compiled definition, ``inputs`` the packed inputs with defaults."""
+
+    workflow: str
+    version: str
+    name: str
+    plan: str
+    key: str
+    inputs: bytes
+    inputs_blob: list[Any] | None
+    seed: int
+    author: str
+
+
+@event("run_linked")
+class RunLinked:
+    """Who the run's agents are. ``link`` is a digest; ``settings`` are the agents', with what identifies their data."""
+
+    link: str
+    settings: dict[str, Any]
+    drivers: dict[str, str]
+
+
+@event("run_started")
+class RunStarted:
+    """The run was admitted and may do work."""
+
+
+@event("run_completed")
+class RunCompleted:
+    outputs: bytes
+    blobs: list[list[Any]]
+
+
+@event("run_failed")
+class RunFailed:
+    """The run ended without its outputs. ``step`` is the path of the step that failed for good, empty for none."""
+
+    error: dict[str, Any]
+    step: str
+
+
+@event("run_quarantined")
+class RunQuarantined:
+    """Deciding about this run raised: it is set aside alone. The input that did it is kept under its digest."""
+
+    input_digest: str
+    error: str
+    code_version: str
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+@event("condition_met")
+class ConditionMet:
+    """A step's ``when`` held."""
+
+    path: str
+
+
+@event("step_scheduled")
+class StepScheduled:
+    """An attempt was given to an agent's process.
+
+    ``inputs`` are recorded where they were computed; None means that they follow from the log as they stand.
+    ``attempt`` counts from 1 against the policy, ``fence`` grows with every dispatch.
+    """
+
+    path: str
+    attempt: int
+    fence: int
+    agent: str
+    timeout_ms: int
+    inputs_digest: bytes
+    inputs: bytes | None
+    inputs_blob: list[Any] | None
+
+
+@event("step_redispatched")
+class StepRedispatched:
+    """A dispatch will not answer any more; the attempt goes to another process under a new fence."""
+
+    path: str
+    fence: int
+    cause: str
+
+
+@event("step_completed")
+class StepCompleted:
+    path: str
+    fence: int
+    exposed: bytes
+    blobs: list[list[Any]]
+    duration_ms: float
+
+
+@event("step_failed")
+class StepFailed:
+    """An attempt failed. ``rule`` is the policy that was asked, ``then`` what it said comes next."""
+
+    path: str
+    fence: int
+    attempt: int
+    error: dict[str, Any]
+    rule: str
+    then: str
+    duration_ms: float
+
+
+@event("retry_scheduled")
+class RetryScheduled:
+    """The next attempt starts not before ``at`` (log time); ``delay_ms`` is what was drawn."""
+
+    path: str
+    fence: int
+    at: int
+    delay_ms: int
+
+
+@event("timer_fired")
+class TimerFired:
+    path: str
+    fence: int
+
+
+@event("step_gave_up")
+class StepGaveUp:
+    """The step failed for good, under the rule that said so."""
+
+    path: str
+    error: dict[str, Any]
+    rule: str
+
+
+@event("step_skipped")
+class StepSkipped:
+    path: str
+    reason: str
+
+
+@event("step_cancelled")
+class StepCancelled:
+    """A step that had begun, or might have, is called off."""
+
+    path: str
+    fence: int
+    reason: str
+
+
+@event("result_discarded")
+class ResultDiscarded:
+    """An answer came under a fence that is not open any more."""
+
+    path: str
+    fence: int
+    reason: str
+
+
+# --- forms --------------------------------------------------------------------------------------
+
+
+@event("decision_taken")
+class DecisionTaken:
+    """``value`` is true, false or null; ``branch`` is true_path, false_path or default_path, ``error`` why default."""
+
+    path: str
+    value: bool | None
+    branch: str
+    steps: list[str]
+    error: str
+
+
+@event("decision_ended")
+class DecisionEnded:
+    path: str
+
+
+@event("turn_started")
+class TurnStarted:
+    """A loop's turn begins; ``turn`` counts from 0."""
+
+    path: str
+    turn: int
+
+
+@event("loop_ended")
+class LoopEnded:
+    """``reason`` is condition, exhausted, or ``break: …``."""
+
+    path: str
+    turns: int
+    reason: str
+
+
+@event("items_frozen")
+class ItemsFrozen:
+    """What a ``for_each`` runs over: ``items`` is the packed array, or ``items_blob`` its address."""
+
+    path: str
+    count: int
+    items: bytes
+    items_blob: list[Any] | None
+
+
+@event("parts_split")
+class PartsSplit:
+    """A step is spread: part i gets the items of the array at ``over`` from ``bounds[i]`` to ``bounds[i + 1]``."""
+
+    path: str
+    over: str
+    bounds: list[int]
+    inputs: bytes | None
+    inputs_blob: list[Any] | None
+
+
+@event("item_started")
+class ItemStarted:
+    """The body of one item opens; ``index`` counts from 0."""
+
+    path: str
+    index: int
+
+
+@event("items_joined")
+class ItemsJoined:
+    path: str
+    succeeded: int
+    failed: int
+
+
+@event("group_opened")
+class GroupOpened:
+    path: str
+
+
+@event("group_settled")
+class GroupSettled:
+    """Enough members are done. ``cancelled`` are the ids of those that came too late."""
+
+    path: str
+    done: int
+    cancelled: list[str]
+
+
+@event("join_reached")
+class JoinReached:
+    path: str
+
+
+@event("variables_set")
+class VariablesSet:
+    path: str
+    values: dict[str, Any]
+
+
+@event("event_emitted")
+class EventEmitted:
+    path: str
+    event: str
+    data: Any
+
+
+# --- failure ------------------------------------------------------------------------------------
+
+
+@event("escalated")
+class Escalated:
+    """The failure goes up to an agent, which is asked under ``ask`` (a path of its own)."""
+
+    path: str
+    number: int
+    agent: str
+    ask: str
+
+
+@event("escalation_answered")
+class EscalationAnswered:
+    """``answer`` is retry, skip, fail or manual; ``rule`` is the agent's own rule that fired."""
+
+    path: str
+    number: int
+    answer: str
+    rule: str
+    reason: str
+    by: str
+
+
+@event("fallback_started")
+class FallbackStarted:
+    path: str
+    action: str
+    rule: str
+
+
+@event("manual_task_requested")
+class ManualTaskRequested:
+    """A person is asked. ``fields`` are ``[name, type, required]`` of the answer."""
+
+    path: str
+    task: str
+    prompt: str
+    fields: list[list[Any]]
+    rule: str
+
+
+@event("manual_task_answered")
+class ManualTaskAnswered:
+    path: str
+    exposed: bytes
+    blobs: list[list[Any]]
+    by: str
+
+
+Event: TypeAlias = (
+    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunQuarantined | ConditionMet | StepScheduled
+    | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
+    | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
+    | PartsSplit | ItemStarted | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
+    | Escalated | EscalationAnswered | FallbackStarted | ManualTaskRequested | ManualTaskAnswered
+)  # fmt: skip
