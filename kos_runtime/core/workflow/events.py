@@ -237,6 +237,15 @@ class ItemStarted:
     index: int
 
 
+@event("item_ended")
+class ItemEnded:
+    """The body of one item is over; ``error`` is null when it succeeded."""
+
+    path: str
+    index: int
+    error: dict[str, Any] | None
+
+
 @event("items_joined")
 class ItemsJoined:
     path: str
@@ -331,6 +340,6 @@ Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunQuarantined | ConditionMet | StepScheduled
     | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
-    | PartsSplit | ItemStarted | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
+    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | ManualTaskRequested | ManualTaskAnswered
 )  # fmt: skip

@@ -1,0 +1,120 @@
+"""A plan made ready to run: its texts parsed, its edges turned round.
+
+A program is made from a plan once a process and shared by all its runs; nothing in it changes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kos_runtime.core.expression import DEFAULT_ROOTS, Expression, Template, parse_expression, parse_template
+from kos_runtime.core.plan import model
+
+
+@dataclass(slots=True)
+class Node:
+    """One step with its parsed texts. ``dependents`` are the steps of the same body that wait for it."""
+
+    step: model.Step
+    id: str
+    form: model.Form
+    dependents: tuple[str, ...]
+    when: Expression | None = None
+    inputs: dict[str, Template] | None = None
+    #: Whether the inputs follow from the log as they stand: literals and references that never change.
+    inputs_are_stable: bool = True
+    condition: Expression | None = None
+    breaks: tuple[tuple[Expression, str], ...] = ()
+    #: What a ``for_each`` runs over, what ``set`` and ``emit`` and ``fail`` say.
+    value: Template | None = None
+    values: dict[str, Template] | None = None
+    body: "BodyProgram | None" = None
+
+
+@dataclass(slots=True)
+class BodyProgram:
+    """Steps by id, and how many others each waits for. ``size`` counts those that run without being named."""
+
+    nodes: dict[str, Node]
+    waits: dict[str, int]
+    first: tuple[str, ...]
+    size: int
+    #: Members of groups that keep their own names outside: member → group.
+    members: dict[str, str]
+
+
+class Program:
+    """The whole plan. ``outputs`` pairs each declared output with its parsed value, None when it is looked up."""
+
+    __slots__ = ("body", "digest", "outputs", "plan")
+
+    def __init__(self, plan: model.Plan, digest: str) -> None:
+        self.plan = plan
+        self.digest = digest
+        self.body = _body(plan.body, DEFAULT_ROOTS)
+        self.outputs = tuple(
+            (spec, parse_template(spec.value) if spec.has_value else None) for spec in plan.outputs
+        )
+
+
+def _body(body: model.Body, roots: frozenset[str]) -> BodyProgram:
+    dependents: dict[str, list[str]] = {step.id: [] for step in body.steps}
+    for step in body.steps:
+        for other in step.after:
+            dependents[other].append(step.id)
+    nodes = {step.id: _node(step, tuple(dependents[step.id]), roots) for step in body.steps}
+    waits = {step.id: len(step.after) for step in body.steps}
+    members = {
+        member.id: step.id
+        for step in body.steps
+        if isinstance(step.form, model.Group) and step.form.transparent
+        for member in step.form.body.steps
+    }
+    return BodyProgram(
+        nodes=nodes,
+        waits=waits,
+        first=tuple(step.id for step in body.steps if not step.on_demand and not step.after),
+        size=sum(not step.on_demand for step in body.steps),
+        members=members,
+    )
+
+
+def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str]) -> Node:
+    node = Node(step=step, id=step.id, form=step.form, dependents=dependents)
+    if step.when is not None:
+        node.when = parse_expression(step.when, roots=roots)
+    inside = roots
+    match step.form:
+        case model.Decision(condition=condition):
+            node.condition = parse_expression(condition, roots=roots)
+        case model.Loop() as loop:
+            node.condition = parse_expression(loop.condition, roots=roots) if loop.condition else None
+            node.breaks = tuple((parse_expression(b.condition, roots=roots), b.reason) for b in loop.breaks)
+            node.body = _body(loop.body, roots)
+        case model.ForEach() as each:
+            node.value = parse_template(each.items, roots=roots)
+            inside = roots | {each.name}
+            if each.body is not None:
+                node.body = _body(each.body, inside)
+        case model.Group(body=body):
+            node.body = _body(body, roots)
+        case model.SetVariables(values=values):
+            node.values = {name: parse_template(value, roots=roots) for name, value in values.items()}
+        case model.Emit(data=data):
+            node.value = parse_template(data, roots=roots)
+        case model.Fail(message=message):
+            node.value = parse_template(message, roots=roots)
+        case _:
+            pass
+    if step.inputs is not None:
+        node.inputs = {name: _template(value, inside) for name, value in step.inputs.items()}
+        node.inputs_are_stable = all(_is_stable(template) for template in node.inputs.values())
+    return node
+
+
+def _template(value: Any, roots: frozenset[str]) -> Template:
+    return parse_template(value, roots=roots)
+
+
+def _is_stable(template: Template) -> bool:
+    """Whether a value can be read again later and be the same: variables and the loop's state move on."""
+    return template.is_pure and all(reference.root not in {"vars", "loop"} for reference in template.references)

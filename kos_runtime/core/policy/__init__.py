@@ -1,0 +1,1 @@
+"""What is tried when a step fails, as arithmetic."""

@@ -1,0 +1,530 @@
+"""How a fact changes the state of its run: in place, deterministically, without asking anything.
+
+Folding does constant work for each event. What is to be decided next is left in ``run.agenda`` and ``run.todo``; an
+event that decides something takes it out again.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from kos_runtime.core.errors import InvariantViolation
+from kos_runtime.core.plan.model import ForEach, Group
+from kos_runtime.core.plan.program import BodyProgram, Node
+from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
+from kos_runtime.core.workflow.status import RUN_TRANSITIONS, StepStatus
+
+#: How many items with a body of their own are at work together unless the definition says so.
+DEFAULT_BODY_WINDOW: Final = 64
+
+
+def evolve(run: Run, event: Any) -> None:
+    """Apply one event.
+
+    Raises:
+        InvariantViolation: The event cannot follow this state; the state may be half changed and is to be dropped.
+    """
+    handler = _HANDLERS.get(type(event))
+    if handler is None:
+        raise InvariantViolation(f"no way to apply {type(event).__name__}")
+    handler(run, event)
+
+
+def put(run: Run, path: str, why: str) -> None:
+    """Leave something to be decided about a path."""
+    run.agenda[path] = why
+    run.todo.append(path)
+
+
+def step_at(run: Run, path: str) -> StepState:
+    """Return the step key's state, making that of an item or a part when it begins."""
+    step = run.steps.get(path)
+    if step is not None:
+        return step
+    if path.endswith("]"):
+        base, _, index = path[:-1].rpartition("[")
+        owner = run.steps.get(base)
+        if owner is not None and owner.fan is not None:
+            step = StepState(path, owner.id, owner.scope, owner.node)
+            step.index = int(index)
+            run.steps[path] = step
+            owner.fan.next = max(owner.fan.next, step.index + 1)
+            owner.fan.open += 1
+            if not owner.fan.has_room():
+                run.agenda.pop(base, None)
+            return step
+    raise InvariantViolation(f"no step {path!r} in run {run.id}")
+
+
+def _status(run: Run, event: Any) -> None:
+    status = RUN_TRANSITIONS.get((run.status, type(event)))
+    if status is None:
+        raise InvariantViolation(f"{type(event).__name__} does not follow {run.status} in run {run.id}")
+    run.status = status
+
+
+def _blob(stored: list[Any] | None) -> BlobRef | None:
+    return None if stored is None else BlobRef(stored[0], stored[1])
+
+
+# --- the run ------------------------------------------------------------------------------------
+
+
+def _run_created(run: Run, e: ev.RunCreated) -> None:
+    _status(run, e)
+    run.workflow, run.version, run.name, run.key = e.workflow, e.version, e.name, e.key
+    run.plan_digest, run.seed, run.author = e.plan, e.seed, e.author
+    run.inputs_packed, run.inputs_blob = e.inputs, _blob(e.inputs_blob)
+
+
+def _run_linked(run: Run, e: ev.RunLinked) -> None:
+    _status(run, e)
+    run.link_digest, run.link_settings = e.link, e.settings
+
+
+def _run_started(run: Run, e: ev.RunStarted) -> None:
+    _status(run, e)
+    if run.program is None:
+        raise InvariantViolation(f"run {run.id} was given no plan")
+    run.vars = dict(run.program.plan.variables)
+    _open_scope(run, "", run.program.body, None, None)
+
+
+def _run_completed(run: Run, e: ev.RunCompleted) -> None:
+    _status(run, e)
+    run.outputs, run.outputs_blobs = e.outputs, e.blobs
+    _leave_all(run)
+
+
+def _run_failed(run: Run, e: ev.RunFailed) -> None:
+    _status(run, e)
+    run.error = e.error
+    _leave_all(run)
+
+
+def _run_quarantined(run: Run, e: ev.RunQuarantined) -> None:
+    _status(run, e)
+    run.error = {"type": "unknown", "message": e.error}
+    _leave_all(run)
+
+
+def _leave_all(run: Run) -> None:
+    run.agenda.clear()
+    run.todo.clear()
+    run.timers.clear()
+    run.manual.clear()
+    run.open.clear()
+
+
+# --- scopes -------------------------------------------------------------------------------------
+
+
+def _open_scope(run: Run, path: str, body: BodyProgram, owner: StepState | None, outer: Scope | None) -> Scope:
+    scope = Scope(path, body, owner, outer)
+    run.scopes[path] = scope
+    for id in body.first:  # noqa: A001 - the step's id
+        _enter(run, scope, id)
+    if scope.remaining == 0:
+        _close(run, scope)
+    return scope
+
+
+def _enter(run: Run, scope: Scope, id: str) -> None:  # noqa: A002
+    path = scope.step_path(id)
+    run.steps[path] = StepState(path, id, scope, scope.body.nodes[id])
+    put(run, path, ENTER)
+
+
+def _close(run: Run, scope: Scope) -> None:
+    """The body is over, or cannot go on: whoever owns it decides."""
+    owner = scope.owner
+    if owner is None:
+        put(run, "", CLOSE)
+    elif scope.item >= 0:
+        put(run, scope.path, CLOSE)
+    else:
+        put(run, owner.path, CLOSE)
+
+
+def _over(run: Run, step: StepState) -> None:
+    """A step of a body is over: count down whoever waits for it."""
+    scope, id = step.scope, step.id  # noqa: A001
+    node = step.node
+    scope.active -= 1
+    if scope.parked:
+        run.todo.append(scope.parked.popleft())
+    if not node.step.on_demand:
+        scope.remaining -= 1
+    for dependent in node.dependents:
+        scope.waits[dependent] -= 1
+        if scope.waits[dependent] == 0 and not scope.body.nodes[dependent].step.on_demand:
+            _enter(run, scope, dependent)
+    followed = scope.follow.pop(id, None)
+    if followed is not None:
+        after, decision = followed
+        if after is None:
+            put(run, scope.step_path(decision), CLOSE)
+        else:
+            _enter(run, scope, after)
+    if scope.remaining == 0 or scope.watched:
+        _close(run, scope)
+
+
+def _end(run: Run, step: StepState, status: StepStatus) -> None:
+    """A step key is over: a step of a body, an item, a part, or a question to an agent."""
+    step.status = status
+    run.agenda.pop(step.path, None)
+    run.open.pop(step.path, None)
+    run.timers.pop(step.path, None)
+    run.manual.pop(step.path, None)
+    if step.ask_of:
+        return
+    if step.index < 0:
+        _over(run, step)
+        return
+    owner = run.steps[step.path[: step.path.rindex("[")]]
+    fan = owner.fan
+    assert fan is not None
+    if status is StepStatus.COMPLETED:
+        fan.results[step.index] = (step.exposed, step.blobs)
+    elif status is StepStatus.SKIPPED:
+        fan.skipped.append(step.index)
+    elif step.error is not None:
+        fan.failures.append([step.index, step.error["type"], step.error["message"]])
+    del run.steps[step.path]
+    _item_over(run, owner, fan)
+
+
+def _item_over(run: Run, owner: StepState, fan: Fan) -> None:
+    fan.open -= 1
+    if owner.status is StepStatus.ACTIVE:
+        _look_at_fan(run, owner, fan)
+
+
+def _look_at_fan(run: Run, owner: StepState, fan: Fan) -> None:
+    """A fan is on the agenda as long as it can start an item, has failures to judge, or is done."""
+    if fan.has_room() or fan.failures or (fan.open == 0 and fan.next >= fan.count):
+        put(run, owner.path, ITEMS)
+    else:
+        run.agenda.pop(owner.path, None)
+
+
+# --- attempts -----------------------------------------------------------------------------------
+
+
+def _condition_met(run: Run, e: ev.ConditionMet) -> None:
+    run.steps[e.path].condition_met = True
+
+
+def _begin(step: StepState) -> None:
+    if step.status is StepStatus.READY and step.index < 0 and not step.ask_of:
+        step.scope.active += 1
+
+
+def _step_scheduled(run: Run, e: ev.StepScheduled) -> None:
+    path = e.path
+    step = run.steps.get(path) or step_at(run, path)
+    run.agenda.pop(path, None)
+    if step.status is StepStatus.READY and step.index < 0 and not step.ask_of:
+        step.scope.active += 1
+    step.status = StepStatus.OPEN
+    step.attempt, step.fence, step.agent = e.attempt, e.fence, e.agent
+    if e.inputs is not None:
+        step.inputs = e.inputs
+    elif e.inputs_blob is not None:
+        step.inputs_blob = _blob(e.inputs_blob)
+    run.open[path] = e.fence
+
+
+def _step_redispatched(run: Run, e: ev.StepRedispatched) -> None:
+    step = run.steps[e.path]
+    run.open.pop(e.path, None)
+    step.status = StepStatus.FAILING
+    if e.cause.startswith("suspect"):
+        step.kills += 1
+    put(run, e.path, AGAIN)
+
+
+def _step_completed(run: Run, e: ev.StepCompleted) -> None:
+    step = run.steps[e.path]
+    step.exposed, step.blobs = e.exposed, e.blobs
+    step.error = None
+    step.spent_ms += e.duration_ms
+    _end(run, step, StepStatus.COMPLETED)
+
+
+def _step_failed(run: Run, e: ev.StepFailed) -> None:
+    step = run.steps.get(e.path) or step_at(run, e.path)
+    run.open.pop(e.path, None)
+    run.agenda.pop(e.path, None)
+    _begin(step)
+    step.status = StepStatus.FAILING
+    step.error, step.rule, step.then = e.error, e.rule, e.then
+    step.spent_ms += e.duration_ms
+
+
+def _retry_scheduled(run: Run, e: ev.RetryScheduled) -> None:
+    step = run.steps[e.path]
+    step.status = StepStatus.BACKOFF
+    step.retries += 1
+    run.timers[e.path] = (e.at, e.fence)
+
+
+def _timer_fired(run: Run, e: ev.TimerFired) -> None:
+    run.timers.pop(e.path, None)
+    put(run, e.path, AGAIN)
+
+
+def _step_gave_up(run: Run, e: ev.StepGaveUp) -> None:
+    step = run.steps.get(e.path) or step_at(run, e.path)
+    _begin(step)
+    step.error, step.rule = e.error, e.rule
+    if step.index >= 0 or step.ask_of:
+        _end(run, step, StepStatus.FAILED)
+        return
+    # What waits for it is not entered: the body as a whole has failed, and its owner decides.
+    step.status = StepStatus.FAILED
+    run.agenda.pop(e.path, None)
+    step.scope.active -= 1
+    if step.scope.gave_up is None:
+        step.scope.gave_up = e.path
+    _close(run, step.scope)
+
+
+def _step_skipped(run: Run, e: ev.StepSkipped) -> None:
+    step = run.steps.get(e.path) or step_at(run, e.path)
+    _begin(step)
+    _end(run, step, StepStatus.SKIPPED)
+
+
+def _step_cancelled(run: Run, e: ev.StepCancelled) -> None:
+    """Called off with everything around it: nobody is counted down."""
+    run.agenda.pop(e.path, None)
+    run.open.pop(e.path, None)
+    run.timers.pop(e.path, None)
+    run.manual.pop(e.path, None)
+    step = run.steps.get(e.path)
+    if step is None:
+        return
+    step.status = StepStatus.CANCELLED
+    if step.index >= 0:
+        owner = run.steps.get(step.path[: step.path.rindex("[")])
+        if owner is not None and owner.fan is not None:
+            owner.fan.open -= 1
+        del run.steps[e.path]
+
+
+def _result_discarded(run: Run, e: ev.ResultDiscarded) -> None:
+    """Kept for whoever reads the history."""
+
+
+# --- forms --------------------------------------------------------------------------------------
+
+
+def _decision_taken(run: Run, e: ev.DecisionTaken) -> None:
+    step = run.steps[e.path]
+    run.agenda.pop(e.path, None)
+    _begin(step)
+    step.status = StepStatus.ACTIVE
+    scope = step.scope
+    for this, after in zip(e.steps, [*e.steps[1:], None], strict=True):
+        scope.follow[this] = (after, step.id)
+    if e.steps:
+        _enter(run, scope, e.steps[0])
+    else:
+        put(run, e.path, CLOSE)
+
+
+def _decision_ended(run: Run, e: ev.DecisionEnded) -> None:
+    _end(run, run.steps[e.path], StepStatus.COMPLETED)
+
+
+def _turn_started(run: Run, e: ev.TurnStarted) -> None:
+    step = run.steps[e.path]
+    run.agenda.pop(e.path, None)
+    _begin(step)
+    step.status = StepStatus.ACTIVE
+    step.turn = e.turn
+    assert step.node.body is not None
+    scope = _open_scope(run, f"{e.path}#{e.turn}", step.node.body, step, step.scope)
+    scope.turn = e.turn
+
+
+def _loop_ended(run: Run, e: ev.LoopEnded) -> None:
+    step = run.steps[e.path]
+    _begin(step)
+    _end(run, step, StepStatus.COMPLETED)
+
+
+def _items_frozen(run: Run, e: ev.ItemsFrozen) -> None:
+    step = run.steps[e.path]
+    form = step.node.form
+    assert isinstance(form, ForEach)
+    limit = form.max_concurrency
+    if form.body is not None and limit == 0:
+        limit = DEFAULT_BODY_WINDOW
+    fan = Fan(e.count, limit)
+    fan.items, fan.items_blob = e.items, _blob(e.items_blob)
+    _open_fan(run, step, fan)
+
+
+def _parts_split(run: Run, e: ev.PartsSplit) -> None:
+    step = run.steps[e.path]
+    fan = Fan(max(len(e.bounds) - 1, 0), 0)
+    fan.parts, fan.over, fan.bounds = True, e.over, e.bounds
+    step.inputs, step.inputs_blob = e.inputs, _blob(e.inputs_blob)
+    _open_fan(run, step, fan)
+
+
+def _open_fan(run: Run, step: StepState, fan: Fan) -> None:
+    run.agenda.pop(step.path, None)
+    _begin(step)
+    step.status = StepStatus.ACTIVE
+    step.fan = fan
+    put(run, step.path, ITEMS)
+
+
+def _item_started(run: Run, e: ev.ItemStarted) -> None:
+    step = run.steps[e.path]
+    fan = step.fan
+    assert fan is not None
+    assert step.node.body is not None
+    fan.next = max(fan.next, e.index + 1)
+    fan.open += 1
+    _look_at_fan(run, step, fan)
+    path = f"{e.path}[{e.index}]"
+    scope = Scope(path, step.node.body, step, step.scope)
+    scope.item = e.index
+    run.scopes[path] = scope
+    for id in step.node.body.first:  # noqa: A001
+        _enter(run, scope, id)
+    if scope.remaining == 0:
+        _close(run, scope)
+
+
+def _item_ended(run: Run, e: ev.ItemEnded) -> None:
+    owner = run.steps[e.path]
+    fan = owner.fan
+    assert fan is not None
+    run.agenda.pop(f"{e.path}[{e.index}]", None)
+    if e.error is not None:
+        fan.failures.append([e.index, e.error["type"], e.error["message"]])
+    _item_over(run, owner, fan)
+
+
+def _items_joined(run: Run, e: ev.ItemsJoined) -> None:
+    step = run.steps[e.path]
+    _end(run, step, StepStatus.COMPLETED)
+
+
+def _group_opened(run: Run, e: ev.GroupOpened) -> None:
+    step = run.steps[e.path]
+    run.agenda.pop(e.path, None)
+    _begin(step)
+    step.status = StepStatus.ACTIVE
+    assert step.node.body is not None
+    form = step.node.form
+    assert isinstance(form, Group)
+    scope = _open_scope(run, e.path, step.node.body, step, step.scope)
+    scope.watched = form.sync != "all"
+
+
+def _group_settled(run: Run, e: ev.GroupSettled) -> None:
+    _end(run, run.steps[e.path], StepStatus.COMPLETED)
+
+
+def _join_reached(run: Run, e: ev.JoinReached) -> None:
+    step = run.steps[e.path]
+    _begin(step)
+    _end(run, step, StepStatus.COMPLETED)
+
+
+def _variables_set(run: Run, e: ev.VariablesSet) -> None:
+    step = run.steps[e.path]
+    run.vars.update(e.values)
+    _begin(step)
+    _end(run, step, StepStatus.COMPLETED)
+
+
+def _event_emitted(run: Run, e: ev.EventEmitted) -> None:
+    step = run.steps[e.path]
+    _begin(step)
+    _end(run, step, StepStatus.COMPLETED)
+
+
+# --- failure ------------------------------------------------------------------------------------
+
+
+def _escalated(run: Run, e: ev.Escalated) -> None:
+    step = run.steps[e.path]
+    step.status = StepStatus.ESCALATED
+    step.escalations = e.number
+    ask = StepState(e.ask, step.id, step.scope, step.node)
+    ask.ask_of = e.path
+    run.steps[e.ask] = ask
+    put(run, e.ask, ENTER)
+
+
+def _escalation_answered(run: Run, e: ev.EscalationAnswered) -> None:
+    step = run.steps[e.path]
+    step.status = StepStatus.FAILING
+    if e.answer == "retry":
+        put(run, e.path, AGAIN)
+
+
+def _fallback_started(run: Run, e: ev.FallbackStarted) -> None:
+    run.steps[e.path].action = e.action
+    put(run, e.path, AGAIN)
+
+
+def _manual_task_requested(run: Run, e: ev.ManualTaskRequested) -> None:
+    step = run.steps[e.path]
+    step.status = StepStatus.MANUAL
+    run.manual[e.path] = [e.task, e.prompt, e.fields]
+
+
+def _manual_task_answered(run: Run, e: ev.ManualTaskAnswered) -> None:
+    step = run.steps[e.path]
+    step.exposed, step.blobs = e.exposed, e.blobs
+    _end(run, step, StepStatus.COMPLETED)
+
+
+_HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
+    ev.RunCreated: _run_created,
+    ev.RunLinked: _run_linked,
+    ev.RunStarted: _run_started,
+    ev.RunCompleted: _run_completed,
+    ev.RunFailed: _run_failed,
+    ev.RunQuarantined: _run_quarantined,
+    ev.ConditionMet: _condition_met,
+    ev.StepScheduled: _step_scheduled,
+    ev.StepRedispatched: _step_redispatched,
+    ev.StepCompleted: _step_completed,
+    ev.StepFailed: _step_failed,
+    ev.RetryScheduled: _retry_scheduled,
+    ev.TimerFired: _timer_fired,
+    ev.StepGaveUp: _step_gave_up,
+    ev.StepSkipped: _step_skipped,
+    ev.StepCancelled: _step_cancelled,
+    ev.ResultDiscarded: _result_discarded,
+    ev.DecisionTaken: _decision_taken,
+    ev.DecisionEnded: _decision_ended,
+    ev.TurnStarted: _turn_started,
+    ev.LoopEnded: _loop_ended,
+    ev.ItemsFrozen: _items_frozen,
+    ev.PartsSplit: _parts_split,
+    ev.ItemStarted: _item_started,
+    ev.ItemEnded: _item_ended,
+    ev.ItemsJoined: _items_joined,
+    ev.GroupOpened: _group_opened,
+    ev.GroupSettled: _group_settled,
+    ev.JoinReached: _join_reached,
+    ev.VariablesSet: _variables_set,
+    ev.EventEmitted: _event_emitted,
+    ev.Escalated: _escalated,
+    ev.EscalationAnswered: _escalation_answered,
+    ev.FallbackStarted: _fallback_started,
+    ev.ManualTaskRequested: _manual_task_requested,
+    ev.ManualTaskAnswered: _manual_task_answered,
+}

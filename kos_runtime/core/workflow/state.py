@@ -1,0 +1,180 @@
+"""The state of one run: what its events have made of it.
+
+One object, owned by its partition and changed by ``evolve`` alone. What stands in ``todo``, ``cache`` and the fields
+named so is not folded: it can be dropped at any moment and comes again.
+"""
+
+from collections import deque
+from typing import Any
+
+from kos_runtime.core.plan.link import Link
+from kos_runtime.core.plan.program import BodyProgram, Node, Program
+from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow.status import RunStatus, StepStatus
+
+#: Why a path stands in the agenda.
+ENTER = "enter"  # what it waited for is over
+AGAIN = "again"  # another attempt, or another dispatch
+ITEMS = "items"  # a fan has room for more
+CLOSE = "close"  # what is inside it is over
+
+
+class Fan:
+    """The items of a ``for_each``, or the parts of a step that is spread."""
+
+    __slots__ = (
+        "bounds", "count", "failures", "items", "items_blob", "limit", "next", "open", "over", "parts", "results",
+        "skipped", "values",
+    )  # fmt: skip
+
+    def __init__(self, count: int, limit: int) -> None:
+        self.count = count
+        self.limit = limit
+        self.next = 0
+        self.open = 0
+        #: index → (packed exposed names, blobs) of items that are one action.
+        self.results: dict[int, tuple[bytes, list[list[Any]]]] = {}
+        self.skipped: list[int] = []
+        #: [index, kind, message]
+        self.failures: list[list[Any]] = []
+        self.items: bytes = b""
+        self.items_blob: BlobRef | None = None
+        #: A spread step: the dotted path into its inputs and where each part begins and ends.
+        self.parts = False
+        self.over = ""
+        self.bounds: list[int] = []
+        #: The unpacked items; not folded.
+        self.values: list[Any] | None = None
+
+    @property
+    def done(self) -> int:
+        return self.next - self.open
+
+    def has_room(self) -> bool:
+        return self.next < self.count and (self.limit <= 0 or self.open < self.limit)
+
+
+class StepState:
+    """One step key: its place, its attempts, what came of it."""
+
+    __slots__ = (
+        "action", "agent", "ask_of", "attempt", "blobs", "cache", "condition_met", "error", "escalations", "exposed",
+        "fan", "fence", "id", "index", "inputs", "inputs_blob", "kills", "node", "path", "retries", "rule", "rung",
+        "scope", "spent_ms", "status", "then", "turn",
+    )  # fmt: skip
+
+    def __init__(self, path: str, id: str, scope: "Scope", node: Node) -> None:  # noqa: A002 - the field's own name
+        self.path = path
+        self.id = id
+        self.scope = scope
+        self.node = node
+        self.status = StepStatus.READY
+        self.attempt = 0
+        self.fence = 0
+        self.agent = ""
+        self.retries = 0
+        self.escalations = 0
+        self.kills = 0
+        self.spent_ms = 0.0
+        #: The policy that was asked last, and how far its ladder was climbed.
+        self.rule = ""
+        self.rung = 0
+        self.then = ""
+        #: The action that stands in for the step's own, after a fallback.
+        self.action = ""
+        self.condition_met = False
+        self.inputs: bytes | None = None
+        self.inputs_blob: BlobRef | None = None
+        self.exposed: bytes = b""
+        self.blobs: list[list[Any]] = []
+        self.error: dict[str, Any] | None = None
+        self.fan: Fan | None = None
+        #: The index of an item or a part, -1 for a step of a body.
+        self.index = -1
+        #: A question put to an agent about a failed step: that step's path.
+        self.ask_of = ""
+        #: A loop's turns so far.
+        self.turn = -1
+        #: Unpacked ``exposed``; not folded.
+        self.cache: dict[str, Any] | None = None
+
+
+class Scope:
+    """One execution of a body: the run's own (path ""), a turn ``refine#2``, an item ``gather[17]``, a group."""
+
+    __slots__ = (
+        "active", "body", "follow", "gave_up", "item", "outer", "owner", "parked", "path", "remaining", "turn", "waits",
+        "watched",
+    )  # fmt: skip
+
+    def __init__(self, path: str, body: BodyProgram, owner: StepState | None, outer: "Scope | None") -> None:
+        self.path = path
+        self.body = body
+        self.owner = owner
+        self.outer = outer
+        self.waits = dict(body.waits)
+        self.remaining = body.size
+        #: Steps of a decision's path: id → (what comes after it, the decision's id).
+        self.follow: dict[str, tuple[str | None, str]] = {}
+        #: The first step that failed for good.
+        self.gave_up: str | None = None
+        #: Members at work, for a group's bound, and those that wait for room; the latter is not folded.
+        self.active = 0
+        self.parked: deque[str] = deque()
+        #: Whether its owner wants to know of every member that is over.
+        self.watched = False
+        self.item = -1
+        self.turn = -1
+
+    def step_path(self, id: str) -> str:  # noqa: A002
+        return f"{self.path}/{id}" if self.path else id
+
+
+class Run:
+    """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
+
+    __slots__ = (
+        "agenda", "author", "cache", "error", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
+        "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "plan_digest", "position",
+        "program", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
+        "workflow",
+    )  # fmt: skip
+
+    def __init__(self, id: str, store_id: str) -> None:  # noqa: A002
+        self.id = id
+        self.store_id = store_id
+        self.status = RunStatus.NEW
+        self.position = 0
+        self.workflow = ""
+        self.version = ""
+        self.name = ""
+        self.key = ""
+        self.author = ""
+        self.seed = 0
+        self.plan_digest = ""
+        self.link_digest = ""
+        self.link_settings: dict[str, Any] = {}
+        self.inputs_packed: bytes = b""
+        self.inputs_blob: BlobRef | None = None
+        self.vars: dict[str, Any] = {}
+        self.scopes: dict[str, Scope] = {}
+        self.steps: dict[str, StepState] = {}
+        self.agenda: dict[str, str] = {}
+        #: path → fence of each dispatch that may still answer.
+        self.open: dict[str, int] = {}
+        #: path → (due, fence) of each retry that waits for its time.
+        self.timers: dict[str, tuple[int, int]] = {}
+        #: path → [task, prompt, fields] of each manual task.
+        self.manual: dict[str, list[Any]] = {}
+        self.error: dict[str, Any] | None = None
+        self.outputs: bytes = b""
+        self.outputs_blobs: list[list[Any]] = []
+        # Given by whoever folds; not folded.
+        self.program: Program | None = None
+        self.link: Link | None = None
+        # Not folded.
+        self.todo: deque[str] = deque()
+        self.inputs: dict[str, Any] | None = None
+        #: Contents of blobs that an evaluation asked for, by digest.
+        self.cache: dict[str, Any] = {}
+        self.wanted: set[str] = set()
