@@ -112,7 +112,7 @@ class StepCompleted:
 
 @event("step_failed")
 class StepFailed:
-    """An attempt failed. ``rule`` is the policy that was asked, ``then`` what it said comes next."""
+    """An attempt failed. ``rule`` is the policy that was asked, ``then`` what it said comes next, at which rung."""
 
     path: str
     fence: int
@@ -120,6 +120,7 @@ class StepFailed:
     error: dict[str, Any]
     rule: str
     then: str
+    rung: int
     duration_ms: float
 
 

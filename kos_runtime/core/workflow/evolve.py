@@ -230,6 +230,7 @@ def _step_scheduled(run: Run, e: ev.StepScheduled) -> None:
         step.scope.active += 1
     step.status = StepStatus.OPEN
     step.attempt, step.fence, step.agent = e.attempt, e.fence, e.agent
+    step.then = ""
     if e.inputs is not None:
         step.inputs = e.inputs
     elif e.inputs_blob is not None:
@@ -241,6 +242,7 @@ def _step_redispatched(run: Run, e: ev.StepRedispatched) -> None:
     step = run.steps[e.path]
     run.open.pop(e.path, None)
     step.status = StepStatus.FAILING
+    step.then = "redispatch"
     if e.cause.startswith("suspect"):
         step.kills += 1
     put(run, e.path, AGAIN)
@@ -260,7 +262,7 @@ def _step_failed(run: Run, e: ev.StepFailed) -> None:
     run.agenda.pop(e.path, None)
     _begin(step)
     step.status = StepStatus.FAILING
-    step.error, step.rule, step.then = e.error, e.rule, e.then
+    step.error, step.rule, step.then, step.rung = e.error, e.rule, e.then, e.rung
     step.spent_ms += e.duration_ms
 
 

@@ -5,7 +5,7 @@ named so is not folded: it can be dropped at any moment and comes again.
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import BodyProgram, Node, Program
@@ -17,6 +17,14 @@ ENTER = "enter"  # what it waited for is over
 AGAIN = "again"  # another attempt, or another dispatch
 ITEMS = "items"  # a fan has room for more
 CLOSE = "close"  # what is inside it is over
+
+
+class Codec(Protocol):
+    """Plain values to bytes and back (the port of the same name, as far as folding needs it)."""
+
+    def pack(self, value: Any) -> bytes: ...
+
+    def unpack(self, data: bytes) -> Any: ...
 
 
 class Fan:
@@ -134,15 +142,16 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "error", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
+        "agenda", "author", "cache", "codec", "error", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
         "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "plan_digest", "position",
         "program", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
         "workflow",
     )  # fmt: skip
 
-    def __init__(self, id: str, store_id: str) -> None:  # noqa: A002
+    def __init__(self, id: str, store_id: str, codec: Codec) -> None:  # noqa: A002
         self.id = id
         self.store_id = store_id
+        self.codec = codec
         self.status = RunStatus.NEW
         self.position = 0
         self.workflow = ""

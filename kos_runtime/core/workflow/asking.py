@@ -1,0 +1,105 @@
+"""A failure goes up to an agent, which says what is to be done about it."""
+
+from typing import Any, Final
+
+from kos_runtime.core.invocation import Invocation
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.failing import policy_for, request_manual
+from kos_runtime.core.workflow.state import StepState
+from kos_runtime.core.failure import WorkflowError
+
+#: The action by which an agent is asked.
+ASK_ACTION: Final = "on_escalation"
+#: What it may answer in this version.
+ANSWERS: Final = ("retry", "skip", "fail", "manual")
+#: A stand-in for the agent's own rule when it gave none.
+SILENT: Final = "no valid answer"
+
+
+def ask(desk: Desk, step: StepState) -> None:
+    """Put the question, if the agent's pool has hands free."""
+    run = desk.run
+    about = run.steps[step.ask_of]
+    assert run.link is not None
+    assert run.program is not None
+    policy = policy_for(desk, about, WorkflowError.from_plain(about.error or _NO_ERROR))
+    name = policy.escalation_agent or ""
+    agent = run.link.agents.get(name)
+    if agent is None or ASK_ACTION not in agent.actions:
+        _answer(desk, step, about, {}, f"{name} cannot be asked")
+        return
+    if not desk.pools.has_room(agent.pool, run.id, step.path):
+        return
+    process = desk.pools.take(agent.pool)
+    attempt, fence = step.attempt + (step.then != "redispatch"), step.fence + 1
+    timeout = run.program.plan.timeout_default_ms
+    packed = run.codec.pack({"escalation": _question(desk, about, policy.max_retries)})
+    desk.emit(ev.StepScheduled(step.path, attempt, fence, process, timeout, b"", None, None))
+    desk.dispatches.append(
+        (
+            process,
+            Invocation(
+                run=run.id,
+                path=step.path,
+                attempt=attempt,
+                fence=fence,
+                epoch=desk.epoch,
+                agent=name,
+                action=ASK_ACTION,
+                inputs=packed,
+                timeout_ms=timeout,
+                key=f"kos:{run.store_id}:{run.id}:{step.path}:0",
+            ),
+        )
+    )
+
+
+_NO_ERROR: Final = {"type": "unknown", "message": ""}
+
+
+def _question(desk: Desk, about: StepState, max_retries: int) -> dict[str, Any]:
+    form: Any = about.node.form
+    left = []
+    if about.escalations < 3:  # noqa: PLR2004 - asked again at most so often, see failing.MAX_ESCALATIONS
+        left.append("escalate")
+    left.extend(("manual", "fail"))
+    return {
+        "run": desk.run.id,
+        "step": about.path,
+        "agent": getattr(form, "agent", ""),
+        "action": about.action or getattr(form, "action", ""),
+        "failure": about.error,
+        "attempts": about.attempt,
+        "escalations": about.escalations,
+        "max_retries": max_retries,
+        "retries": about.retries,
+        "cost": about.spent_ms,
+        "left": left,
+    }
+
+
+def answered(desk: Desk, step: StepState, names: dict[str, Any], problem: str) -> None:
+    """Take what the agent said. Silence, a failure or a wrong answer goes one level up: to a person."""
+    _answer(desk, step, desk.run.steps[step.ask_of], names, problem)
+
+
+def _answer(desk: Desk, step: StepState, about: StepState, names: dict[str, Any], problem: str) -> None:
+    answer = names.get("answer")
+    rule, reason = str(names.get("rule", ""))[:200], str(names.get("reason", ""))[:2_000]
+    if answer not in ANSWERS:
+        reason = problem or f"the answer was {answer!r}; it is one of {', '.join(ANSWERS)}"
+        answer, rule = "manual", SILENT
+    if step.path in desk.run.agenda:
+        desk.emit(ev.StepCancelled(step.path, 0, reason))
+    by = desk.run.steps[step.path].agent
+    desk.emit(ev.EscalationAnswered(about.path, about.escalations, str(answer), rule, reason, by))
+    match answer:
+        case "skip":
+            desk.emit(ev.StepSkipped(about.path, f"{by}: {rule}"))
+        case "fail":
+            desk.emit(ev.StepGaveUp(about.path, about.error or {}, f"{by}: {rule}"))
+        case "manual":
+            request_manual(desk, about, about.id, f"{by}: {rule}" if by else rule)
+        case _:
+            pass

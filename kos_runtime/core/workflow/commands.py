@@ -1,0 +1,63 @@
+"""What may be asked of a run, and what it may answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRun:
+    """Make a run. ``plan`` and ``link`` are digests of what lies in the blob store; ``salt`` is 16 random bytes.
+
+    ``start``: also let it begin. ``key``: the same key returns the same run, and is refused with other inputs.
+    """
+
+    run: str
+    plan: str
+    link: str
+    settings: dict[str, Any]
+    drivers: dict[str, str]
+    inputs: dict[str, Any]
+    seed: int
+    salt: bytes
+    author: str
+    name: str = ""
+    key: str = ""
+    start: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTask:
+    """A person's answer to a manual task, an object of the task's fields."""
+
+    run: str
+    path: str
+    data: dict[str, Any]
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A command that does not fit the state. ``code`` is stable: not_found, conflict, invalid, busy, storage_full."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What a command led to. ``existing``: the run was there already, under this key or id."""
+
+    run: str
+    position: int = 0
+    event: str = ""
+    existing: bool = False
+
+
+Command = CreateRun | StartRun | AnswerTask
+Answer = Accepted | Rejected

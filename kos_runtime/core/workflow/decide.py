@@ -1,0 +1,191 @@
+"""What a command, an answer or a moment makes of a run.
+
+Each function decides on a desk: it emits the events that follow, sees each of them at once, and leaves there what is to
+be done when they are stored. A command that does not fit the state returns ``Rejected`` and emits nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kos_runtime.core.failure import WorkflowError
+from kos_runtime.core.invocation import Outcome
+from kos_runtime.core.nearest import nearest
+from kos_runtime.core.plan.model import ForEach
+from kos_runtime.core.plan.types import complete_inputs, misfit
+from kos_runtime.core.record import INLINE_LIMIT
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.asking import answered
+from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, poisoned
+from kos_runtime.core.workflow.progress import advance
+from kos_runtime.core.workflow.status import RunStatus
+from kos_runtime.core.workflow.values import dotted, unpack_exposed
+
+
+def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
+    """Make the run and link it. Inputs are completed by the workflow's defaults."""
+    run = desk.run
+    assert run.program is not None
+    plan = run.program.plan
+    values, problems = complete_inputs(plan, command.inputs)
+    if problems:
+        return Rejected(code="invalid", message="; ".join(problems))
+    try:
+        packed, blob = desk.pack_large(values, INLINE_LIMIT)
+    except ValueError as error:
+        return Rejected(code="invalid", message=f"the inputs are no plain data: {error}")
+    desk.emit(
+        ev.RunCreated(
+            plan.workflow,
+            plan.version,
+            command.name,
+            command.plan,
+            command.key,
+            packed or b"",
+            [blob.digest, blob.size] if blob else None,
+            command.seed,
+            command.author,
+        )
+    )
+    desk.emit(ev.RunLinked(command.link, command.settings, command.drivers))
+    return Accepted(run=run.id, position=1, event="RunCreated")
+
+
+def start(desk: Desk) -> None:
+    """Let a created run begin."""
+    desk.emit(ev.RunStarted())
+    advance(desk)
+
+
+def outcome(desk: Desk, result: Outcome) -> None:
+    """Record how an attempt ended, and decide what follows. An answer under a closed fence changes nothing."""
+    run = desk.run
+    path = result.path
+    if run.open.get(path) != result.fence:
+        if run.status is RunStatus.RUNNING:
+            desk.emit(ev.ResultDiscarded(path, result.fence, "its fence is not open"))
+        return
+    step = run.steps[path]
+    if step.ask_of:
+        _asked(desk, result)
+    elif result.error is None:
+        blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in result.blobs]
+        desk.emit(ev.StepCompleted(path, result.fence, result.exposed, blobs, result.duration_ms))
+    else:
+        attempt_failed(desk, step, result.error, result.duration_ms)
+    advance(desk)
+
+
+def _asked(desk: Desk, result: Outcome) -> None:
+    step = desk.run.steps[result.path]
+    problem, names = "", {}
+    if result.error is None:
+        blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in result.blobs]
+        desk.emit(ev.StepCompleted(step.path, result.fence, result.exposed, blobs, result.duration_ms))
+        names = unpack_exposed(desk.run, result.exposed, [])
+    else:
+        problem = f"{step.agent} did not answer: {result.error.message}"
+        desk.emit(ev.StepCancelled(step.path, result.fence, problem))
+    answered(desk, step, names, problem)
+
+
+def timer(desk: Desk, path: str, fence: int) -> None:
+    """A retry's time has come; a timer of an older fence is dropped."""
+    held = desk.run.timers.get(path)
+    if held is None or held[1] != fence:
+        return
+    desk.emit(ev.TimerFired(path, fence))
+    advance(desk)
+
+
+def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool) -> None:
+    """The process that held an attempt is gone: the attempt goes to another one, under a new fence.
+
+    ``suspect``: its body had begun, so it may be what ended the process. A step that ended too many is given up.
+    """
+    run = desk.run
+    if run.open.get(path) != fence:
+        return
+    step = run.steps[path]
+    desk.emit(ev.StepRedispatched(path, fence, f"suspect: {cause}" if suspect else cause))
+    if step.kills >= MAX_KILLS and not step.ask_of:
+        attempt_failed(desk, step, poisoned(step), 0.0)
+    advance(desk)
+
+
+def expired(desk: Desk, path: str, fence: int, error: WorkflowError) -> None:
+    """An attempt's process stayed silent beyond its deadline."""
+    run = desk.run
+    if run.open.get(path) != fence:
+        return
+    step = run.steps[path]
+    desk.cancels.append((step.agent, path, fence))
+    if step.ask_of:
+        desk.emit(ev.StepCancelled(path, fence, error.message))
+        answered(desk, step, {}, error.message)
+    else:
+        attempt_failed(desk, step, error, 0.0)
+    advance(desk)
+
+
+def answer(desk: Desk, command: AnswerTask) -> Accepted | Rejected:
+    """Take a person's answer to a manual task in place of the step's result."""
+    run = desk.run
+    path = command.path
+    task = run.manual.get(path)
+    if task is None:
+        waiting = tuple(run.manual)
+        near = nearest(path, waiting)
+        hint = f"; did you mean {near!r}?" if near else f"; waiting: {', '.join(waiting) or 'none'}"
+        return Rejected(code="not_found", message=f"step {path!r} of run {run.id} waits for no answer{hint}")
+    fields = task[2]
+    problem = _misfits(command.data, fields)
+    if problem:
+        return Rejected(code="invalid", message=f"the answer to {task[0]!r} does not fit: {problem}")
+    step = run.steps[path]
+    outputs = step.node.step.outputs
+    part = step.index >= 0 and not isinstance(step.node.form, ForEach)
+    exposed: dict[str, Any]
+    if outputs is not None and not part and {f[0] for f in fields} != {"result"}:
+        exposed = {}
+        for name, key in outputs:
+            try:
+                exposed[name] = command.data if key == "$result" else dotted(command.data, key, (name,))
+            except ValueError:
+                return Rejected(code="invalid", message=f"the answer has no {key!r}, which output {name!r} needs")
+    elif outputs is not None and not part:
+        exposed = {name: command.data.get("result") for name, _ in outputs}
+    else:
+        exposed = dict(command.data) if part else {"result": command.data, **command.data}
+    blobs: list[list[Any]] = []
+    for name in list(exposed):
+        packed, blob = desk.pack_large(exposed[name], INLINE_LIMIT // max(len(exposed), 1))
+        if packed is None and blob is not None:
+            value = exposed.pop(name)
+            kind = "array" if isinstance(value, list) else "object"
+            blobs.append([name, blob.digest, blob.size, kind, len(value) if isinstance(value, list | dict | str) else 0])
+    desk.emit(ev.ManualTaskAnswered(path, run.codec.pack(exposed), blobs, command.by))
+    advance(desk)
+    return Accepted(run=run.id, event="ManualTaskAnswered")
+
+
+def _misfits(data: Mapping[str, Any], fields: list[list[Any]]) -> str:
+    names = [name for name, _, _ in fields]
+    problems = [f"{name!r} is missing" for name, _, required in fields if required and name not in data]
+    problems += [
+        f"{name!r} is not asked for" + (f"; did you mean {near!r}?" if (near := nearest(name, tuple(names))) else "")
+        for name in data
+        if name not in names
+    ]
+    for name, kind, _ in fields:
+        if name in data and (wrong := misfit(data[name], kind)):
+            problems.append(f"{name!r}: {wrong}")
+    return "; ".join(problems)
+
+
+def is_waiting_only(desk_run: Any) -> bool:
+    """Say whether a run owes nothing but people's answers and timers."""
+    return not desk_run.open and not desk_run.agenda and desk_run.status is RunStatus.RUNNING
+
+

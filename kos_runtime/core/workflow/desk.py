@@ -1,0 +1,62 @@
+"""Where a run is decided about: its state, the time, and what deciding leaves to be done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Protocol
+
+from kos_runtime.core.invocation import Invocation
+from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow.evolve import evolve
+from kos_runtime.core.workflow.state import Run
+
+
+class Pools(Protocol):
+    """Who has hands free. The partition keeps it; deciding only asks."""
+
+    def has_room(self, pool: str, run: str, path: str) -> bool:
+        """Say whether something of this pool can start now; if not, remember who asked."""
+        ...
+
+    def take(self, pool: str) -> str:
+        """Use one pair of free hands of a pool that has room, and return the process whose they are."""
+        ...
+
+
+@dataclass(slots=True)
+class Desk:
+    """Deciding folds as it goes: each decision sees those before it. ``now`` is log time in milliseconds."""
+
+    run: Run
+    now: int
+    epoch: int
+    pools: Pools
+    #: What was decided, in order; becomes one record.
+    events: list[Any] = field(default_factory=list)
+    #: (process, invocation): what goes out once the record is stored.
+    dispatches: list[tuple[str, Invocation]] = field(default_factory=list)
+    #: (process, path, fence): attempts that are to stop.
+    cancels: list[tuple[str, str, int]] = field(default_factory=list)
+    #: What must be in the blob store before the record is.
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    #: Paths of which an evaluation waits for data.
+    starved: list[str] = field(default_factory=list)
+
+    def emit(self, event: Any) -> None:
+        evolve(self.run, event)
+        self.events.append(event)
+
+    def put_blob(self, data: bytes) -> BlobRef:
+        digest = sha256(data).hexdigest()
+        self.blobs[digest] = data
+        return BlobRef(digest, len(data))
+
+    def pack_large(self, value: Any, limit: int) -> tuple[bytes | None, BlobRef | None]:
+        """Pack a value, into a blob when it is above the limit."""
+        packed = self.run.codec.pack(value)
+        if len(packed) <= limit:
+            return packed, None
+        return None, self.put_blob(packed)
+
+
+Handler = Callable[[Desk, str], None]

@@ -1,0 +1,193 @@
+"""An attempt goes to an agent: its inputs, its number, its fence."""
+
+from hashlib import sha256
+from typing import Any
+
+from kos_runtime.core.expression import ExpressionError
+from kos_runtime.core.failure import ErrorType, failure
+from kos_runtime.core.identity import idempotency_key
+from kos_runtime.core.invocation import Gather, Invocation
+from kos_runtime.core.plan.link import ActionLink, AgentLink
+from kos_runtime.core.record import INLINE_LIMIT, PAYLOAD_LIMIT
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.failing import fail_before_start
+from kos_runtime.core.workflow.inputs import Inputs, compute
+from kos_runtime.core.workflow.state import StepState
+from kos_runtime.core.workflow.values import View, blob_value
+
+#: How many parts a spread step is cut into at most; more items share a part.
+MAX_PARTS = 256
+
+
+def names_of(desk: Desk, step: StepState) -> tuple[str, str]:
+    """Return the agent's name in the definition and the action that this step's next attempt calls."""
+    form: Any = step.node.form
+    return form.agent, step.action or form.action
+
+
+def linked(desk: Desk, agent: str, action: str) -> tuple[AgentLink, ActionLink | None]:
+    assert desk.run.link is not None
+    found = desk.run.link.agents[agent]
+    return found, found.actions.get(action)
+
+
+def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
+    """Start the next attempt of a step, or of one item of it, if its pool has hands free.
+
+    Returns:
+        Whether there is nothing left to wait for: it was started, or failed before it could be.
+    """
+    run = desk.run
+    path = step.path if index < 0 else f"{step.path}[{index}]"
+    agent_name, action_name = names_of(desk, step)
+    agent, action = linked(desk, agent_name, action_name)
+    if not desk.pools.has_room(agent.pool, run.id, step.path):
+        return False
+    at = run.steps.get(path)
+    own_index = index if index >= 0 else step.index
+    owner = step
+    if step.index >= 0:
+        owner = run.steps[step.path[: step.path.rindex("[")]]
+    try:
+        found = _inputs(desk, owner, at, own_index, action)
+        packed, blob = desk.pack_large(found.values, INLINE_LIMIT)
+    except (ExpressionError, ValueError) as error:
+        fail_before_start(desk, path, failure(ErrorType.VALIDATION, str(error), step=path, recoverable=False))
+        return True
+    if blob is not None and blob.size > PAYLOAD_LIMIT:
+        message = f"the inputs of {path} are oversize: {blob.size} bytes, at most {PAYLOAD_LIMIT}"
+        fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
+        return True
+    process = desk.pools.take(agent.pool)
+    attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
+    fence = 1 if at is None else at.fence + 1
+    part = owner.fan is not None and owner.fan.parts
+    record = not owner.node.inputs_are_stable and not part and attempt == 1
+    desk.emit(
+        ev.StepScheduled(
+            path,
+            attempt,
+            fence,
+            process,
+            step.node.step.timeout_ms,
+            _digest(packed, blob.digest if blob else "", found.gathers),
+            packed if record else None,
+            [blob.digest, blob.size] if record and blob is not None else None,
+        )
+    )
+    desk.dispatches.append(
+        (
+            process,
+            Invocation(
+                run=run.id,
+                path=path,
+                attempt=attempt,
+                fence=fence,
+                epoch=desk.epoch,
+                agent=agent_name,
+                action=action_name,
+                inputs=packed or b"",
+                timeout_ms=step.node.step.timeout_ms,
+                key=idempotency_key(run.store_id, run.id, path, 0),
+                gathers=found.gathers,
+                outputs=None if owner.node.step.outputs is None else list(owner.node.step.outputs),
+                lenient=owner.node.step.inputs is None,
+                part=part,
+                inputs_blob=blob,
+            ),
+        )
+    )
+    return True
+
+
+def _digest(packed: bytes | None, blob: str, gathers: list[Gather]) -> bytes:
+    hashed = sha256(packed if packed is not None else blob.encode())
+    for gather in gathers:
+        hashed.update(repr((gather.place, gather.mode, gather.cut)).encode())
+        for piece in gather.pieces:
+            hashed.update(piece.packed if piece.packed is not None else piece.blob.digest.encode() if piece.blob else b"")
+    return hashed.digest()[:16]
+
+
+def _inputs(desk: Desk, owner: StepState, at: StepState | None, index: int, action: ActionLink | None) -> Inputs:
+    """Compute inputs; those that were recorded at the first attempt are taken as they were."""
+    run = desk.run
+    fan = owner.fan
+    view = View(run, owner.scope, owner, index=index)
+    found = compute(run, view, owner, action)
+    recorded = owner if fan is not None and fan.parts else at
+    if recorded is not None and (recorded.inputs is not None or recorded.inputs_blob is not None):
+        found.values = _recorded(desk, recorded)
+    if fan is not None and fan.parts:
+        _cut(found, fan.over, fan.bounds[index], fan.bounds[index + 1])
+    return found
+
+
+def _recorded(desk: Desk, step: StepState) -> dict[str, Any]:
+    values: dict[str, Any]
+    if step.inputs_blob is not None:
+        values = blob_value(desk.run, step.inputs_blob)
+    else:
+        values = desk.run.codec.unpack(step.inputs or b"")
+    return dict(values)
+
+
+def _cut(found: Inputs, over: str, begin: int, end: int) -> None:
+    """Leave of the array at ``over`` the slice of one part."""
+    place = tuple(over.split("."))
+    for gather in found.gathers:
+        if gather.place == place:
+            gather.cut = (begin, end)
+            return
+    at: Any = found.values
+    for key in place[:-1]:
+        at[key] = dict(at[key])
+        at = at[key]
+    at[place[-1]] = at[place[-1]][begin:end]
+
+
+def split(desk: Desk, step: StepState, action: ActionLink) -> None:
+    """Spread a step: decide into which parts its array is cut."""
+    run = desk.run
+    over = action.over or ""
+    place = tuple(over.split("."))
+    view = View(run, step.scope, step)
+    try:
+        found = compute(run, view, step, action)
+    except (ExpressionError, ValueError) as error:
+        fail_before_start(desk, step.path, failure(ErrorType.VALIDATION, str(error), step=step.path, recoverable=False))
+        return
+    count = found.lengths.get(place)
+    if count is None:
+        at: Any = found.values
+        for key in place:
+            at = at.get(key) if isinstance(at, dict) else None
+        if not isinstance(at, list):
+            gathered = next((g for g in found.gathers if g.place == place), None)
+            if gathered is not None:
+                at = _gathered_array(desk, gathered)
+        if not isinstance(at, list):
+            message = f"{step.path} is spread over {over!r}, which is no array in its inputs"
+            fail_before_start(desk, step.path, failure(ErrorType.VALIDATION, message, step=step.path, recoverable=False))
+            return
+        count = len(at)
+    parts = min(count, MAX_PARTS)
+    bounds = [count * i // parts for i in range(parts + 1)] if parts else [0]
+    record = not step.node.inputs_are_stable
+    packed, blob = desk.pack_large(found.values, INLINE_LIMIT) if record else (None, None)
+    desk.emit(ev.PartsSplit(step.path, over, bounds, packed, [blob.digest, blob.size] if blob else None))
+
+
+def _gathered_array(desk: Desk, gather: Gather) -> Any:
+    """Load what a gather would bring, to count it."""
+    joined: list[Any] = []
+    for piece in gather.pieces:
+        value = desk.run.codec.unpack(piece.packed) if piece.packed is not None else blob_value(desk.run, piece.blob)  # type: ignore[arg-type]
+        for key in piece.path:
+            value = value[key]
+        if gather.mode == "one":
+            return value
+        joined.extend(value if gather.mode == "concat" else [value])
+    return joined
+

@@ -1,0 +1,386 @@
+"""What happens next in a run: everything on its agenda, decided one thing after the other.
+
+Each entry of the agenda is decided at most once: the event that decides it takes it out. What has to wait, for free
+hands or for data to be loaded, stays in the agenda and is looked at again when that came.
+"""
+
+from math import ceil
+from typing import Any, assert_never
+
+from kos_runtime.core.expression import Expression, ExpressionError, NeedsData, evaluate_template
+from kos_runtime.core.failure import ErrorType, WorkflowError, failure
+from kos_runtime.core.plan import model
+from kos_runtime.core.record import INLINE_LIMIT
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.asking import ask
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.dispatching import dispatch, linked, split
+from kos_runtime.core.workflow.ending import end_run
+from kos_runtime.core.workflow.failing import fail_before_start
+from kos_runtime.core.workflow.inputs import results_expose
+from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Scope, StepState
+from kos_runtime.core.workflow.status import OVER, StepStatus
+from kos_runtime.core.workflow.values import View, is_available
+
+#: A ``for_each`` runs over at most so many items.
+MAX_ITEMS = 10_000
+
+
+def advance(desk: Desk) -> None:
+    """Decide everything that can be decided now."""
+    run = desk.run
+    todo = run.todo
+    while todo:
+        path = todo.popleft()
+        why = run.agenda.get(path)
+        if why is None:
+            continue
+        try:
+            if why == ENTER:
+                _enter(desk, run.steps[path])
+            elif why == AGAIN:
+                _again(desk, run.steps[path])
+            elif why == ITEMS:
+                _items(desk, run.steps[path])
+            elif why == CLOSE:
+                _close(desk, path)
+        except NeedsData:
+            desk.starved.append(path)
+
+
+def _again(desk: Desk, step: StepState) -> None:
+    if step.ask_of:
+        ask(desk, step)
+    else:
+        dispatch(desk, step)
+
+
+# --- entering -----------------------------------------------------------------------------------
+
+
+def _enter(desk: Desk, step: StepState) -> None:
+    if step.ask_of:
+        ask(desk, step)
+        return
+    run, scope, node = desk.run, step.scope, step.node
+    if not step.condition_met:
+        if _is_crowded(scope, step):
+            scope.parked.append(step.path)
+            return
+        for id in node.step.reads:  # noqa: A001
+            if not is_available(run, scope, id):
+                desk.emit(ev.StepSkipped(step.path, f"it reads {id}, which has no result"))
+                return
+        if node.when is not None:
+            held = _condition(desk, step, node.when, View(run, scope, step))
+            if held is None:
+                return
+            if not held:
+                desk.emit(ev.StepSkipped(step.path, "its condition was false"))
+                return
+            desk.emit(ev.ConditionMet(step.path))
+    form = node.form
+    match form:
+        case model.Action():
+            if node.step.spread and step.fan is None:
+                _, action = linked(desk, form.agent, form.action)
+                if action is not None and action.over:
+                    split(desk, step, action)
+                    return
+            dispatch(desk, step)
+        case model.Decision():
+            _decide(desk, step, form)
+        case model.Loop():
+            _turn(desk, step, form, 0)
+        case model.ForEach():
+            _freeze(desk, step)
+        case model.Group():
+            desk.emit(ev.GroupOpened(step.path))
+        case model.SetVariables() | model.Emit() | model.Fail():
+            _say(desk, step, form)
+        case model.Join():
+            desk.emit(ev.JoinReached(step.path))
+        case model.OtherForm():
+            _give_up(desk, step, failure(ErrorType.PERMANENT, f"{form.name} does not run in this version"), "form")
+        case _:
+            assert_never(form)
+
+
+def _is_crowded(scope: Scope, step: StepState) -> bool:
+    """Whether a group has as many members at work as it may, by number or by what they hold."""
+    owner = scope.owner
+    if owner is None or not isinstance(owner.node.form, model.Group) or step.status is not StepStatus.READY:
+        return False
+    group = owner.node.form
+    if group.max_concurrency and scope.active >= group.max_concurrency:
+        return True
+    if group.resources and scope.active:
+        return any(
+            scope.held.get(name, 0.0) + step.node.step.resources.get(name, 0.0) > most
+            for name, most in group.resources.items()
+        )
+    return False
+
+
+def _condition(desk: Desk, step: StepState, expression: Expression, view: View) -> bool | None:
+    """Return what a condition says; None when it cannot be told, and the step has failed of it."""
+    try:
+        value = expression.evaluate(view)
+    except ExpressionError as error:
+        fail_before_start(desk, step.path, _invalid(step, str(error)))
+        return None
+    if not isinstance(value, bool):
+        fail_before_start(desk, step.path, _invalid(step, f"{expression.source!r} is no condition: it gave {value!r}"))
+        return None
+    return value
+
+
+def _invalid(step: StepState, message: str) -> WorkflowError:
+    return failure(ErrorType.VALIDATION, message, step=step.path, recoverable=False)
+
+
+def _give_up(desk: Desk, step: StepState, error: WorkflowError, rule: str) -> None:
+    desk.emit(ev.StepGaveUp(step.path, error.to_plain(), rule))
+
+
+def _say(desk: Desk, step: StepState, form: model.SetVariables | model.Emit | model.Fail) -> None:
+    """Run a step that is over as soon as its values are known."""
+    view = View(desk.run, step.scope, step)
+    node = step.node
+    try:
+        match form:
+            case model.SetVariables():
+                values = {name: evaluate_template(value, view) for name, value in (node.values or {}).items()}
+                size = len(desk.run.codec.pack(values))
+                if size > INLINE_LIMIT:
+                    message = f"the variables that {step.path} sets are oversize: {size} bytes, at most {INLINE_LIMIT}"
+                    fail_before_start(desk, step.path, _invalid(step, message))
+                    return
+                desk.emit(ev.VariablesSet(step.path, values))
+            case model.Emit():
+                data = None if node.value is None else evaluate_template(node.value, view)
+                desk.emit(ev.EventEmitted(step.path, form.event, data))
+            case model.Fail():
+                message = "" if node.value is None else str(evaluate_template(node.value, view))
+                error = failure(ErrorType(form.error), message, step=step.path, recoverable=False)
+                _give_up(desk, step, error, "fail")
+            case _:
+                assert_never(form)
+    except (ExpressionError, ValueError) as error:
+        fail_before_start(desk, step.path, _invalid(step, str(error)))
+
+
+def _decide(desk: Desk, step: StepState, form: model.Decision) -> None:
+    value: Any = None
+    reason = ""
+    assert step.node.condition is not None
+    try:
+        value = step.node.condition.evaluate(View(desk.run, step.scope, step))
+        if value is not None and not isinstance(value, bool):
+            reason, value = f"the condition gave {value!r}", None
+    except ExpressionError as error:
+        reason = str(error)
+    if value is None:
+        if form.default_path is None:
+            why = reason or "the condition is null"
+            fail_before_start(desk, step.path, _invalid(step, f"{why}, and there is no default_path"))
+            return
+        branch, path = "default_path", form.default_path
+    elif value:
+        branch, path = "true_path", form.true_path
+    else:
+        branch, path = "false_path", form.false_path
+    again = [id for id in path if step.scope.step_path(id) in desk.run.steps]
+    if again:
+        message = f"{branch} names {', '.join(again)}, which has run already"
+        fail_before_start(desk, step.path, _invalid(step, message))
+        return
+    desk.emit(ev.DecisionTaken(step.path, value, branch, list(path), reason))
+
+
+def _turn(desk: Desk, step: StepState, form: model.Loop, turn: int) -> None:
+    """Begin a loop's next turn, or end it."""
+    if step.node.condition is not None:
+        view = View(desk.run, step.scope, step, turn=turn)
+        held = _condition(desk, step, step.node.condition, view)
+        if held is None:
+            return
+        if not held:
+            desk.emit(ev.LoopEnded(step.path, turn, "condition"))
+            return
+    if turn < form.max_iterations:
+        desk.emit(ev.TurnStarted(step.path, turn))
+    elif form.on_exhausted == "continue":
+        desk.emit(ev.LoopEnded(step.path, turn, "exhausted"))
+    else:
+        message = f"{step.path} is exhausted after {turn} turns"
+        _give_up(desk, step, failure(ErrorType.PERMANENT, message, step=step.path), "on_exhausted")
+
+
+# --- fans ---------------------------------------------------------------------------------------
+
+
+def _freeze(desk: Desk, step: StepState) -> None:
+    assert step.node.value is not None
+    try:
+        items = evaluate_template(step.node.value, View(desk.run, step.scope, step))
+        if not isinstance(items, list):
+            raise ValueError(f"{step.path} runs over {items!r:.100}, which is no array")  # noqa: TRY004
+        if len(items) > MAX_ITEMS:
+            raise ValueError(f"limit_exceeded: {step.path} runs over {len(items)} items, at most {MAX_ITEMS}")
+        packed, blob = desk.pack_large(items, INLINE_LIMIT)
+    except (ExpressionError, ValueError) as error:
+        fail_before_start(desk, step.path, _invalid(step, str(error)))
+        return
+    desk.emit(ev.ItemsFrozen(step.path, len(items), packed or b"", [blob.digest, blob.size] if blob else None))
+    assert step.fan is not None
+    step.fan.values = items
+
+
+def _items(desk: Desk, step: StepState) -> None:
+    """Judge failures, start what there is room for, join when all are over."""
+    fan = step.fan
+    assert fan is not None
+    if fan.failures and _is_lost(step, fan):
+        cancel_inside(desk, step.path, "a neighbour failed")
+        index, kind, message = fan.failures[0]
+        what = "part" if fan.parts else "item"
+        error = failure(ErrorType(kind), f"{what} {index} failed: {message}", step=step.path, failed=len(fan.failures))
+        _give_up(desk, step, error, "on_item_failure")
+        return
+    body = step.node.body if isinstance(step.node.form, model.ForEach) else None
+    while fan.has_room():
+        if body is not None:
+            desk.emit(ev.ItemStarted(step.path, fan.next))
+        elif not dispatch(desk, step, fan.next):
+            return
+        if fan.failures:
+            # An item failed before it could start: judged at the next look.
+            return
+    if fan.open == 0 and fan.next >= fan.count:
+        _join(desk, step, fan)
+
+
+def _is_lost(step: StepState, fan: Fan) -> bool:
+    form = step.node.form
+    if not isinstance(form, model.ForEach) or form.on_item_failure == "fail_fast":
+        return True
+    if form.on_item_failure == "quorum":
+        return len(fan.failures) > fan.count - ceil(form.quorum * fan.count - 1e-9)
+    return False
+
+
+def _join(desk: Desk, step: StepState, fan: Fan) -> None:
+    if fan.parts and fan.results and step.node.step.outputs is not None:
+        for name, key in step.node.step.outputs:
+            field = key.partition(".")[0]
+            if key != "$result" and not results_expose(desk.run, step, field):
+                message = f"the result of {step.path} has no {field!r}, which its output {name!r} needs"
+                _give_up(desk, step, failure(ErrorType.VALIDATION, message, step=step.path), "outputs")
+                return
+    failed = len(fan.failures)
+    desk.emit(ev.ItemsJoined(step.path, fan.count - failed - len(fan.skipped), failed))
+
+
+# --- closing ------------------------------------------------------------------------------------
+
+
+def _close(desk: Desk, path: str) -> None:
+    run = desk.run
+    if path == "":
+        scope = run.scopes[""]
+        if scope.gave_up is not None:
+            cancel_inside(desk, "", "the run failed")
+        end_run(desk)
+        return
+    item = run.scopes.get(path)
+    if item is not None and item.item >= 0:
+        _close_item(desk, item)
+        return
+    step = run.steps[path]
+    form = step.node.form
+    match form:
+        case model.Decision():
+            desk.emit(ev.DecisionEnded(path))
+        case model.Loop():
+            _close_turn(desk, step, form)
+        case model.Group():
+            _close_group(desk, step, form)
+        case _:
+            raise AssertionError(f"nothing closes {path}")
+
+
+def _error_of(desk: Desk, scope: Scope) -> dict[str, Any]:
+    assert scope.gave_up is not None
+    return desk.run.steps[scope.gave_up].error or {}
+
+
+def _close_item(desk: Desk, scope: Scope) -> None:
+    owner = scope.owner
+    assert owner is not None
+    error = None
+    if scope.gave_up is not None:
+        cancel_inside(desk, scope.path, f"{scope.gave_up} failed")
+        error = _error_of(desk, scope)
+    desk.emit(ev.ItemEnded(owner.path, scope.item, error))
+
+
+def _close_turn(desk: Desk, step: StepState, form: model.Loop) -> None:
+    scope = desk.run.scopes[f"{step.path}#{step.turn}"]
+    if scope.gave_up is not None:
+        cancel_inside(desk, scope.path, f"{scope.gave_up} failed")
+        desk.emit(ev.StepGaveUp(step.path, _error_of(desk, scope), "body"))
+        return
+    for expression, reason in step.node.breaks:
+        held = _condition(desk, step, expression, View(desk.run, scope, None))
+        if held is None:
+            return
+        if held:
+            desk.emit(ev.LoopEnded(step.path, step.turn + 1, f"break: {reason}"))
+            return
+    _turn(desk, step, form, step.turn + 1)
+
+
+def _close_group(desk: Desk, step: StepState, form: model.Group) -> None:
+    run = desk.run
+    scope = run.scopes[step.path]
+    members = list(scope.body.nodes)
+    states = [run.steps.get(scope.step_path(id)) for id in members]
+    done = sum(s is not None and s.status in {StepStatus.COMPLETED, StepStatus.SKIPPED} for s in states)
+    match form.sync:
+        case "any":
+            needed = 1
+        case "count":
+            needed = form.count
+        case "quorum":
+            needed = ceil(form.quorum * len(members) - 1e-9)
+        case _:
+            needed = len(members)
+    if done >= min(needed, len(members)):
+        late = [id for id, s in zip(members, states, strict=True) if s is None or s.status not in OVER]
+        cancel_inside(desk, step.path, "the group is settled")
+        desk.emit(ev.GroupSettled(step.path, done, late))
+    elif scope.gave_up is not None:
+        cancel_inside(desk, step.path, f"{scope.gave_up} failed")
+        desk.emit(ev.StepGaveUp(step.path, _error_of(desk, scope), "member"))
+    elif scope.remaining == 0:
+        message = f"{step.path}: {done} members are done, {needed} are needed"
+        _give_up(desk, step, failure(ErrorType.PERMANENT, message, step=step.path), "sync")
+
+
+def cancel_inside(desk: Desk, path: str, reason: str) -> None:
+    """Call off everything that has begun or may begin below a path."""
+    run = desk.run
+    size = len(path)
+
+    def inside(other: str) -> bool:
+        return not path or (other.startswith(path) and len(other) > size and other[size] in "/[#!")
+
+    begun = [p for p, s in run.steps.items() if s.status not in OVER and inside(p)]
+    for other in begun:
+        fence = run.open.get(other)
+        if fence is not None:
+            desk.cancels.append((run.steps[other].agent, other, fence))
+        desk.emit(ev.StepCancelled(other, fence or 0, reason))
+    for other in [p for p in run.agenda if p and inside(p)]:
+        desk.emit(ev.StepCancelled(other, 0, reason))
