@@ -41,6 +41,8 @@ class RunRow:
 
     ``offset`` and ``position`` are those of the record that changed it, so the row also remembers how long the
     stream was. ``waiting`` says in a few words for what a waiting run waits. Instants are milliseconds.
+    ``created_offset`` is given by the store when the row is first written, and never changes; what a writer puts there
+    is ignored.
     """
 
     run: str
@@ -57,6 +59,7 @@ class RunRow:
     plan_digest: str = ""
     waiting: str = ""
     error: str = ""
+    created_offset: int = 0
 
 
 @dataclass(slots=True)
