@@ -14,11 +14,14 @@ from kos_runtime.core.workflow.state import Run
 class Pools(Protocol):
     """Who has hands free. The partition keeps it; deciding only asks."""
 
-    def has_room(self, pool: str, run: str, path: str) -> bool:
-        """Say whether something of this pool can start now; if not, remember who asked."""
+    def has_room(self, pool: str, run: str, path: str, *, alone: bool = False) -> bool:
+        """Say whether something of this pool can start now; if not, remember who asked.
+
+        ``alone``: it needs a process that holds nothing else.
+        """
         ...
 
-    def take(self, pool: str) -> str:
+    def take(self, pool: str, *, alone: bool = False) -> str:
         """Use one pair of free hands of a pool that has room, and return the process whose they are."""
         ...
 

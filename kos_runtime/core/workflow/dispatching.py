@@ -42,7 +42,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
     path = step.path if index < 0 else f"{step.path}[{index}]"
     agent_name, action_name = names_of(desk, step)
     agent, action = linked(desk, agent_name, action_name)
-    if not desk.pools.has_room(agent.pool, run.id, step.path):
+    alone = step.kills > 0
+    if not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone):
         return False
     at = run.steps.get(path)
     own_index = index if index >= 0 else step.index
@@ -59,7 +60,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         message = f"the inputs of {path} are oversize: {blob.size} bytes, at most {PAYLOAD_LIMIT}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
         return True
-    process = desk.pools.take(agent.pool)
+    process = desk.pools.take(agent.pool, alone=alone)
     attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
     fence = 1 if at is None else at.fence + 1
     part = owner.fan is not None and owner.fan.parts

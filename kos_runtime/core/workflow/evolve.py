@@ -151,7 +151,7 @@ def _over(run: Run, step: StepState) -> None:
     """A step of a body is over: count down whoever waits for it."""
     scope, id = step.scope, step.id  # noqa: A001
     node = step.node
-    scope.active -= 1
+    _rest(step)
     if scope.parked:
         run.todo.append(scope.parked.popleft())
     if not node.step.on_demand:
@@ -220,14 +220,22 @@ def _condition_met(run: Run, e: ev.ConditionMet) -> None:
 def _begin(step: StepState) -> None:
     if step.status is StepStatus.READY and step.index < 0 and not step.ask_of:
         step.scope.active += 1
+        for name, amount in step.node.step.resources.items():
+            step.scope.held[name] = step.scope.held.get(name, 0.0) + amount
+
+
+def _rest(step: StepState) -> None:
+    step.scope.active -= 1
+    for name, amount in step.node.step.resources.items():
+        step.scope.held[name] -= amount
 
 
 def _step_scheduled(run: Run, e: ev.StepScheduled) -> None:
     path = e.path
     step = run.steps.get(path) or step_at(run, path)
     run.agenda.pop(path, None)
-    if step.status is StepStatus.READY and step.index < 0 and not step.ask_of:
-        step.scope.active += 1
+    if step.status is StepStatus.READY:
+        _begin(step)
     step.status = StepStatus.OPEN
     step.attempt, step.fence, step.agent = e.attempt, e.fence, e.agent
     step.then = ""
@@ -288,7 +296,7 @@ def _step_gave_up(run: Run, e: ev.StepGaveUp) -> None:
     # What waits for it is not entered: the body as a whole has failed, and its owner decides.
     step.status = StepStatus.FAILED
     run.agenda.pop(e.path, None)
-    step.scope.active -= 1
+    _rest(step)
     if step.scope.gave_up is None:
         step.scope.gave_up = e.path
     _close(run, step.scope)

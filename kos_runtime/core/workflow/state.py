@@ -111,7 +111,7 @@ class Scope:
     """One execution of a body: the run's own (path ""), a turn ``refine#2``, an item ``gather[17]``, a group."""
 
     __slots__ = (
-        "active", "body", "follow", "gave_up", "item", "outer", "owner", "parked", "path", "remaining", "turn", "waits",
+        "active", "body", "follow", "gave_up", "held", "item", "outer", "owner", "parked", "path", "remaining", "turn", "waits",
         "watched",
     )  # fmt: skip
 
@@ -129,6 +129,8 @@ class Scope:
         #: Members at work, for a group's bound, and those that wait for room; the latter is not folded.
         self.active = 0
         self.parked: deque[str] = deque()
+        #: What members at work hold of a group's resources.
+        self.held: dict[str, float] = {}
         #: Whether its owner wants to know of every member that is over.
         self.watched = False
         self.item = -1

@@ -1,0 +1,130 @@
+"""A run's folded state as plain data: a cache, never the truth.
+
+``fold(snapshot + tail)`` equals ``fold(all)``. A snapshot carries the fingerprint of the code that can read it; with
+any other it is ignored.
+"""
+
+from hashlib import sha256
+from typing import Any, Final
+
+from kos_runtime.core.event import BY_NAME
+from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow import events as _events  # noqa: F401 - they register themselves
+from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
+from kos_runtime.core.workflow.status import RunStatus, StepStatus
+
+#: Raised when the shape of what is stored here, or what folding makes of an event, changes.
+STATE_VERSION: Final = 1
+FINGERPRINT: Final = (
+    f"workflow/{STATE_VERSION}/"
+    + sha256(" ".join(sorted(kind.label for kind in BY_NAME.values())).encode()).hexdigest()[:16]
+)
+
+_RUN: Final = (
+    "workflow", "version", "name", "key", "author", "seed", "plan_digest", "link_digest", "link_settings",
+    "inputs_packed", "vars", "agenda", "open", "manual", "error", "outputs", "outputs_blobs", "position",
+)  # fmt: skip
+_STEP: Final = (
+    "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
+    "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn",
+)  # fmt: skip
+_SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn")
+_FAN: Final = ("count", "limit", "next", "open", "skipped", "failures", "items", "parts", "over", "bounds")
+
+
+def to_plain(run: Run) -> dict[str, Any]:
+    """Return everything of a run that is folded."""
+    plain = {name: getattr(run, name) for name in _RUN}
+    plain["status"] = run.status.value
+    plain["inputs_blob"] = _ref(run.inputs_blob)
+    plain["timers"] = {path: list(timer) for path, timer in run.timers.items()}
+    plain["scopes"] = [_scope(scope) for scope in run.scopes.values()]
+    plain["steps"] = [_step(step) for step in run.steps.values()]
+    return plain
+
+
+def _ref(blob: BlobRef | None) -> list[Any] | None:
+    return None if blob is None else [blob.digest, blob.size]
+
+
+def _blob(plain: list[Any] | None) -> BlobRef | None:
+    return None if plain is None else BlobRef(plain[0], plain[1])
+
+
+def _scope(scope: Scope) -> dict[str, Any]:
+    plain = {name: getattr(scope, name) for name in _SCOPE}
+    plain["owner"] = None if scope.owner is None else scope.owner.path
+    plain["outer"] = None if scope.outer is None else scope.outer.path
+    plain["follow"] = {id: list(after) for id, after in scope.follow.items()}  # noqa: A001 - a step's id
+    return plain
+
+
+def _step(step: StepState) -> dict[str, Any]:
+    plain = {name: getattr(step, name) for name in _STEP}
+    plain["status"] = step.status.value
+    plain["scope"] = step.scope.path
+    plain["inputs_blob"] = _ref(step.inputs_blob)
+    fan = step.fan
+    if fan is not None:
+        plain["fan"] = {name: getattr(fan, name) for name in _FAN}
+        plain["fan"]["items_blob"] = _ref(fan.items_blob)
+        plain["fan"]["results"] = [[i, packed, blobs] for i, (packed, blobs) in sorted(fan.results.items())]
+    return plain
+
+
+def from_plain(run: Run, plain: dict[str, Any]) -> None:
+    """Fill a new run, which has its program, with a snapshot's state.
+
+    Raises:
+        KeyError, ValueError: The snapshot does not fit this code; fold the events instead.
+    """
+    assert run.program is not None
+    for name in _RUN:
+        setattr(run, name, plain[name])
+    run.status = RunStatus(plain["status"])
+    run.inputs_blob = _blob(plain["inputs_blob"])
+    run.timers = {path: (timer[0], timer[1]) for path, timer in plain["timers"].items()}
+    owners = {step["path"]: step for step in plain["steps"]}
+    stored = {scope["path"]: scope for scope in plain["scopes"]}
+    for path in stored:
+        _restore_scope(run, path, stored, owners)
+    for path in owners:
+        _restore_step(run, path, stored, owners)
+
+
+def _restore_scope(run: Run, path: str, stored: dict[str, Any], owners: dict[str, Any]) -> Scope:
+    found = run.scopes.get(path)
+    if found is not None:
+        return found
+    plain = stored[path]
+    assert run.program is not None
+    owner = None if plain["owner"] is None else _restore_step(run, plain["owner"], stored, owners)
+    outer = None if plain["outer"] is None else _restore_scope(run, plain["outer"], stored, owners)
+    body = run.program.body if owner is None else owner.node.body
+    assert body is not None
+    scope = run.scopes[path] = Scope(path, body, owner, outer)
+    for name in _SCOPE:
+        setattr(scope, name, plain[name])
+    scope.follow = {id: (after[0], after[1]) for id, after in plain["follow"].items()}  # noqa: A001
+    return scope
+
+
+def _restore_step(run: Run, path: str, stored: dict[str, Any], owners: dict[str, Any]) -> StepState:
+    found = run.steps.get(path)
+    if found is not None:
+        return found
+    plain = owners[path]
+    scope = _restore_scope(run, plain["scope"], stored, owners)
+    step = run.steps[path] = StepState(path, plain["id"], scope, scope.body.nodes[plain["id"]])
+    for name in _STEP:
+        setattr(step, name, plain[name])
+    step.status = StepStatus(plain["status"])
+    step.inputs_blob = _blob(plain["inputs_blob"])
+    kept = plain.get("fan")
+    if kept is not None:
+        fan = step.fan = Fan(kept["count"], kept["limit"])
+        for name in _FAN:
+            setattr(fan, name, kept[name])
+        fan.items_blob = _blob(kept["items_blob"])
+        fan.results = {i: (packed, blobs) for i, packed, blobs in kept["results"]}
+    return step

@@ -1,0 +1,24 @@
+"""For what a run waits: the liveness invariant, as a function of state."""
+
+from kos_runtime.core.workflow.state import Run
+from kos_runtime.core.workflow.status import RunStatus
+
+
+def waits_for(run: Run) -> list[str]:
+    """Return what may move a run that is at work; never empty for one that can go on.
+
+    Each element is one of ``attempt PATH``, ``turn PATH`` (free hands, or data being loaded), ``timer PATH`` and
+    ``person PATH``.
+    """
+    if run.status is not RunStatus.RUNNING:
+        return []
+    found = [f"attempt {path}" for path in run.open]
+    found += [f"turn {path}" for path in run.agenda]
+    found += [f"timer {path}" for path in run.timers]
+    found += [f"person {path}" for path in run.manual]
+    return found
+
+
+def is_at_rest(run: Run) -> bool:
+    """Say whether nothing of a run is at work or may start: only timers and people can move it."""
+    return not run.open and not run.agenda

@@ -1,0 +1,289 @@
+"""The host's side of a partition, written once: what is read, what is stored, and in which order.
+
+A host (Ray, or one process) puts input in and performs the effects that come out. Everything between is here: reading
+what the partition asks for, writing blobs before the batch that mentions them, appending, and what follows when the
+store refuses. It does its reading and writing through the ports it is given and knows no clock.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from kos_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
+from kos_runtime.core.event import UnknownEvent, rebuild
+from kos_runtime.core.identity import run_stream
+from kos_runtime.core.plan.link import Link
+from kos_runtime.core.plan.model import Plan
+from kos_runtime.core.plan.plain import from_plain
+from kos_runtime.core.plan.program import Program
+from kos_runtime.core.record import Batch, BlobRef, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.commands import Rejected
+from kos_runtime.core.workflow.snapshot import FINGERPRINT
+from kos_runtime.core.workflow.state import Codec
+from kos_runtime.core.workflow.status import RunStatus
+from kos_runtime.engine import messages as msg
+from kos_runtime.engine.limits import Limits
+from kos_runtime.engine.partition import MISSING, Partition
+
+#: How long dispatching rests after the store refused a batch, in milliseconds.
+RETRY_MS = 1_000
+_PAGE = 1_000
+
+
+class Log(Protocol):
+    """What a host needs of an event store (the port of that name has more)."""
+
+    @property
+    def store_id(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    def head(self) -> Head: ...
+    def lease(self) -> Lease: ...
+    def claim(self, expected_epoch: int, owner: str) -> Lease: ...
+    def append(self, batch: Batch) -> None: ...
+    def stream(self, stream: str, *, after: int = 0, limit: int = 1_000) -> list[Record]: ...
+    def salt(self, stream: str) -> bytes | None: ...
+    def snapshot(self, stream: str) -> SnapshotRow | None: ...
+    def run(self, run: str) -> RunRow | None: ...
+    def runs(
+        self, *, status: Sequence[str] = (), newest_first: bool = True, after_offset: int = 0, limit: int = 1_000
+    ) -> list[RunRow]: ...
+    def timers_due(self, before: int, *, limit: int = 1_000) -> list[TimerRow]: ...
+
+
+class Blobs(Protocol):
+    def put(self, data: bytes) -> BlobRef: ...
+    def get(self, digest: str) -> bytes: ...
+
+
+class Host:
+    """A claimed partition with its store. ``failpoint`` is called with a name around every durable deed."""
+
+    def __init__(
+        self,
+        log: Log,
+        blobs: Blobs,
+        codec: Codec,
+        *,
+        owner: str,
+        limits: Limits | None = None,
+        code_version: str = "",
+        failpoint: Callable[[str], None] | None = None,
+    ) -> None:
+        self.log = log
+        self.blobs = blobs
+        self.codec = codec
+        self.limits = limits or Limits()
+        self.code_version = code_version
+        self._fail = failpoint or _no_failpoint
+        self._programs: dict[str, Program] = {}
+        self._links: dict[str, Link] = {}
+        self._written: set[str] = set()
+        self._again: list[msg.Input] = []
+        self._up: dict[str, msg.ProcessUp] = {}
+        #: Until when the store is left alone after it refused, in log time; 0 when it works.
+        self.stalled_until = 0
+        self.stalled_by = ""
+        self._fail("claim.before")
+        lease = log.lease()
+        self.epoch = log.claim(lease.epoch, owner).epoch
+        self._fail("claim.after")
+        self.partition = self._open()
+
+    def _open(self) -> Partition:
+        partition = Partition(
+            store_id=self.log.store_id,
+            number=self.log.partition,
+            epoch=self.epoch,
+            head=self.log.head(),
+            codec=self.codec,
+            limits=self.limits,
+            code_version=self.code_version,
+        )
+        after = 0
+        while rows := self.log.runs(
+            status=[RunStatus.RUNNING], newest_first=False, after_offset=after, limit=_PAGE
+        ):
+            for row in rows:
+                partition.recover(row.run)
+            after = self._creation_offset(rows[-1])
+            if len(rows) < _PAGE:
+                break
+        partition.more_pending = 1
+        return partition
+
+    def _creation_offset(self, row: RunRow) -> int:
+        records = self.log.stream(run_stream(row.run), limit=1)
+        return records[0].offset if records else row.offset
+
+    # --- one turn
+
+    def cycle(self, inputs: Sequence[msg.Input], now: int) -> list[msg.Effect]:
+        """Take a batch of input and return what is to be done: everything before it is stored.
+
+        Raises:
+            Fenced: Somebody else owns the partition. Stop for good.
+            AppendUnknown: Nobody knows whether the batch was stored. Stop for good; a successor finds out.
+        """
+        for item in inputs:
+            if isinstance(item, msg.ProcessUp):
+                self._up[item.process] = msg.ProcessUp(item.process, item.pool, item.hands)
+            elif isinstance(item, msg.ProcessDown):
+                self._up.pop(item.process, None)
+        if now < self.stalled_until:
+            return self._refuse(inputs)
+        partition = self.partition
+        again, self._again = self._again, []
+        batch = [*again, *inputs]
+        partition.receive(batch, now)
+        while loads := partition.loads():
+            partition.receive([self._load(load) for load in loads], now)
+        ready = partition.ready()
+        if not ready.leaves and not ready.batch.records and not ready.batch.runs:
+            return partition.advance(ready)
+        try:
+            self._store(ready)
+        except (StoreFull, StoreBusy, StoreReadOnly) as error:
+            return self._stall(error, batch, now)
+        self.stalled_by = ""
+        effects = partition.advance(ready)
+        return effects
+
+    def _store(self, ready: msg.Ready) -> None:
+        for digest, data in ready.blobs.items():
+            if digest not in self._written:
+                self._fail("blob.before")
+                self.blobs.put(data)
+                self._fail("blob.after")
+                self._written.add(digest)
+                if len(self._written) > 100_000:  # noqa: PLR2004 - a bound of memory, not of meaning
+                    self._written.clear()
+        if ready.batch.snapshots:
+            self._fail("snapshot.before")
+        self._fail("append.before")
+        self.log.append(ready.batch)
+        self._fail("append.after")
+        if ready.batch.snapshots:
+            self._fail("snapshot.after")
+
+    def _stall(self, error: StoreError, batch: list[msg.Input], now: int) -> list[msg.Effect]:
+        """Nothing was stored: forget what was decided, keep what agents reported, and try again in a second."""
+        self.stalled_until = now + RETRY_MS
+        self.stalled_by = str(error)
+        effects = self._refuse(batch)
+        effects.append(msg.Notice("storage", str(error)))
+        try:
+            self.partition = self._open()
+        except StoreError:
+            self.stalled_until = now + RETRY_MS
+            return effects
+        self._again = [*self._up.values(), *self._again]
+        self._again = [
+            msg.ProcessUp(item.process, item.pool, item.hands) if isinstance(item, msg.ProcessUp) else item
+            for item in self._again
+        ]
+        return effects
+
+    def _refuse(self, inputs: Sequence[msg.Input]) -> list[msg.Effect]:
+        """Answer commands with what the store says; keep everything that agents reported."""
+        effects: list[msg.Effect] = []
+        for item in inputs:
+            if isinstance(item, msg.Request):
+                code = "storage_full" if "storage_full" in self.stalled_by else "storage"
+                effects.append(msg.Reply(item.token, Rejected(code=code, message=self.stalled_by)))
+            elif not isinstance(item, msg.ProcessUp):
+                self._again.append(item)
+        return effects
+
+    # --- reading
+
+    def _load(self, load: msg.Load) -> msg.Input:
+        match load:
+            case msg.LoadRun(run=run):
+                return self.load_run(run)
+            case msg.LoadData(run=run, digests=digests):
+                return msg.DataLoaded(run, {digest: self._value(digest) for digest in digests})
+            case msg.LoadLibrary(plan=plan, link=link):
+                return msg.LibraryLoaded(plan, link, self.program(plan), self.link(link))
+            case msg.LoadTimers(before=before):
+                return msg.TimersLoaded(self.log.timers_due(before, limit=_PAGE), before)
+            case msg.LoadPending(after_offset=after):
+                rows = self.log.runs(
+                    status=[RunStatus.PENDING], newest_first=False, after_offset=after - 1, limit=_PAGE
+                )
+                if len(rows) == _PAGE:
+                    self.partition.more_pending = self._creation_offset(rows[-1]) + 1
+                return msg.PendingLoaded([row.run for row in rows], len(rows) == _PAGE)
+
+    def _value(self, digest: str) -> Any:
+        try:
+            return self.codec.unpack(self.blobs.get(digest))
+        except (KeyError, ValueError, StoreError):
+            return MISSING
+
+    def program(self, digest: str) -> Program | None:
+        """Return the compiled plan of that digest, if it is stored and fits this version."""
+        if digest not in self._programs:
+            value = self._value(digest)
+            if value is MISSING:
+                return None
+            try:
+                self._programs[digest] = Program(from_plain(value, Plan), digest)
+            except ValueError:
+                return None
+        return self._programs[digest]
+
+    def link(self, digest: str) -> Link | None:
+        if digest not in self._links:
+            value = self._value(digest)
+            if value is MISSING:
+                return None
+            try:
+                self._links[digest] = from_plain(value, Link)
+            except ValueError:
+                return None
+        return self._links[digest]
+
+    def load_run(self, run: str) -> msg.Loaded:
+        """Read a run's row, snapshot and events."""
+        row = self.log.run(run)
+        if row is None:
+            return msg.Loaded(run, None)
+        stream = run_stream(run)
+        loaded = msg.Loaded(run, row, salt=self.log.salt(stream) or b"")
+        if row.status in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUARANTINED}:
+            return loaded
+        after = 0
+        link = ""
+        snapshot = self.log.snapshot(stream)
+        if snapshot is not None and snapshot.fingerprint == FINGERPRINT:
+            try:
+                loaded.snapshot = self.codec.unpack(snapshot.state)
+                loaded.snapshot_position = after = snapshot.position
+                loaded.last_hash = snapshot.hash
+                link = loaded.snapshot["link_digest"]
+            except (ValueError, KeyError):
+                loaded.snapshot = None
+                after = 0
+        try:
+            while records := self.log.stream(stream, after=after, limit=_PAGE):
+                for record in records:
+                    events = rebuild(record.names, self.codec.unpack(record.payload))
+                    loaded.history.append((record.position, events))
+                    if record.position <= 2:  # noqa: PLR2004 - linking follows creation at once
+                        link = next((e.link for e in events if isinstance(e, ev.RunLinked)), link)
+                loaded.last_hash = records[-1].hash
+                after = records[-1].position
+        except (UnknownEvent, ValueError) as error:
+            loaded.damage = str(error)
+            return loaded
+        loaded.program, loaded.link = self.program(row.plan_digest), self.link(link)
+        if loaded.program is None:
+            loaded.damage = f"its compiled plan {row.plan_digest} is gone"
+        elif loaded.link is None:
+            loaded.damage = f"its link {link} is gone"
+        return loaded
+
+
+def _no_failpoint(name: str) -> None:
+    """Nothing is planted here."""

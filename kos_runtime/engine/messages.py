@@ -1,0 +1,213 @@
+"""What goes into a partition and what comes out of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kos_runtime.core.invocation import Invocation, Outcome
+from kos_runtime.core.plan.link import Link
+from kos_runtime.core.plan.program import Program
+from kos_runtime.core.record import Batch, RunRow, TimerRow
+from kos_runtime.core.workflow.commands import Answer, Command
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Request:
+    """A command. ``token`` is the host's name for whoever waits for the answer."""
+
+    token: int
+    command_id: str
+    command: Command
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """Answers from one process, and which of its dispatches have begun and still run."""
+
+    process: str
+    outcomes: list[Outcome]
+    running: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ProcessUp:
+    """A process is there. ``hands`` is how many actions it runs at once."""
+
+    process: str
+    pool: str
+    hands: int
+    #: Dispatches that it still holds from before (after a takeover), running or unacknowledged.
+    holds: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ProcessDown:
+    process: str
+    cause: str
+
+
+@dataclass(slots=True)
+class PoolFailed:
+    """No process of a pool can be had: what is missing, in words."""
+
+    pool: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """After a takeover: every process that is still there has reported. Whatever nobody holds is lost."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A run's history: its row (None: no such run), and its events by position behind a snapshot."""
+
+    run: str
+    row: RunRow | None
+    salt: bytes = b""
+    program: Program | None = None
+    link: Link | None = None
+    snapshot: dict[str, Any] | None = None
+    snapshot_position: int = 0
+    #: (position, events) in order.
+    history: list[tuple[int, list[Any]]] = field(default_factory=list)
+    last_hash: bytes = b""
+    #: Why it cannot be folded, empty when it can.
+    damage: str = ""
+
+
+@dataclass(slots=True)
+class DataLoaded:
+    """Contents of blobs that a run's evaluation asked for; None where there is no such blob."""
+
+    run: str
+    values: dict[str, Any]
+
+
+@dataclass(slots=True)
+class LibraryLoaded:
+    """A compiled plan and a link, by digest; None where there is none."""
+
+    plan: str
+    link: str
+    program: Program | None
+    linked: Link | None
+
+
+@dataclass(slots=True)
+class TimersLoaded:
+    timers: list[TimerRow]
+    before: int
+
+
+@dataclass(slots=True)
+class PendingLoaded:
+    runs: list[str]
+    more: bool
+
+
+Input = (
+    Request | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
+    | TimersLoaded | PendingLoaded
+)  # fmt: skip
+
+# --- asked of the host --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRun:
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadData:
+    run: str
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLibrary:
+    plan: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTimers:
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPending:
+    after_offset: int
+
+
+Load = LoadRun | LoadData | LoadLibrary | LoadTimers | LoadPending
+
+# --- out ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Give these to a process, in one call."""
+
+    process: str
+    invocations: list[Invocation]
+
+
+@dataclass(slots=True)
+class Cancel:
+    """Ask a process to stop these (run, path, fence); ``kill``: it has had its grace."""
+
+    process: str
+    attempts: list[tuple[str, str, int]]
+    kill: bool = False
+
+
+@dataclass(slots=True)
+class Acknowledge:
+    """These outcomes are stored: the process may forget them."""
+
+    process: str
+    attempts: list[tuple[str, str, int]]
+
+
+@dataclass(slots=True)
+class Reply:
+    token: int
+    answer: Answer
+
+
+@dataclass(slots=True)
+class StartProcess:
+    """A pool wants one more process. The host answers with ``ProcessUp`` or ``PoolFailed``."""
+
+    pool: str
+    kind: str
+    target: str
+    settings: dict[str, Any]
+    resources: dict[str, float]
+
+
+@dataclass(slots=True)
+class Notice:
+    """Something that a person watching should see: an alarm, a run's end. ``kind`` is stable."""
+
+    kind: str
+    text: str
+    run: str = ""
+
+
+Effect = Dispatch | Cancel | Acknowledge | Reply | StartProcess | Notice
+
+
+@dataclass(slots=True)
+class Ready:
+    """What must happen, in this order: blobs, then the batch, then (in ``advance``) the effects."""
+
+    batch: Batch
+    blobs: dict[str, bytes]
+    effects: list[Effect]
+    #: Whether anything leaves the partition, so that even an empty batch must pass the store's fence.
+    leaves: bool = False

@@ -1,0 +1,834 @@
+"""One log, one writer, many runs: a pure object that a host drives.
+
+::
+
+    partition.receive(inputs, now)      a batch of whatever came
+    partition.loads()                   what must be read before more can be decided; comes back through receive
+    ready = partition.ready(now)        records to append; then, and only then, effects to perform
+    store.append(ready.batch)
+    partition.advance(ready)            what was stored may be told
+
+Nothing leaves but as an element of a ``Ready`` whose batch has passed the store's fence, answers that need no record
+included. Offsets and hashes are given in ``ready``, so that a run whose deciding raises can be struck out alone.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from heapq import heappop, heappush
+from typing import Any
+
+from kos_runtime.core.chain import EMPTY, batch_link, batch_root, payload_digest, record_hash
+from kos_runtime.core.event import describe
+from kos_runtime.core.failure import ErrorType, failure
+from kos_runtime.core.identity import run_stream
+from kos_runtime.core.plan.link import Link
+from kos_runtime.core.plan.program import Program
+from kos_runtime.core.record import Batch, BatchLink, CommandRow, Head, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.workflow import decide
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.asking import answered
+from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected, StartRun
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.evolve import evolve
+from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
+from kos_runtime.core.workflow.progress import advance as progress
+from kos_runtime.core.workflow.progress import cancel_inside
+from kos_runtime.core.workflow.snapshot import FINGERPRINT, from_plain, to_plain
+from kos_runtime.core.workflow.state import Codec, Run
+from kos_runtime.core.workflow.status import TERMINAL, RunStatus
+from kos_runtime.core.workflow.waiting import is_at_rest, waits_for
+from kos_runtime.engine import messages as msg
+from kos_runtime.engine.limits import Limits
+from kos_runtime.engine.pools import Pools
+
+
+@dataclass(slots=True)
+class Meta:
+    """What the log says of a run's stream, beside its state."""
+
+    salt: bytes
+    hash: bytes
+    position: int
+    created_at: int
+    snapshot_position: int = 0
+    status: str = ""
+    new: bool = False
+    input_digest: str = ""
+    #: Whether the run holds one of the places for runs at work.
+    active: bool = False
+
+
+@dataclass(slots=True)
+class Pending:
+    """What one run decided since the last ``ready``."""
+
+    desk: Desk
+    causes: list[str] = field(default_factory=list)
+    timers_set: list[TimerRow] = field(default_factory=list)
+    timers_cleared: list[TimerRow] = field(default_factory=list)
+
+
+class Partition:
+    """See the module. One object, one thread."""
+
+    def __init__(
+        self,
+        *,
+        store_id: str,
+        number: int,
+        epoch: int,
+        head: Head,
+        codec: Codec,
+        limits: Limits | None = None,
+        code_version: str = "",
+    ) -> None:
+        self.store_id = store_id
+        self.number = number
+        self.epoch = epoch
+        self.codec = codec
+        self.limits = limits or Limits()
+        self.code_version = code_version
+        self.offset = head.offset
+        self.link = head.link
+        self.time = head.time
+        self.pools = Pools(self.limits)
+        self.runs: dict[str, Run] = {}
+        self.metas: dict[str, Meta] = {}
+        self.programs: dict[str, Program] = {}
+        self.links: dict[str, Link] = {}
+        self.active = 0
+        #: Runs that wait for a place among those at work.
+        self.queue: deque[str] = deque()
+        self.more_pending = 0
+        self._admitting: set[str] = set()
+        self._pending: dict[str, Pending] = {}
+        self._parked: dict[str, deque[msg.Input]] = {}
+        self._starved: dict[str, list[str]] = {}
+        self._libraries: dict[tuple[str, str], list[msg.Request]] = {}
+        self._loads: list[msg.Load] = []
+        self._replies: list[msg.Reply] = []
+        self._commands: list[CommandRow] = []
+        self._effects: list[msg.Effect] = []
+        self._quarantine: dict[str, tuple[str, bytes, Run | None]] = {}
+        self._timers: list[tuple[int, str, str, int]] = []
+        self._backstops: dict[int, dict[tuple[str, str, int], int]] = {}
+        self._next_poll = 0
+        self._next_sweep = 0
+        self._settled: dict[str, list[tuple[str, str, int]]] = {}
+        #: Runs at work that were recovered with dispatches that nobody has claimed yet.
+        self._orphans: dict[tuple[str, str, int], None] = {}
+        self._reconciled = True
+
+    # --- what comes in --------------------------------------------------------------------------
+
+    def receive(self, inputs: Sequence[msg.Input], now: int) -> None:
+        """Take a batch of input at log time ``now`` (milliseconds, never going back)."""
+        self.time = max(self.time, now)
+        for item in inputs:
+            match item:
+                case msg.Outcomes():
+                    self._outcomes(item)
+                case msg.Request():
+                    self._request(item)
+                case msg.ProcessUp():
+                    self._process_up(item)
+                case msg.ProcessDown():
+                    self._process_down(item)
+                case msg.Loaded():
+                    self._loaded(item)
+                case msg.DataLoaded():
+                    self._data_loaded(item)
+                case msg.LibraryLoaded():
+                    self._library_loaded(item)
+                case msg.TimersLoaded():
+                    self._timers_loaded(item)
+                case msg.PendingLoaded():
+                    self._pending_loaded(item)
+                case msg.PoolFailed():
+                    self._pool_failed(item)
+                case msg.Reconciled():
+                    self._all_reported()
+        self._fire()
+        self._expire()
+        self._grant()
+        self._admit()
+        if self.time >= self._next_sweep:
+            self._sweep()
+
+    def loads(self) -> list[msg.Load]:
+        """Return what must be read; each is answered once, through ``receive``."""
+        loads, self._loads = self._loads, []
+        return loads
+
+    def next_due(self) -> int | None:
+        """Return the instant at which ``receive`` must be called even without input, if there is one."""
+        due = [self._timers[0][0]] if self._timers else []
+        due.extend(next(iter(times.values())) for times in self._backstops.values() if times)
+        if self.runs:
+            due.append(self._next_sweep)
+        due.append(self._next_poll)
+        return min(due)
+
+    def is_idle(self) -> bool:
+        """Say whether no run is at work: all have ended, or wait for people."""
+        return not self.active and not self.queue and not self.more_pending and not self._pending and not self._parked
+
+    # --- outcomes -------------------------------------------------------------------------------
+
+    def _outcomes(self, item: msg.Outcomes) -> None:
+        process = item.process
+        pools = self.pools
+        holder = pools.processes.get(process)
+        for result in item.outcomes:
+            key = (result.run, result.path, result.fence)
+            self._settled.setdefault(process, []).append(key)
+            duration = result.duration_ms if result.error is None else None
+            pools.released(process, result.run, result.path, result.fence, duration)
+            self._orphans.pop(key, None)
+            run = self.runs.get(result.run)
+            if run is None:
+                continue
+            self._disarm(run, result.path, result.fence)
+            self._decide(run, f"outcome:{result.path}@{result.fence}", decide.outcome, result)
+        if holder is not None and item.running:
+            holder.begun.update(item.running)
+
+    def _decide(self, run: Run, cause: str, function: Any, *arguments: Any, **named: Any) -> Any:
+        """Decide about one run; if that raises, strike it out and set it aside alone."""
+        pending = self._pending.get(run.id)
+        if pending is None:
+            pending = self._pending[run.id] = Pending(Desk(run, self.time, self.epoch, self.pools))
+        desk = pending.desk
+        desk.now = self.time
+        if len(pending.causes) < 4:  # noqa: PLR2004 - a batch's cause is named by its first inputs
+            pending.causes.append(cause)
+        sent = len(desk.dispatches)
+        try:
+            answer = function(desk, *arguments, **named)
+        except Exception as error:
+            self._set_aside(run.id, f"{type(error).__name__}: {error}", repr((cause, arguments)).encode()[:65_536])
+            return Rejected(code="quarantined", message=f"run {run.id} was set aside: {error}")
+        for process, invocation in desk.dispatches[sent:]:
+            self.pools.held(process, run.id, invocation.path, invocation.fence)
+            self._arm(run.id, invocation.path, invocation.fence, invocation.timeout_ms)
+        if desk.starved:
+            self._starve(run, desk)
+        return answer
+
+    def _starve(self, run: Run, desk: Desk) -> None:
+        self._starved.setdefault(run.id, []).extend(desk.starved)
+        desk.starved.clear()
+        if run.wanted:
+            self._loads.append(msg.LoadData(run.id, tuple(sorted(run.wanted))))
+            run.wanted = set()
+
+    def _data_loaded(self, item: msg.DataLoaded) -> None:
+        run = self.runs.get(item.run)
+        paths = self._starved.pop(item.run, [])
+        if run is None:
+            return
+        missing = [digest for digest, value in item.values.items() if value is MISSING]
+        run.cache.update({d: v for d, v in item.values.items() if v is not MISSING})
+        if missing:
+            for path in paths:
+                error = failure(ErrorType.PERMANENT, f"a value that it reads is gone: blob {missing[0]}", step=path)
+                self._decide(run, "data", _fail_starved, path, error)
+            return
+        run.todo.extend(paths)
+        self._decide(run, "data", progress)
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def _request(self, item: msg.Request) -> None:
+        command = item.command
+        if isinstance(command, CreateRun):
+            self._create(item, command)
+            return
+        run = self.runs.get(command.run)
+        if run is None:
+            self._park(command.run, item)
+            return
+        answer: Accepted | Rejected
+        match command:
+            case StartRun():
+                answer = self._start(run)
+            case AnswerTask():
+                answer = self._answer(run, command, item.command_id)
+        self._reply(item, answer)
+
+    def _reply(self, item: msg.Request, answer: Accepted | Rejected) -> None:
+        self._replies.append(msg.Reply(item.token, answer))
+
+    def _create(self, item: msg.Request, command: CreateRun) -> None:
+        meta = self.metas.get(command.run)
+        if meta is None and command.key and command.run not in self._parked:
+            # Whether a run of this key exists is one point read; ids without a key are random and not looked up.
+            self._park(command.run, item)
+            return
+        if meta is not None:
+            self._reply(item, self._existing(command, meta.input_digest, meta.position))
+            return
+        program, link = self.programs.get(command.plan), self.links.get(command.link)
+        if program is None or link is None:
+            waiting = self._libraries.setdefault((command.plan, command.link), [])
+            if not waiting:
+                self._loads.append(msg.LoadLibrary(command.plan, command.link))
+            waiting.append(item)
+            return
+        if command.start and len(self.queue) >= self.limits.max_pending_runs:
+            message = f"busy: {len(self.queue)} runs wait already; try again later"
+            self._reply(item, Rejected(code="busy", message=message))
+            return
+        run = Run(command.run, self.store_id, self.codec)
+        self._equip(run, program, link)
+        digest = self._input_digest(command)
+        self.metas[run.id] = Meta(command.salt, EMPTY, 0, self.time, new=True, input_digest=digest)
+        self.runs[run.id] = run
+        answer = self._decide(run, f"command:{item.command_id} by {command.author}", decide.create, command)
+        if isinstance(answer, Rejected):
+            del self.runs[run.id], self.metas[run.id]
+            self._pending.pop(run.id, None)
+        elif command.start:
+            self._start(run)
+        self._reply(item, answer)
+
+    def _input_digest(self, command: CreateRun) -> str:
+        if not command.key:
+            return ""
+        return sha256(self.codec.pack([command.plan, command.inputs])).hexdigest()[:32]
+
+    def _existing(self, command: CreateRun, input_digest: str, position: int) -> Accepted | Rejected:
+        if command.key and input_digest != self._input_digest(command):
+            message = f"key {command.key!r} belongs to run {command.run}, which was created with other inputs"
+            return Rejected(code="conflict", message=message)
+        return Accepted(run=command.run, position=position, existing=True)
+
+    def _equip(self, run: Run, program: Program, link: Link) -> None:
+        run.program, run.link = program, link
+        for agent in link.agents.values():
+            self.pools.know(agent)
+
+    def _start(self, run: Run) -> Accepted | Rejected:
+        meta = self.metas[run.id]
+        if run.status is not RunStatus.CREATED:
+            return Accepted(run=run.id, position=meta.position, existing=True)
+        if self.active < self.limits.max_active_runs:
+            meta.active = True
+            self.active += 1
+            self._decide(run, "admitted", decide.start)
+            return Accepted(run=run.id, position=meta.position, event="RunStarted")
+        if run.id not in self._admitting:
+            self.queue.append(run.id)
+            self._admitting.add(run.id)
+            self._touch(run)
+        return Accepted(run=run.id, position=meta.position, event="RunPending")
+
+    def _touch(self, run: Run) -> None:
+        """See to it that ``ready`` looks at a run of which nothing was decided."""
+        if run.id not in self._pending:
+            self._pending[run.id] = Pending(Desk(run, self.time, self.epoch, self.pools))
+
+    def _admit(self) -> None:
+        while self.active < self.limits.max_active_runs and self.queue:
+            id = self.queue.popleft()  # noqa: A001 - the run's id
+            self._admitting.discard(id)
+            run = self.runs.get(id)
+            if run is None:
+                # Promised a place while it is loaded.
+                self._park(id, msg.Request(-1, "", StartRun(run=id)))
+                break
+            self._start(run)
+        if not self.queue and self.more_pending and self.active < self.limits.max_active_runs:
+            self._loads.append(msg.LoadPending(self.more_pending))
+            self.more_pending = 0
+
+    def _pending_loaded(self, item: msg.PendingLoaded) -> None:
+        for id in item.runs:  # noqa: A001
+            if id not in self._admitting:
+                self._admitting.add(id)
+                self.queue.append(id)
+
+    def _answer(self, run: Run, command: AnswerTask, command_id: str) -> Accepted | Rejected:
+        meta = self.metas[run.id]
+        before = len(self._pending[run.id].desk.events) if run.id in self._pending else 0
+        answer: Accepted | Rejected = self._decide(run, f"command:{command_id} by {command.by}", decide.answer, command)
+        if isinstance(answer, Accepted):
+            if not meta.active:
+                meta.active = True
+                self.active += 1
+            plain = {"run": answer.run, "position": meta.position + 1, "event": answer.event}
+            if command_id:
+                self._commands.append(CommandRow(command_id, 0, self.codec.pack(plain)))
+            return Accepted(run=run.id, position=meta.position + 1, event=answer.event)
+        if before == 0 and run.id in self._pending and not self._pending[run.id].desk.events:
+            self._touch(run)
+        return answer
+
+    # --- cold runs ------------------------------------------------------------------------------
+
+    def _park(self, run: str, item: msg.Input) -> None:
+        waiting = self._parked.get(run)
+        if waiting is None:
+            waiting = self._parked[run] = deque()
+            self._loads.append(msg.LoadRun(run))
+        if isinstance(item, msg.Request) and len(waiting) >= self.limits.max_parked:
+            self._reply(item, Rejected(code="busy", message=f"busy: run {run} is being loaded"))
+            return
+        waiting.append(item)
+
+    def recover(self, run: str) -> None:
+        """Ask for a run that was at work when the partition changed hands."""
+        self._parked.setdefault(run, deque())
+        self._loads.append(msg.LoadRun(run))
+        self._reconciled = False
+
+    def _loaded(self, item: msg.Loaded) -> None:
+        waiting = self._parked.pop(item.run, deque())
+        if item.row is None:
+            for parked in waiting:
+                if isinstance(parked, msg.Request):
+                    if isinstance(parked.command, CreateRun):
+                        self._parked[item.run] = deque()  # it does not exist: creating it asks no more
+                        self._create(parked, parked.command)
+                        self._parked.pop(item.run, None)
+                    else:
+                        self._reply(parked, Rejected(code="not_found", message=f"no run {item.run!r} in this store"))
+            return
+        if item.row.status in TERMINAL or item.row.status == RunStatus.QUARANTINED or item.damage:
+            self._answer_ended(item, waiting)
+            return
+        meta = Meta(item.salt, item.last_hash, item.row.position, item.row.created_at, item.snapshot_position)
+        meta.status, meta.input_digest = item.row.status, item.row.input_digest
+        run = self._fold(item)
+        if run is None or item.program is None or item.link is None:
+            self.metas[item.run] = meta
+            self._answer_ended(item, waiting)
+            return
+        meta.position = run.position
+        self.runs[item.run], self.metas[item.run] = run, meta
+        if run.status is RunStatus.RUNNING:
+            if not is_at_rest(run) or run.timers:
+                meta.active = True
+                self.active += 1
+            for path, (due, fence) in run.timers.items():
+                heappush(self._timers, (due, run.id, path, fence))
+            for path, fence in run.open.items():
+                self._orphans[run.id, path, fence] = None
+            run.todo.extend(run.agenda)
+            if run.todo:
+                self._decide(run, "recovered", progress)
+        elif item.row.status == RunStatus.PENDING and run.id not in self._admitting and not waiting:
+            self.queue.append(run.id)
+            self._admitting.add(run.id)
+        for parked in waiting:
+            if isinstance(parked, msg.Request):
+                if isinstance(parked.command, CreateRun):
+                    self._reply(parked, self._existing(parked.command, meta.input_digest, meta.position))
+                elif parked.token < 0:
+                    self._start(run)
+                else:
+                    self._request(parked)
+            elif isinstance(parked, msg.TimersLoaded):
+                for row in parked.timers:
+                    heappush(self._timers, (row.due, row.run, row.path, row.fence))
+        self._touch(run)
+        if self._reconciled and self._orphans:
+            self._lose_orphans("its owner was restarted")
+
+    def _fold(self, item: msg.Loaded) -> Run | None:
+        run = Run(item.run, self.store_id, self.codec)
+        if item.program is None or item.link is None:
+            self._set_aside(item.run, item.damage or "its plan or its link is gone", b"")
+            return None
+        self._equip(run, item.program, item.link)
+        self.programs.setdefault(item.program.digest, item.program)
+        try:
+            if item.snapshot is not None:
+                from_plain(run, item.snapshot)
+            for position, events in item.history:
+                for event in events:
+                    evolve(run, event)
+                run.position = position
+        except Exception as error:
+            self._set_aside(item.run, f"cannot be folded: {type(error).__name__}: {error}", b"")
+            return None
+        run.todo.clear()
+        return run
+
+    def _answer_ended(self, item: msg.Loaded, waiting: Iterable[msg.Input]) -> None:
+        assert item.row is not None
+        for parked in waiting:
+            if not isinstance(parked, msg.Request) or parked.token < 0:
+                continue
+            if isinstance(parked.command, CreateRun):
+                self._reply(parked, self._existing(parked.command, item.row.input_digest, item.row.position))
+            else:
+                why = f"run {item.run} is {item.row.status}" + (f": {item.damage}" if item.damage else "")
+                self._reply(parked, Rejected(code="conflict", message=why))
+
+    def _library_loaded(self, item: msg.LibraryLoaded) -> None:
+        waiting = self._libraries.pop((item.plan, item.link), [])
+        if item.program is not None and item.linked is not None:
+            self.programs[item.plan], self.links[item.link] = item.program, item.linked
+        for request in waiting:
+            assert isinstance(request.command, CreateRun)
+            if item.program is None or item.linked is None:
+                gone = "plan" if item.program is None else "link"
+                self._reply(request, Rejected(code="invalid", message=f"the {gone} of {request.command.run} is not stored"))
+            else:
+                self._parked.setdefault(request.command.run, deque())
+                self._create(request, request.command)
+                if not self._parked.get(request.command.run):
+                    self._parked.pop(request.command.run, None)
+
+    # --- processes ------------------------------------------------------------------------------
+
+    def _process_up(self, item: msg.ProcessUp) -> None:
+        if item.pool not in self.pools.pools:
+            return
+        process = self.pools.up(item.process, item.pool, item.hands)
+        for run, path, fence in item.holds:
+            if self._orphans.pop((run, path, fence), 0) is None:
+                # Adopted: it runs on, or its outcome comes again.
+                process.holds[run, path] = fence
+                self._arm(run, path, fence, self._timeout_of(run, path))
+            else:
+                self._settled.setdefault(item.process, []).append((run, path, fence))
+
+    def _timeout_of(self, run: str, path: str) -> int:
+        here = self.runs.get(run)
+        step = None if here is None else here.steps.get(path)
+        return 0 if step is None else step.node.step.timeout_ms
+
+    def _process_down(self, item: msg.ProcessDown) -> None:
+        process = self.pools.down(item.process)
+        if process is None:
+            return
+        lost = list(process.holds.items())
+        begun = {(run, path, fence) for run, path, fence in process.begun}
+        # When nothing was reported as begun, whatever it held may be what ended it.
+        only = len(lost) == 1
+        self._effects.append(msg.Notice("process_down", f"{item.process} died ({item.cause})"))
+        for (run_id, path), fence in lost:
+            run = self.runs.get(run_id)
+            if run is None:
+                continue
+            self._disarm(run, path, fence)
+            suspect = only or (run_id, path, fence) in begun
+            self._decide(run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect)
+
+    def _pool_failed(self, item: msg.PoolFailed) -> None:
+        pool = self.pools.pools.get(item.pool)
+        if pool is None:
+            return
+        pool.starting = max(pool.starting - 1, 0)
+        pool.failed = item.reason
+        if pool.processes:
+            return
+        for run_id, path in sorted(pool.waiting):
+            run = self.runs.get(run_id)
+            if run is not None:
+                error = failure(ErrorType.RESOURCE, item.reason, step=path)
+                self._decide(run, f"pool:{item.pool}", _fail_waiting, path, error)
+        pool.waiting.clear()
+        pool.queue.clear()
+
+    def _all_reported(self) -> None:
+        self._reconciled = True
+        self._lose_orphans("its owner was restarted")
+
+    def _lose_orphans(self, cause: str) -> None:
+        orphans, self._orphans = self._orphans, {}
+        for run_id, path, fence in orphans:
+            run = self.runs.get(run_id)
+            if run is not None:
+                self._decide(run, "recovered", decide.lost, path, fence, cause, suspect=False)
+
+    def _grant(self) -> None:
+        """Give free hands to who is next, and ask for processes where somebody waits."""
+        for pool in self.pools.pools.values():
+            while (turn := self.pools.next_in_turn(pool)) is not None:
+                run_id, path = turn
+                run = self.runs.get(run_id)
+                if run is None or path not in run.agenda:
+                    continue
+                self.pools.granting = True
+                run.todo.append(path)
+                self._decide(run, "turn", progress)
+                self.pools.granting = False
+            if self.pools.wants_process(pool):
+                pool.starting += 1
+                link = pool.link
+                self._effects.append(
+                    msg.StartProcess(pool.name, link.kind, link.target, link.settings, link.resources)
+                )
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def _arm(self, run: str, path: str, fence: int, timeout_ms: int) -> None:
+        if timeout_ms > 0:
+            length = timeout_ms + self.limits.grace_ms
+            self._backstops.setdefault(length, {})[run, path, fence] = self.time + length
+
+    def _disarm(self, run: Run, path: str, fence: int) -> None:
+        step = run.steps.get(path)
+        if step is not None:
+            timeout = step.node.step.timeout_ms
+            if step.ask_of and run.program is not None:
+                timeout = run.program.plan.timeout_default_ms
+            times = self._backstops.get(timeout + self.limits.grace_ms)
+            if times is not None:
+                times.pop((run.id, path, fence), None)
+
+    def _fire(self) -> None:
+        while self._timers and self._timers[0][0] <= self.time:
+            _, run_id, path, fence = heappop(self._timers)
+            run = self.runs.get(run_id)
+            if run is not None:
+                self._decide(run, f"timer:{path}@{fence}", decide.timer, path, fence)
+        if self.time >= self._next_poll:
+            self._next_poll = self.time + self.limits.long_timer_ms // 2
+            self._loads.append(msg.LoadTimers(self.time + self.limits.long_timer_ms))
+
+    def _expire(self) -> None:
+        """Give up attempts whose processes stayed silent beyond timeout and grace."""
+        for times in self._backstops.values():
+            while times:
+                key, due = next(iter(times.items()))
+                if due > self.time:
+                    break
+                del times[key]
+                run_id, path, fence = key
+                run = self.runs.get(run_id)
+                if run is None:
+                    continue
+                step = run.steps.get(path)
+                process = "" if step is None else step.agent
+                error = failure(ErrorType.TIMEOUT, f"{process or path} stayed silent beyond its timeout", step=path)
+                self._decide(run, f"silence:{path}@{fence}", decide.expired, path, fence, error)
+                self._effects.append(msg.Cancel(process, [key], kill=True))
+
+    def _timers_loaded(self, item: msg.TimersLoaded) -> None:
+        for row in item.timers:
+            run = self.runs.get(row.run)
+            if run is not None:
+                held = run.timers.get(row.path)
+                if held is not None and held[1] == row.fence:
+                    heappush(self._timers, (row.due, row.run, row.path, row.fence))
+            else:
+                self._park(row.run, msg.TimersLoaded([row], item.before))
+
+    def _sweep(self) -> None:
+        """Check that every run at work waits for something, and say so when one does not."""
+        self._next_sweep = self.time + self.limits.sweep_ms
+        for run in list(self.runs.values()):
+            if run.status is RunStatus.RUNNING and not waits_for(run) and run.id not in self._pending:
+                self._effects.append(msg.Notice("stuck", f"run {run.id} waits for nothing", run.id))
+            elif run.agenda and run.id not in self._pending and run.id not in self._starved:
+                run.todo.extend(run.agenda)
+                self._decide(run, "sweep", progress)
+
+    # --- containment ----------------------------------------------------------------------------
+
+    def _set_aside(self, run: str, error: str, cause: bytes) -> None:
+        self._pending.pop(run, None)
+        self._starved.pop(run, None)
+        self._quarantine[run] = (error, cause, self.runs.pop(run, None))
+        for process in self.pools.processes.values():
+            for key in [key for key in process.holds if key[0] == run]:
+                del process.holds[key]
+
+    # --- what goes out --------------------------------------------------------------------------
+
+    def ready(self) -> msg.Ready:
+        """Return what was decided since the last time: give it to the store, then to ``advance``."""
+        batch = Batch(epoch=self.epoch)
+        blobs: dict[str, bytes] = {}
+        effects = self._effects
+        dispatches: dict[str, msg.Dispatch] = {}
+        first = self.offset + 1
+        for run_id, pending in self._pending.items():
+            self._write(run_id, pending, batch)
+            desk = pending.desk
+            if desk.blobs:
+                blobs.update(desk.blobs)
+            for process, invocation in desk.dispatches:
+                call = dispatches.get(process)
+                if call is None:
+                    dispatches[process] = msg.Dispatch(process, [invocation])
+                else:
+                    call.invocations.append(invocation)
+            effects.extend(msg.Cancel(process, [(run_id, path, fence)]) for process, path, fence in desk.cancels)
+            for process, path, fence in desk.cancels:
+                self.pools.released(process, run_id, path, fence, None)
+        for run_id, (error, cause, run) in self._quarantine.items():
+            self._write_quarantine(run_id, error, cause, run, batch, blobs)
+            effects.append(msg.Notice("quarantined", error, run_id))
+        if batch.records:
+            root = batch_root(record.hash for record in batch.records)
+            count = len(batch.records)
+            self.link = batch_link(self.link, self.epoch, first, count, root)
+            batch.link = BatchLink(first, count, self.epoch, root, self.link)
+        for row in self._commands:
+            row.offset = self.offset
+        batch.commands = self._commands
+        effects.extend(dispatches.values())
+        effects.extend(self._replies)
+        effects.extend(msg.Acknowledge(process, keys) for process, keys in self._settled.items())
+        ready = msg.Ready(batch, blobs, effects, leaves=bool(effects))
+        self._pending, self._quarantine = {}, {}
+        self._commands, self._replies, self._effects, self._settled = [], [], [], {}
+        return ready
+
+    def _write(self, run_id: str, pending: Pending, batch: Batch) -> None:
+        run, meta = pending.desk.run, self.metas[run_id]
+        events = pending.desk.events
+        stream = run_stream(run_id)
+        if meta.new:
+            batch.streams.append((stream, meta.salt))
+            meta.new = False
+        most = self.limits.max_record_events
+        cause = " ".join(pending.causes)
+        for begin in range(0, len(events), most):
+            names, values = describe(events[begin : begin + most] if len(events) > most else events)
+            self._append(batch, run_id, meta, stream, names, values, cause)
+        run.position = meta.position
+        for event in events:
+            kind = type(event)
+            if kind is ev.StepCompleted:
+                for name_digest in event.blobs:
+                    batch.blob_refs.append((name_digest[1], stream))
+            elif kind is ev.RetryScheduled:
+                heappush(self._timers, (event.at, run_id, event.path, event.fence))
+                if event.delay_ms > self.limits.long_timer_ms:
+                    batch.timers_set.append(TimerRow(event.at, run_id, event.path, event.fence))
+            elif kind is ev.TimerFired:
+                batch.timers_cleared.append(TimerRow(0, run_id, event.path, event.fence))
+        for digest in pending.desk.blobs:
+            batch.blob_refs.append((digest, stream))
+        self._row(run, meta, batch)
+        self._snapshot(run, meta, batch)
+
+    def _append(
+        self, batch: Batch, run_id: str, meta: Meta, stream: str, names: str, values: list[Any], cause: str
+    ) -> None:
+        payload = self.codec.pack(values)
+        digest = payload_digest(meta.salt, payload)
+        self.offset += 1
+        meta.position += 1
+        meta.hash = record_hash(
+            self.store_id, self.number, stream, meta.position, names, self.time, cause, run_id, digest, meta.hash
+        )
+        batch.records.append(
+            Record(
+                self.offset, stream, meta.position, self.epoch, self.time, names, cause, run_id, payload, digest, meta.hash
+            )
+        )
+
+    def _row(self, run: Run, meta: Meta, batch: Batch) -> None:
+        """Write a run's row when its status changed, and count who is at work."""
+        status: str = run.status
+        waiting = ""
+        if run.status is RunStatus.RUNNING:
+            if run.manual and is_at_rest(run) and not run.timers:
+                status, waiting = RunStatus.WAITING, f"manual: {', '.join(run.manual)}"
+        elif run.status is RunStatus.CREATED and run.id in self._admitting:
+            status = RunStatus.PENDING
+        if meta.active and status != RunStatus.RUNNING:
+            meta.active = False
+            self.active -= 1
+        elif not meta.active and status == RunStatus.RUNNING:
+            meta.active = True
+            self.active += 1
+        if status == meta.status:
+            return
+        meta.status = status
+        error = "" if run.error is None else str(run.error.get("message", ""))[:500]
+        batch.runs.append(
+            RunRow(
+                run.id, run.workflow, run.version, run.name, str(status), meta.created_at, self.time, self.offset,
+                meta.position, run.key, meta.input_digest, run.plan_digest, waiting, error,
+            )  # fmt: skip
+        )
+
+    def _snapshot(self, run: Run, meta: Meta, batch: Batch) -> None:
+        tail = meta.position - meta.snapshot_position
+        long = tail > max(self.limits.snapshot_records, meta.snapshot_position // 2)
+        resting = meta.status == RunStatus.WAITING and tail > self.limits.snapshot_at_rest
+        if run.status is RunStatus.RUNNING and (long or resting):
+            state = self.codec.pack(to_plain(run))
+            batch.snapshots.append(
+                SnapshotRow(run_stream(run.id), meta.position, self.offset, FINGERPRINT, meta.hash, state)
+            )
+            meta.snapshot_position = meta.position
+
+    def _write_quarantine(
+        self, run_id: str, error: str, cause: bytes, run: Run | None, batch: Batch, blobs: dict[str, bytes]
+    ) -> None:
+        meta = self.metas.get(run_id)
+        if meta is None or meta.position == 0:
+            self.metas.pop(run_id, None)
+            return
+        digest = sha256(cause).hexdigest()
+        blobs[digest] = cause
+        stream = run_stream(run_id)
+        names, values = describe([ev.RunQuarantined(digest, error[:2_000], self.code_version)])
+        self._append(batch, run_id, meta, stream, names, values, "quarantine")
+        batch.blob_refs.append((digest, stream))
+        if meta.active:
+            meta.active = False
+            self.active -= 1
+        known = run or Run(run_id, self.store_id, self.codec)
+        batch.runs.append(
+            RunRow(
+                run_id, known.workflow, known.version, known.name, RunStatus.QUARANTINED.value, meta.created_at, self.time,
+                self.offset, meta.position, known.key, meta.input_digest, known.plan_digest, "", error[:500],
+            )  # fmt: skip
+        )
+        del self.metas[run_id]
+
+    def advance(self, ready: msg.Ready) -> list[msg.Effect]:
+        """The batch is stored: return what follows, and let runs go that have nothing to do."""
+        for row in ready.batch.runs:
+            if row.status in TERMINAL:
+                self.runs.pop(row.run, None)
+                self.metas.pop(row.run, None)
+            elif row.status in {RunStatus.WAITING, RunStatus.CREATED, RunStatus.PENDING} and self._may_leave(row.run):
+                self.runs.pop(row.run, None)
+                self.metas.pop(row.run, None)
+        return ready.effects
+
+    def _may_leave(self, run_id: str) -> bool:
+        if run_id in self._pending or run_id in self._starved:
+            return False
+        run = self.runs.get(run_id)
+        return run is not None and not run.open and not run.timers
+
+
+#: What stands for a blob that is not there.
+MISSING = object()
+
+
+def _fail_starved(desk: Desk, path: str, error: Any) -> None:
+    if path == "":
+        desk.emit(ev.RunFailed(error.to_plain(), ""))
+        return
+    if path in desk.run.agenda:
+        fail_before_start(desk, path, error)
+    progress(desk)
+
+
+def _fail_waiting(desk: Desk, path: str, error: Any) -> None:
+    step = desk.run.steps.get(path)
+    if step is not None and path in desk.run.agenda:
+        if step.ask_of:
+            desk.emit(ev.StepCancelled(path, 0, error.message))
+            answered(desk, step, {}, error.message)
+        elif step.fan is not None:
+            cancel_inside(desk, path, error.message)
+            desk.emit(ev.StepGaveUp(path, error.to_plain(), "pool"))
+        else:
+            attempt_failed(desk, step, error, 0.0)
+    progress(desk)
