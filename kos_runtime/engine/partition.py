@@ -179,19 +179,20 @@ class Partition:
 
     def _outcomes(self, item: msg.Outcomes) -> None:
         process = item.process
-        pools = self.pools
+        pools, runs, orphans = self.pools, self.runs, self._orphans
         holder = pools.processes.get(process)
+        settled = self._settled.setdefault(process, [])
         for result in item.outcomes:
             key = (result.run, result.path, result.fence)
-            self._settled.setdefault(process, []).append(key)
-            duration = result.duration_ms if result.error is None else None
-            pools.released(process, result.run, result.path, result.fence, duration)
-            self._orphans.pop(key, None)
-            run = self.runs.get(result.run)
-            if run is None:
-                continue
-            self._disarm(run, result.path, result.fence)
-            self._decide(run, f"outcome:{result.path}@{result.fence}", decide.outcome, result)
+            settled.append(key)
+            if holder is not None:
+                pools.released(holder, key, result.duration_ms if result.error is None else -1.0)
+            if orphans:
+                orphans.pop(key, None)
+            run = runs.get(result.run)
+            if run is not None:
+                self._disarm(run, result.path, key)
+                self._decide(run, f"outcome:{result.path}@{result.fence}", decide.outcome, result)
         if holder is not None and item.running:
             holder.begun.update(item.running)
 
@@ -515,7 +516,7 @@ class Partition:
             run = self.runs.get(run_id)
             if run is None:
                 continue
-            self._disarm(run, path, fence)
+            self._disarm(run, path, (run_id, path, fence))
             suspect = only or (run_id, path, fence) in begun
             self._decide(run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect)
 
@@ -572,7 +573,7 @@ class Partition:
             length = timeout_ms + self.limits.grace_ms
             self._backstops.setdefault(length, {})[run, path, fence] = self.time + length
 
-    def _disarm(self, run: Run, path: str, fence: int) -> None:
+    def _disarm(self, run: Run, path: str, key: tuple[str, str, int]) -> None:
         step = run.steps.get(path)
         if step is not None:
             timeout = step.node.step.timeout_ms
@@ -580,7 +581,7 @@ class Partition:
                 timeout = run.program.plan.timeout_default_ms
             times = self._backstops.get(timeout + self.limits.grace_ms)
             if times is not None:
-                times.pop((run.id, path, fence), None)
+                times.pop(key, None)
 
     def _fire(self) -> None:
         while self._timers and self._timers[0][0] <= self.time:
@@ -662,7 +663,9 @@ class Partition:
                     call.invocations.append(invocation)
             effects.extend(msg.Cancel(process, [(run_id, path, fence)]) for process, path, fence in desk.cancels)
             for process, path, fence in desk.cancels:
-                self.pools.released(process, run_id, path, fence, None)
+                holder = self.pools.processes.get(process)
+                if holder is not None:
+                    self.pools.released(holder, (run_id, path, fence), -1.0)
         for run_id, (error, cause, run) in self._quarantine.items():
             self._write_quarantine(run_id, error, cause, run, batch, blobs)
             effects.append(msg.Notice("quarantined", error, run_id))
@@ -697,19 +700,22 @@ class Partition:
         run.position = meta.position
         for event in events:
             kind = type(event)
+            if kind is ev.StepScheduled:
+                continue
             if kind is ev.StepCompleted:
-                for name_digest in event.blobs:
-                    batch.blob_refs.append((name_digest[1], stream))
+                if event.blobs:
+                    batch.blob_refs.extend((blob[1], stream) for blob in event.blobs)
             elif kind is ev.RetryScheduled:
                 heappush(self._timers, (event.at, run_id, event.path, event.fence))
                 if event.delay_ms > self.limits.long_timer_ms:
                     batch.timers_set.append(TimerRow(event.at, run_id, event.path, event.fence))
             elif kind is ev.TimerFired:
                 batch.timers_cleared.append(TimerRow(0, run_id, event.path, event.fence))
-        for digest in pending.desk.blobs:
-            batch.blob_refs.append((digest, stream))
+        if pending.desk.blobs:
+            batch.blob_refs.extend((digest, stream) for digest in pending.desk.blobs)
         self._row(run, meta, batch)
-        self._snapshot(run, meta, batch)
+        if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
+            self._snapshot(run, meta, batch)
 
     def _append(
         self, batch: Batch, run_id: str, meta: Meta, stream: str, names: str, values: list[Any], cause: str

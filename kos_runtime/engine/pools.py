@@ -60,6 +60,8 @@ class Pools:
         self.processes: dict[str, Process] = {}
         self.granting = False
         self.priority = 0
+        #: Whose hands were found free by ``has_room``, for the ``take`` that follows.
+        self.found: Process | None = None
 
     def know(self, link: AgentLink) -> Pool:
         pool = self.pools.get(link.pool)
@@ -73,7 +75,8 @@ class Pools:
         here = self.pools[pool]
         if self.granting or not here.waiting:
             self.granting = False
-            if self._free(here, alone=alone) is not None:
+            self.found = self._free(here, alone=alone)
+            if self.found is not None:
                 return True
         if (run, path) not in here.waiting:
             here.waiting.add((run, path))
@@ -82,8 +85,9 @@ class Pools:
         return False
 
     def take(self, pool: str, *, alone: bool = False) -> str:
-        process = self._free(self.pools[pool], alone=alone)
+        process = self.found
         assert process is not None
+        assert process.pool == pool
         process.alone = alone
         return process.name
 
@@ -124,17 +128,17 @@ class Pools:
     def held(self, process: str, run: str, path: str, fence: int) -> None:
         self.processes[process].holds[run, path] = fence
 
-    def released(self, process: str, run: str, path: str, fence: int, duration_ms: float | None) -> None:
-        """A dispatch of a process ended; its duration, when the body ran, moves the pool's average."""
-        here = self.processes.get(process)
-        if here is None:
-            return
-        if here.holds.get((run, path)) == fence:
-            del here.holds[run, path]
-        here.begun.discard((run, path, fence))
-        if not here.holds:
+    def released(self, here: Process, key: tuple[str, str, int], duration_ms: float) -> None:
+        """A dispatch (run, path, fence) ended; how long the body ran, if not below 0, moves the pool's average."""
+        holds = here.holds
+        held = (key[0], key[1])
+        if holds.get(held) == key[2]:
+            del holds[held]
+        if here.begun:
+            here.begun.discard(key)
+        if here.alone and not holds:
             here.alone = False
-        if duration_ms is not None:
+        if duration_ms >= 0:
             pool = self.pools[here.pool]
             pool.mean_ms = duration_ms if pool.mean_ms < 0 else pool.mean_ms * 0.9 + duration_ms * 0.1
 

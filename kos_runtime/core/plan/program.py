@@ -20,6 +20,7 @@ class Node:
     dependents: tuple[str, ...]
     when: Expression | None = None
     inputs: dict[str, Template] | None = None
+    outputs: list[tuple[str, str]] | None = None
     #: Whether the inputs follow from the log as they stand: literals and references that never change.
     inputs_are_stable: bool = True
     condition: Expression | None = None
@@ -28,6 +29,8 @@ class Node:
     value: Template | None = None
     values: dict[str, Template] | None = None
     body: "BodyProgram | None" = None
+    #: One action, under no condition, in no crowd: it is dispatched as soon as what it waits for is over.
+    is_plain: bool = False
 
 
 @dataclass(slots=True)
@@ -56,12 +59,12 @@ class Program:
         )
 
 
-def _body(body: model.Body, roots: frozenset[str]) -> BodyProgram:
+def _body(body: model.Body, roots: frozenset[str], *, in_group: bool = False) -> BodyProgram:
     dependents: dict[str, list[str]] = {step.id: [] for step in body.steps}
     for step in body.steps:
         for other in step.after:
             dependents[other].append(step.id)
-    nodes = {step.id: _node(step, tuple(dependents[step.id]), roots) for step in body.steps}
+    nodes = {step.id: _node(step, tuple(dependents[step.id]), roots, in_group=in_group) for step in body.steps}
     waits = {step.id: len(step.after) for step in body.steps}
     members = {
         member.id: step.id
@@ -78,8 +81,9 @@ def _body(body: model.Body, roots: frozenset[str]) -> BodyProgram:
     )
 
 
-def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str]) -> Node:
+def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], *, in_group: bool) -> Node:
     node = Node(step=step, id=step.id, form=step.form, dependents=dependents)
+    node.outputs = None if step.outputs is None else list(step.outputs)
     if step.when is not None:
         node.when = parse_expression(step.when, roots=roots)
     inside = roots
@@ -96,7 +100,7 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str]) 
             if each.body is not None:
                 node.body = _body(each.body, inside)
         case model.Group(body=body):
-            node.body = _body(body, roots)
+            node.body = _body(body, roots, in_group=True)
         case model.SetVariables(values=values):
             node.values = {name: parse_template(value, roots=roots) for name, value in values.items()}
         case model.Emit(data=data):
@@ -108,6 +112,9 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str]) 
     if step.inputs is not None:
         node.inputs = {name: _template(value, inside) for name, value in step.inputs.items()}
         node.inputs_are_stable = all(_is_stable(template) for template in node.inputs.values())
+    node.is_plain = (
+        type(step.form) is model.Action and step.when is None and not step.spread and not in_group
+    )
     return node
 
 

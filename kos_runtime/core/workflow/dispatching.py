@@ -45,11 +45,12 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
     alone = step.kills > 0
     if not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone):
         return False
-    at = run.steps.get(path)
     own_index = index if index >= 0 else step.index
-    owner = step
-    if step.index >= 0:
-        owner = run.steps[step.path[: step.path.rindex("[")]]
+    at, owner = step, step
+    if own_index >= 0:
+        at = run.steps.get(path)  # type: ignore[assignment]
+        if step.index >= 0:
+            owner = run.steps[step.path[: step.path.rindex("[")]]
     try:
         found = _inputs(desk, owner, at, own_index, action)
         packed, blob = desk.pack_large(found.values, INLINE_LIMIT)
@@ -92,7 +93,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
                 timeout_ms=step.node.step.timeout_ms,
                 key=idempotency_key(run.store_id, run.id, path, 0),
                 gathers=found.gathers,
-                outputs=None if owner.node.step.outputs is None else list(owner.node.step.outputs),
+                outputs=owner.node.outputs,
                 lenient=owner.node.step.inputs is None,
                 part=part,
                 inputs_blob=blob,
@@ -103,6 +104,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
 
 
 def _digest(packed: bytes | None, blob: str, gathers: list[Gather]) -> bytes:
+    if not gathers and packed is not None:
+        return sha256(packed).digest()[:16]
     hashed = sha256(packed if packed is not None else blob.encode())
     for gather in gathers:
         hashed.update(repr((gather.place, gather.mode, gather.cut)).encode())

@@ -131,9 +131,10 @@ def _open_scope(run: Run, path: str, body: BodyProgram, owner: StepState | None,
 
 
 def _enter(run: Run, scope: Scope, id: str) -> None:  # noqa: A002
-    path = scope.step_path(id)
+    path = f"{scope.path}/{id}" if scope.path else id
     run.steps[path] = StepState(path, id, scope, scope.body.nodes[id])
-    put(run, path, ENTER)
+    run.agenda[path] = ENTER
+    run.todo.append(path)
 
 
 def _close(run: Run, scope: Scope) -> None:
@@ -149,18 +150,18 @@ def _close(run: Run, scope: Scope) -> None:
 
 def _over(run: Run, step: StepState) -> None:
     """A step of a body is over: count down whoever waits for it."""
-    scope, id = step.scope, step.id  # noqa: A001
-    node = step.node
+    scope, id, node = step.scope, step.id, step.node  # noqa: A001
     _rest(step)
     if scope.parked:
         run.todo.append(scope.parked.popleft())
     if not node.step.on_demand:
         scope.remaining -= 1
+    waits = scope.waits
     for dependent in node.dependents:
-        scope.waits[dependent] -= 1
-        if scope.waits[dependent] == 0 and not scope.body.nodes[dependent].step.on_demand:
+        left = waits[dependent] = waits[dependent] - 1
+        if left == 0 and not scope.body.nodes[dependent].step.on_demand:
             _enter(run, scope, dependent)
-    followed = scope.follow.pop(id, None)
+    followed = scope.follow.pop(id, None) if scope.follow else None
     if followed is not None:
         after, decision = followed
         if after is None:
@@ -174,10 +175,14 @@ def _over(run: Run, step: StepState) -> None:
 def _end(run: Run, step: StepState, status: StepStatus) -> None:
     """A step key is over: a step of a body, an item, a part, or a question to an agent."""
     step.status = status
-    run.agenda.pop(step.path, None)
-    run.open.pop(step.path, None)
-    run.timers.pop(step.path, None)
-    run.manual.pop(step.path, None)
+    path = step.path
+    if path in run.agenda:
+        del run.agenda[path]
+    run.open.pop(path, None)
+    if run.timers:
+        run.timers.pop(path, None)
+    if run.manual:
+        run.manual.pop(path, None)
     if step.ask_of:
         return
     if step.index < 0:
@@ -220,14 +225,16 @@ def _condition_met(run: Run, e: ev.ConditionMet) -> None:
 def _begin(step: StepState) -> None:
     if step.status is StepStatus.READY and step.index < 0 and not step.ask_of:
         step.scope.active += 1
-        for name, amount in step.node.step.resources.items():
-            step.scope.held[name] = step.scope.held.get(name, 0.0) + amount
+        if step.node.step.resources:
+            for name, amount in step.node.step.resources.items():
+                step.scope.held[name] = step.scope.held.get(name, 0.0) + amount
 
 
 def _rest(step: StepState) -> None:
     step.scope.active -= 1
-    for name, amount in step.node.step.resources.items():
-        step.scope.held[name] -= amount
+    if step.node.step.resources:
+        for name, amount in step.node.step.resources.items():
+            step.scope.held[name] -= amount
 
 
 def _step_scheduled(run: Run, e: ev.StepScheduled) -> None:

@@ -5,7 +5,7 @@ Small values are put in as they are. What lies in blobs is not loaded here: the 
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kos_runtime.core.expression import (
     ListValue,
@@ -14,11 +14,12 @@ from kos_runtime.core.expression import (
     Reference,
     ReferenceValue,
     Template,
+    TemplateNode,
     evaluate_template,
 )
 from kos_runtime.core.invocation import Gather, Piece
 from kos_runtime.core.plan.link import ActionLink
-from kos_runtime.core.plan.model import ForEach, Group, Loop
+from kos_runtime.core.plan.model import Action, ForEach, Group, Loop
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow.state import Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
@@ -55,14 +56,29 @@ def compute(run: Run, view: View, step: StepState, action: ActionLink | None) ->
     found = Inputs()
     if step.node.inputs is None:
         _implied(run, step, action, found)
-    else:
-        for name, template in step.node.inputs.items():
-            found.values[name] = _value(run, view, template, (name,), found)
+        return found
+    values = found.values
+    for name, template in step.node.inputs.items():
+        node = template.node
+        if type(node) is ReferenceValue:
+            reference = node.reference
+            path = reference.path
+            # The common case, one name of one finished action beside this step, is looked up without ceremony.
+            if reference.root == "steps" and len(path) == 2:  # noqa: PLR2004
+                other = run.steps.get(view.scope.step_path(path[0]))  # type: ignore[arg-type]
+                if other is not None and other.status is StepStatus.COMPLETED and type(other.node.form) is Action and other.fan is None:
+                    value = (other.cache or exposed(run, other)).get(path[1], _ABSENT)  # type: ignore[arg-type]
+                    if value is not _ABSENT and type(value) is not BlobRef:
+                        values[name] = value
+                        continue
+        values[name] = _value(run, view, node, (name,), found)
     return found
 
 
-def _value(run: Run, view: View, template: Template, place: tuple[str | int, ...], found: Inputs) -> Any:
-    node = template.node
+_ABSENT: Final = object()
+
+
+def _value(run: Run, view: View, node: TemplateNode, place: tuple[str | int, ...], found: Inputs) -> Any:
     match node:
         case ReferenceValue(reference=reference):
             if reference.root == "steps":
@@ -75,7 +91,7 @@ def _value(run: Run, view: View, template: Template, place: tuple[str | int, ...
         case ListValue(items=items):
             return [_value(run, view, item, (*place, index), found) for index, item in enumerate(items)]
         case _:
-            return evaluate_template(template, view)
+            return evaluate_template(Template(node, (), is_pure=False), view)
 
 
 def _gathered(found: Inputs, place: tuple[str | int, ...], gather: Gather, length: int = -1) -> None:
@@ -175,7 +191,7 @@ def exposed_names(run: Run, step: StepState) -> list[str]:
         return fan_names(run, step)
     form = step.node.form
     if isinstance(form, Group):
-        return [id for id in form_members(run, step)]
+        return form_members(run, step)
     if isinstance(form, Loop):
         return ["last", "iterations"]
     return list(exposed(run, step))
