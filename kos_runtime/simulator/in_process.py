@@ -1,0 +1,269 @@
+"""One process that is host, partition and agents at once.
+
+``InProcessHost`` runs it in real time: one engine thread, agents on their runners' own threads. ``VirtualHost`` runs it
+in virtual time on the caller's thread: whatever an agent does takes no time, and waiting costs nothing. Both drive the
+same partition through the same ``Host``; what Ray's host does by calls between processes is a queue here.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from kos_runtime.core.errors import StoreError
+from kos_runtime.core.invocation import Invocation, Outcome
+from kos_runtime.core.workflow.commands import Answer, Command, Rejected
+from kos_runtime.engine import messages as msg
+from kos_runtime.engine.host import Host
+from kos_runtime.simulator.clock import VirtualClock
+
+#: A batch of input ends at so many.
+_MAX_BATCH = 1_024
+#: The engine looks at the clock at least so often, in seconds.
+_MAX_SLEEP = 1.0
+
+
+class Clock(Protocol):
+    def now(self) -> int: ...
+
+
+class BatchResult(Protocol):
+    """What a runner says of a batch: what has ended, and (run, path, fence) of what still runs."""
+
+    @property
+    def outcomes(self) -> list[Outcome]: ...
+    @property
+    def running(self) -> list[tuple[str, str, int]]: ...
+
+
+class Runner(Protocol):
+    """What executes invocations: the same as inside a Ray agent actor."""
+
+    def submit(self, invocations: Sequence[Invocation]) -> object:
+        """Begin invocations; outcomes are handed to whoever made the runner."""
+        ...
+
+    def run_batch(self, invocations: Sequence[Invocation], wait_ms: float = 5.0) -> BatchResult: ...
+
+    def cancel(self, run: str, path: str, fence: int) -> object: ...
+
+    def acknowledge(self, keys: Sequence[tuple[str, str, int]]) -> object: ...
+
+    def close(self) -> object: ...
+
+
+#: Makes the runner of a new process: what is asked for, and where its outcomes go.
+MakeRunner = Callable[[msg.StartProcess, Callable[[list[Outcome]], None]], Runner]
+
+
+class _Processes:
+    """The processes that are none: runners by name."""
+
+    def __init__(self, make: MakeRunner, hands: int) -> None:
+        self.make = make
+        self.hands = hands
+        self.count = 0
+        self.runners: dict[str, Runner] = {}
+
+    def start(self, effect: msg.StartProcess, on_late: Callable[[str, list[Outcome]], None]) -> msg.Input:
+        self.count += 1
+        name = f"{effect.kind}-{self.count}"
+        try:
+            self.runners[name] = self.make(effect, lambda outcomes: on_late(name, outcomes))
+        except Exception as error:
+            return msg.PoolFailed(effect.pool, f"{effect.kind} cannot be made: {type(error).__name__}: {error}")
+        return msg.ProcessUp(name, effect.pool, self.hands)
+
+    def close(self) -> None:
+        for runner in self.runners.values():
+            runner.close()
+
+
+class InProcessHost:
+    """See the module. ``request`` may be called from any thread; ``on_notice`` is called on the engine's."""
+
+    def __init__(
+        self,
+        host: Host,
+        clock: Clock,
+        make_runner: MakeRunner,
+        *,
+        hands: int = 4,
+        on_notice: Callable[[msg.Notice], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.clock = clock
+        self.failure: BaseException | None = None
+        self._processes = _Processes(make_runner, hands)
+        self._on_notice = on_notice or (lambda notice: None)
+        self._inbox: SimpleQueue[msg.Input | None] = SimpleQueue()
+        self._waiting: dict[int, SimpleQueue[Answer]] = {}
+        self._tokens = 0
+        self._lock = threading.Lock()
+        self._idle = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="kos-engine", daemon=True)
+        self._inbox.put(msg.Reconciled())
+        self._thread.start()
+
+    def request(self, command: Command, *, command_id: str = "", timeout: float = 30.0) -> Answer:
+        """Give a command to the engine and return its answer, which is durable by then.
+
+        Raises:
+            TimeoutError: No answer came within ``timeout`` seconds.
+        """
+        mailbox: SimpleQueue[Answer] = SimpleQueue()
+        with self._lock:
+            self._tokens += 1
+            token = self._tokens
+            self._waiting[token] = mailbox
+        self._idle.clear()
+        self._inbox.put(msg.Request(token, command_id, command))
+        try:
+            return mailbox.get(timeout=timeout)
+        except Empty:
+            if self.failure is not None:
+                return Rejected(code="storage", message=str(self.failure))
+            raise TimeoutError(f"the engine gave no answer within {timeout} s") from None
+        finally:
+            self._waiting.pop(token, None)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no run is at work; say whether that came to pass within so many seconds."""
+        return self._idle.wait(timeout)
+
+    def close(self) -> None:
+        """Stop after what is at hand. Attempts that still run are found again by whoever comes next."""
+        self._stopped = True
+        self._inbox.put(None)
+        self._thread.join(timeout=10.0)
+        self._processes.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                batch = self._gather()
+                for effect in self.host.cycle(batch, self.clock.now()):
+                    self._perform(effect)
+                if self._inbox.empty() and self.host.partition.is_idle():
+                    self._idle.set()
+        except BaseException as error:
+            # A fence, or a store whose answer is unknown: this host is over. Whoever waits is told.
+            self.failure = error
+            self._idle.set()
+            for mailbox in list(self._waiting.values()):
+                mailbox.put(Rejected(code="storage", message=str(error)))
+            if not isinstance(error, StoreError):
+                raise
+
+    def _gather(self) -> list[msg.Input]:
+        due = self.host.partition.next_due()
+        sleep = _MAX_SLEEP if due is None else min(max((due - self.clock.now()) / 1_000, 0.0), _MAX_SLEEP)
+        batch: list[msg.Input] = []
+        try:
+            item = self._inbox.get(timeout=sleep) if sleep > 0 else self._inbox.get_nowait()
+            while True:
+                if item is not None:
+                    batch.append(item)
+                if len(batch) >= _MAX_BATCH:
+                    break
+                item = self._inbox.get_nowait()
+        except Empty:
+            pass
+        return batch
+
+    def _late(self, process: str, outcomes: list[Outcome]) -> None:
+        self._inbox.put(msg.Outcomes(process, outcomes))
+
+    def _perform(self, effect: msg.Effect) -> None:
+        match effect:
+            case msg.Dispatch(process=process, invocations=invocations):
+                self._processes.runners[process].submit(invocations)
+            case msg.Reply(token=token, answer=answer):
+                mailbox = self._waiting.get(token)
+                if mailbox is not None:
+                    mailbox.put(answer)
+            case msg.Acknowledge(process=process, attempts=attempts):
+                runner = self._processes.runners.get(process)
+                if runner is not None:
+                    runner.acknowledge(attempts)
+            case msg.StartProcess():
+                self._inbox.put(self._processes.start(effect, self._late))
+            case msg.Cancel(process=process, attempts=attempts):
+                runner = self._processes.runners.get(process)
+                if runner is not None:
+                    for attempt in attempts:
+                        runner.cancel(*attempt)
+            case msg.Notice():
+                self._on_notice(effect)
+
+
+class VirtualHost:
+    """See the module. ``run_until_idle`` does everything that can be done, moving the clock where it must."""
+
+    def __init__(self, host: Host, clock: VirtualClock, make_runner: MakeRunner, *, hands: int = 4) -> None:
+        self.host = host
+        self.clock = clock
+        self.answers: dict[int, Answer] = {}
+        self.notices: list[msg.Notice] = []
+        self._processes = _Processes(make_runner, hands)
+        self._inbox: list[msg.Input] = [msg.Reconciled()]
+        self._tokens = 0
+
+    def request(self, command: Command, *, command_id: str = "") -> Answer:
+        """Give a command to the engine, and return its answer."""
+        self._tokens += 1
+        token = self._tokens
+        self._inbox.append(msg.Request(token, command_id, command))
+        while token not in self.answers:
+            self.step()
+        return self.answers.pop(token)
+
+    def put(self, item: msg.Input) -> None:
+        """Put something in by hand, such as a process that dies."""
+        self._inbox.append(item)
+
+    def step(self) -> bool:
+        """Do one round; say whether anything came of it or is left to do."""
+        batch, self._inbox = self._inbox, []
+        effects = self.host.cycle(batch, self.clock.now())
+        for effect in effects:
+            self._perform(effect)
+        return bool(batch or effects or self._inbox)
+
+    def run_until_idle(self, *, rounds: int = 100_000) -> None:
+        """Go on until no run is at work.
+
+        Raises:
+            TimeoutError: That did not come to pass within so many rounds.
+        """
+        for _ in range(rounds):
+            if not self.step() and not self._inbox:
+                if self.host.partition.is_idle():
+                    return
+                due = self.host.partition.next_due()
+                self.clock.advance_to(max(due or 0, self.clock.now() + 1))
+        raise TimeoutError(f"runs are still at work after {rounds} rounds")
+
+    def close(self) -> None:
+        self._processes.close()
+
+    def _perform(self, effect: msg.Effect) -> None:
+        match effect:
+            case msg.Dispatch(process=process, invocations=invocations):
+                runner = self._processes.runners.get(process)
+                if runner is not None:
+                    result = runner.run_batch(invocations, wait_ms=60_000.0)
+                    self._inbox.append(msg.Outcomes(process, list(result.outcomes)))
+            case msg.Reply(token=token, answer=answer):
+                self.answers[token] = answer
+            case msg.Acknowledge(process=process, attempts=attempts):
+                runner = self._processes.runners.get(process)
+                if runner is not None:
+                    runner.acknowledge(attempts)
+            case msg.StartProcess():
+                self._inbox.append(self._processes.start(effect, lambda *_: None))
+            case msg.Notice():
+                self.notices.append(effect)
+            case msg.Cancel():
+                pass
