@@ -293,6 +293,7 @@ def _call(name: str, arguments: tuple[Compute, ...], position: int) -> Compute:
     if name == "defined":
         return _defined(arguments[0], position)
     run = FUNCTIONS[name].run
+    assert run is not None
 
     def compute(env: Environment, meter: Meter) -> Value:
         meter.spend(1, position)

@@ -38,12 +38,15 @@ _EXACT: Final = decimal.Context(prec=64, rounding=decimal.ROUND_HALF_UP)
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """``least`` and ``most`` bound the number of arguments, both included; ``usage`` shows a call."""
+    """``least`` and ``most`` bound the number of arguments, both included; ``usage`` shows a call.
+
+    ``run`` is None for the guards, whose arguments are not all computed.
+    """
 
     usage: str
     least: int
     most: int
-    run: Implementation
+    run: Implementation | None
 
     @property
     def arity(self) -> str:
@@ -198,10 +201,6 @@ def _duration(arguments: Sequence[Value], meter: Meter, position: int) -> Value:
         raise EvaluationError(str(error), position) from error
 
 
-def _guard(_arguments: Sequence[Value], _meter: Meter, position: int) -> Value:
-    raise EvaluationError("a guard is computed by the evaluator", position)
-
-
 def _number(what: str, value: Value, position: int) -> int | float:
     if type(value) is int or type(value) is float:
         return value
@@ -247,8 +246,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "max": Function("max(array) or max(a, b, …)", 1, 64, _max),
     "round": Function("round(x) or round(x, decimals)", 1, 2, _round),
     "abs": Function("abs(x)", 1, 1, _abs),
-    "defined": Function("defined(x)", 1, 1, _guard),
-    "default": Function("default(x, y)", 2, 2, _guard),
+    "defined": Function("defined(x)", 1, 1, None),
+    "default": Function("default(x, y)", 2, 2, None),
     "lower": Function("lower(string)", 1, 1, _lower),
     "upper": Function("upper(string)", 1, 1, _upper),
     "trim": Function("trim(string)", 1, 1, _trim),
