@@ -24,6 +24,7 @@ from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.partition import MISSING, Partition
+from kos_runtime.engine.pools import Process
 
 #: How long dispatching rests after the store refused a batch, in milliseconds.
 RETRY_MS = 1_000
@@ -170,19 +171,18 @@ class Host:
         """Nothing was stored: forget what was decided, keep what agents reported, and try again in a second."""
         self.stalled_until = now + RETRY_MS
         self.stalled_by = str(error)
+        held = {p.name: [(run, path, fence) for (run, path), fence in p.holds.items()] for p in self._processes()}
         effects = self._refuse(batch)
         effects.append(msg.Notice("storage", str(error)))
-        try:
-            self.partition = self._open()
-        except StoreError:
-            self.stalled_until = now + RETRY_MS
-            return effects
-        self._again = [*self._up.values(), *self._again]
-        self._again = [
-            msg.ProcessUp(item.process, item.pool, item.hands) if isinstance(item, msg.ProcessUp) else item
-            for item in self._again
-        ]
+        self.partition = self._open()
+        # The processes are still there and hold what they held: it is told again, as after a takeover.
+        kept = [item for item in self._again if not isinstance(item, msg.ProcessUp | msg.Reconciled)]
+        up = [msg.ProcessUp(p.process, p.pool, p.hands, held.get(p.process, [])) for p in self._up.values()]
+        self._again = [*up, *kept, msg.Reconciled()]
         return effects
+
+    def _processes(self) -> list[Process]:
+        return list(self.partition.pools.processes.values())
 
     def _refuse(self, inputs: Sequence[msg.Input]) -> list[msg.Effect]:
         """Answer commands with what the store says; keep everything that agents reported."""

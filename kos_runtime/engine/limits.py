@@ -18,6 +18,8 @@ class Limits:
     max_batch: int = 1_024
     #: One record holds at most so many events; more make several records of one commit.
     max_record_events: int = 256
+    #: And about so many bytes.
+    max_record_bytes: int = 262_144
     #: What a process may hold beyond its own hands is worth so much work, by what its actions have taken so far.
     ahead_ms: float = 20.0
     max_ahead: int = 2_048

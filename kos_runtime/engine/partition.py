@@ -41,7 +41,7 @@ from kos_runtime.core.workflow.status import TERMINAL, RunStatus
 from kos_runtime.core.workflow.waiting import is_at_rest, waits_for
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
-from kos_runtime.engine.pools import Pools
+from kos_runtime.engine.pools import Pools, Process
 
 
 @dataclass(slots=True)
@@ -119,6 +119,10 @@ class Partition:
         self._settled: dict[str, list[tuple[str, str, int]]] = {}
         #: Runs at work that were recovered with dispatches that nobody has claimed yet.
         self._orphans: dict[tuple[str, str, int], None] = {}
+        #: Dispatches that a process said it holds, of runs that are not loaded yet.
+        self._claims: dict[tuple[str, str, int], str] = {}
+        self._stale: list[TimerRow] = []
+        self._early: dict[str, list[msg.ProcessUp]] = {}
         self._reconciled = True
 
     # --- what comes in --------------------------------------------------------------------------
@@ -190,7 +194,9 @@ class Partition:
             if orphans:
                 orphans.pop(key, None)
             run = runs.get(result.run)
-            if run is not None:
+            if run is None and result.run in self._parked:
+                self._parked[result.run].append(msg.Outcomes(process, [result]))
+            elif run is not None:
                 self._disarm(run, result.path, key)
                 self._decide(run, f"outcome:{result.path}@{result.fence}", decide.outcome, result)
         if holder is not None and item.running:
@@ -310,6 +316,8 @@ class Partition:
         run.program, run.link = program, link
         for agent in link.agents.values():
             self.pools.know(agent)
+            for item in self._early.pop(agent.pool, ()) if self._early else ():
+                self._process_up(item)
 
     def _start(self, run: Run) -> Accepted | Rejected:
         meta = self.metas[run.id]
@@ -416,7 +424,11 @@ class Partition:
             for path, (due, fence) in run.timers.items():
                 heappush(self._timers, (due, run.id, path, fence))
             for path, fence in run.open.items():
-                self._orphans[run.id, path, fence] = None
+                claimant = self.pools.processes.get(self._claims.pop((run.id, path, fence), ""))
+                if claimant is None:
+                    self._orphans[run.id, path, fence] = None
+                else:
+                    self._adopt(claimant, run.id, path, fence)
             run.todo.extend(run.agenda)
             if run.todo:
                 self._decide(run, "recovered", progress)
@@ -431,9 +443,10 @@ class Partition:
                     self._start(run)
                 else:
                     self._request(parked)
+            elif isinstance(parked, msg.Outcomes):
+                self._outcomes(parked)
             elif isinstance(parked, msg.TimersLoaded):
-                for row in parked.timers:
-                    heappush(self._timers, (row.due, row.run, row.path, row.fence))
+                self._timers_loaded(parked)
         self._touch(run)
         if self._reconciled and self._orphans:
             self._lose_orphans("its owner was restarted")
@@ -461,6 +474,8 @@ class Partition:
     def _answer_ended(self, item: msg.Loaded, waiting: Iterable[msg.Input]) -> None:
         assert item.row is not None
         for parked in waiting:
+            if isinstance(parked, msg.TimersLoaded):
+                self._stale.extend(parked.timers)
             if not isinstance(parked, msg.Request) or parked.token < 0:
                 continue
             if isinstance(parked.command, CreateRun):
@@ -488,15 +503,20 @@ class Partition:
 
     def _process_up(self, item: msg.ProcessUp) -> None:
         if item.pool not in self.pools.pools:
+            # Its pool is known when the first run that needs it is there.
+            self._early.setdefault(item.pool, []).append(item)
             return
         process = self.pools.up(item.process, item.pool, item.hands)
         for run, path, fence in item.holds:
             if self._orphans.pop((run, path, fence), 0) is None:
-                # Adopted: it runs on, or its outcome comes again.
-                process.holds[run, path] = fence
-                self._arm(run, path, fence, self._timeout_of(run, path))
+                self._adopt(process, run, path, fence)
             else:
-                self._settled.setdefault(item.process, []).append((run, path, fence))
+                self._claims[run, path, fence] = item.process
+
+    def _adopt(self, process: Process, run: str, path: str, fence: int) -> None:
+        """A dispatch from before a takeover runs on, or its outcome comes again."""
+        process.holds[run, path] = fence
+        self._arm(run, path, fence, self._timeout_of(run, path))
 
     def _timeout_of(self, run: str, path: str) -> int:
         here = self.runs.get(run)
@@ -506,6 +526,8 @@ class Partition:
     def _process_down(self, item: msg.ProcessDown) -> None:
         process = self.pools.down(item.process)
         if process is None:
+            for early in self._early.values():
+                early[:] = [up for up in early if up.process != item.process]
             return
         lost = list(process.holds.items())
         begun = {(run, path, fence) for run, path, fence in process.begun}
@@ -618,6 +640,8 @@ class Partition:
                 held = run.timers.get(row.path)
                 if held is not None and held[1] == row.fence:
                     heappush(self._timers, (row.due, row.run, row.path, row.fence))
+                else:
+                    self._stale.append(row)
             else:
                 self._park(row.run, msg.TimersLoaded([row], item.before))
 
@@ -674,6 +698,8 @@ class Partition:
             count = len(batch.records)
             self.link = batch_link(self.link, self.epoch, first, count, root)
             batch.link = BatchLink(first, count, self.epoch, root, self.link)
+        batch.timers_cleared.extend(self._stale)
+        self._stale = []
         for row in self._commands:
             row.offset = self.offset
         batch.commands = self._commands
@@ -692,11 +718,11 @@ class Partition:
         if meta.new:
             batch.streams.append((stream, meta.salt))
             meta.new = False
-        most = self.limits.max_record_events
         cause = " ".join(pending.causes)
-        for begin in range(0, len(events), most):
-            names, values = describe(events[begin : begin + most] if len(events) > most else events)
-            self._append(batch, run_id, meta, stream, names, values, cause)
+        for part in (events,) if len(events) <= SMALL_RECORD else self._parts(events):
+            if part:
+                names, values = describe(part)
+                self._append(batch, run_id, meta, stream, names, values, cause)
         run.position = meta.position
         for event in events:
             kind = type(event)
@@ -710,12 +736,24 @@ class Partition:
                 if event.delay_ms > self.limits.long_timer_ms:
                     batch.timers_set.append(TimerRow(event.at, run_id, event.path, event.fence))
             elif kind is ev.TimerFired:
-                batch.timers_cleared.append(TimerRow(0, run_id, event.path, event.fence))
+                batch.timers_cleared.append(TimerRow(event.due, run_id, event.path, event.fence))
         if pending.desk.blobs:
             batch.blob_refs.extend((digest, stream) for digest in pending.desk.blobs)
         self._row(run, meta, batch)
         if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
             self._snapshot(run, meta, batch)
+
+    def _parts(self, events: list[Any]) -> list[list[Any]]:
+        """Cut what one run decided into records that stay within their bounds."""
+        parts: list[list[Any]] = [[]]
+        size = 0
+        for event in events:
+            size += len(event.exposed) if type(event) is ev.StepCompleted else 64
+            if parts[-1] and (len(parts[-1]) >= self.limits.max_record_events or size > self.limits.max_record_bytes):
+                parts.append([])
+                size = 0
+            parts[-1].append(event)
+        return parts
 
     def _append(
         self, batch: Batch, run_id: str, meta: Meta, stream: str, names: str, values: list[Any], cause: str
@@ -813,6 +851,8 @@ class Partition:
         return run is not None and not run.open and not run.timers
 
 
+#: Up to so many events are one record without a look at their size.
+SMALL_RECORD = 4
 #: What stands for a blob that is not there.
 MISSING = object()
 

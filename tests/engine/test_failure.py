@@ -225,8 +225,8 @@ def test_a_late_result_is_dropped_and_said_once() -> None:
 
 def test_a_pool_of_which_nothing_can_be_placed_is_a_resource_failure() -> None:
     world = World({"go": failing(0)})
+    world.virtual._processes.make = _refuse
     world.create(with_policy(Policy(rule="default", max_retries=0)))
-    world.virtual._processes.make = _refuse  # type: ignore[assignment]
     world.virtual.run_until_idle()
     (failed,) = world.named(ev.StepFailed)
     assert failed.error["type"] == "resource"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kos_runtime.adapters.event_store.memory import MemoryEventStore
+from kos_runtime.adapters.event_store.memory_log import MemoryLog
 from kos_runtime.core.errors import Fenced, StoreFull
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.identity import run_stream
@@ -92,7 +93,7 @@ def cut_after(world: World, batches: int) -> World:
     """Return a new world whose store holds only the first commits of another's."""
     assert isinstance(world.store, Recording)
     kept = [copy.deepcopy(batch) for batch in world.store.batches if batch.records or batch.runs][:batches]
-    store = Recording(store_id=world.store.store_id)
+    store = Recording(MemoryLog(world.store.store_id))
     store.claim(0, "before")
     for batch in kept:
         store.append(batch)
@@ -326,3 +327,26 @@ def test_a_long_retry_is_a_stored_timer_and_survives() -> None:
     assert later.outputs() == {"ok": 1}
     assert later.clock.now() >= world.named(ev.RetryScheduled)[0].at
     assert later.store.next_timer() is None
+
+
+def test_a_process_that_outlived_its_partition_keeps_what_it_runs() -> None:
+    from kos_runtime.core.invocation import Outcome
+    from kos_runtime.engine import messages as msg
+
+    from .world import HANGS
+
+    world = World({"slow": lambda *_, **__: HANGS})
+    world.create(plan(act("a", "slow", inputs={"v": 1})))
+    for _ in range(4):
+        world.virtual.step()
+    assert world.executed == [("a", 1, 1)]
+    later = world.crash()
+    later.virtual._inbox[:] = [msg.ProcessUp("k-1", "k", 4, [("r", "a", 1)]), msg.Reconciled()]
+    for _ in range(4):
+        later.virtual.step()
+    assert later.executed == []
+    assert later.host.partition.pools.processes["k-1"].holds == {("r", "a"): 1}
+    later.virtual.put(msg.Outcomes("k-1", [Outcome("r", "a", 1, exposed=CODEC.pack({"result": 1}))]))
+    later.virtual.run_until_idle()
+    assert later.outputs() == {"result": 1}
+    assert later.executed == []

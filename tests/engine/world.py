@@ -8,6 +8,7 @@ from typing import Any
 from kos_runtime.adapters.blob_store.memory import MemoryBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.memory import MemoryEventStore
+from kos_runtime.adapters.event_store.memory_log import MemoryLog
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
 from kos_runtime.core.identity import run_stream
@@ -73,12 +74,13 @@ class ScriptedRunner:
 class Recording(MemoryEventStore):
     """The in-memory store, with every batch kept as it was appended."""
 
-    batches: list[Batch]
+    def __init__(self, log: MemoryLog | None = None) -> None:
+        self.log = log if log is not None else MemoryLog("store")
+        super().__init__(self.log)
+        self.batches: list[Batch] = []
 
     def append(self, batch: Batch) -> None:
         super().append(batch)
-        if not hasattr(self, "batches"):
-            self.batches = []
         self.batches.append(copy.deepcopy(batch))
 
 

@@ -95,7 +95,7 @@ def timer(desk: Desk, path: str, fence: int) -> None:
     held = desk.run.timers.get(path)
     if held is None or held[1] != fence:
         return
-    desk.emit(ev.TimerFired(path, fence))
+    desk.emit(ev.TimerFired(path, fence, held[0]))
     advance(desk)
 
 

@@ -138,6 +138,7 @@ class RetryScheduled:
 class TimerFired:
     path: str
     fence: int
+    due: int
 
 
 @event("step_gave_up")

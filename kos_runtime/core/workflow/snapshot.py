@@ -90,6 +90,9 @@ def from_plain(run: Run, plain: dict[str, Any]) -> None:
         _restore_scope(run, path, stored, owners)
     for path in owners:
         _restore_step(run, path, stored, owners)
+    # In the order in which they came to be, which is the order in which they are called off.
+    run.scopes = {path: run.scopes[path] for path in stored}
+    run.steps = {path: run.steps[path] for path in owners}
 
 
 def _restore_scope(run: Run, path: str, stored: dict[str, Any], owners: dict[str, Any]) -> Scope:
