@@ -1,0 +1,361 @@
+"""The workflow language: every key of every form."""
+
+from typing import Any, Final
+
+from kos_runtime.definition.problems import Path
+from kos_runtime.definition.shapes import (
+    Amount, Anything, Check, Condition, Either, Flag, Later, ListOf, MapOf, Number, Obj, OneOf, Shape, Span, Text,
+)  # fmt: skip
+
+KINDS: Final = ("transient", "permanent", "resource", "dependency", "timeout", "validation", "security", "unknown")
+TYPES: Final = (
+    "string", "integer", "number", "boolean", "enum", "array", "object", "document", "datetime", "duration", "any",
+)  # fmt: skip
+RUNGS: Final = ("retry", "different_agent", "fallback", "escalate", "compensate", "manual", "skip", "fail")
+#: The keys of which a step has exactly one; ``agent`` and ``action`` together are one.
+FORMS: Final = (
+    "decision", "loop", "for_each", "parallel_group", "coordination", "workflow", "template", "wait", "wait_for",
+    "approval", "set", "emit", "fail",
+)  # fmt: skip
+MAX_STEPS: Final = 5_000
+MAX_ITERATIONS: Final = 100_000
+MAX_RETRIES: Final = 100
+
+_ID: Final = Text(name=True)
+_IDS: Final = ListOf(_ID, single=True)
+_VALUES: Final = MapOf(Anything())
+_STEPS: Final = ListOf(Later("step", lambda: STEP), most=MAX_STEPS, least=1)
+_BREAKS: Final = ListOf(
+    Either(
+        (dict, Obj("a break condition", {"condition": Condition(), "reason": Text()}, required=("condition",))),
+        (object, Condition()),
+    )
+)
+
+BACKOFF: Final = Obj(
+    "backoff",
+    {
+        "strategy": OneOf("exponential", "linear", "fixed"),
+        "initial": Span(),
+        "factor": Number(1, 1_000, whole=False),
+        "max": Span(),
+        "jitter": Flag(),
+    },
+)
+RETRY: Final = Obj("retry", {"max_retries": Number(0, MAX_RETRIES), "backoff": BACKOFF})
+RESOURCES: Final = MapOf(Amount())
+
+
+def _one_sync(value: dict[str, Any], path: Path, to: Check) -> None:
+    if len(value) != 1:
+        to.fail(path, "KOS109", "sync: exactly one of count and quorum")
+
+
+SYNC: Final = Either(
+    (str, OneOf("all", "any")),
+    (dict, Obj("sync", {"count": Number(1, MAX_STEPS), "quorum": Number(0, 1, whole=False)}, also=_one_sync)),
+)
+GROUP: Final = Obj(
+    "parallel_group",
+    {"steps": _STEPS, "max_concurrency": Number(1, 10_000), "resource_requirements": RESOURCES, "sync": SYNC},
+    required=("steps",),
+)
+DECISION: Final = Obj(
+    "decision",
+    {"condition": Condition(), "true_path": _IDS, "false_path": _IDS, "default_path": _IDS},
+    required=("condition",),
+)
+
+
+def _loop_body(value: dict[str, Any], path: Path, to: Check) -> None:
+    if ("body" in value) == ("loop_body" in value):
+        to.fail(path, "KOS109", "a loop needs exactly one of body and loop_body")
+
+
+LOOP: Final = Obj(
+    "loop",
+    {
+        "body": _STEPS,
+        "loop_body": _STEPS,
+        "loop_condition": Condition(),
+        "max_iterations": Number(0, MAX_ITERATIONS),
+        "break_conditions": _BREAKS,
+        "on_exhausted": OneOf("continue", "fail", "escalate"),
+    },
+    required=("max_iterations",),
+    also=_loop_body,
+)
+FOR_EACH: Final = Obj(
+    "for_each",
+    {
+        "in": Anything(),
+        "as": _ID,
+        "max_concurrency": Number(1, 10_000),
+        "on_item_failure": Either(
+            (str, OneOf("fail_fast", "collect")),
+            (dict, Obj("on_item_failure", {"quorum": Number(0, 1, whole=False)}, required=("quorum",))),
+        ),
+        "steps": _STEPS,
+    },
+    required=("in",),
+)
+FIELD: Final = Obj(
+    "a form's field", {"type": OneOf(*TYPES), "required": Flag(), "default": Anything(), "values": ListOf(Text()),
+                       "description": Text()},
+)  # fmt: skip
+FORM_SHAPES: Final[dict[str, Shape]] = {
+    "decision": DECISION,
+    "loop": LOOP,
+    "for_each": FOR_EACH,
+    "parallel_group": GROUP,
+    "coordination": Obj(
+        "coordination",
+        {
+            "pattern": OneOf("master_slave", "peer_to_peer", "hierarchical"),
+            "workers": Text(), "lease": Span(), "speculate": Flag(), "aggregate": OneOf("in_order", "as_completed"),
+            "peers": Text(), "weights": MapOf(Number(0)), "conflicts": MapOf(Anything()),
+            "consensus": Obj(
+                "consensus",
+                {
+                    "rule": OneOf("majority", "supermajority", "unanimous", "weighted", "approval", "schulze"),
+                    "threshold": Text(raw=True), "participation": Text(raw=True), "rounds": Number(1, 100),
+                    "deadline": Span(), "on_deadlock": Text(), "agreement": OneOf("paxos", "log"),
+                    "options": ListOf(Text()),
+                },
+                required=("rule",),
+            ),
+            "levels": ListOf(Text()), "delegate": OneOf("down", "up"),
+            "authority": Obj("authority", {"grant": Text(), "expires": Span()}, required=("grant",)),
+        },
+        required=("pattern",),
+    ),
+    "workflow": Obj(
+        "workflow",
+        {
+            "id": _ID, "version": Text(raw=True), "inputs": _VALUES, "parent_close": OneOf("cancel", "abandon"),
+            "mode": OneOf("await", "detach"),
+        },
+        required=("id",),
+    ),
+    "template": Obj("template", {"use": _ID, "with": _VALUES}, required=("use",)),
+    "wait": Obj("wait", {"for": Span(), "until": Anything()}),
+    "wait_for": Obj(
+        "wait_for",
+        {"signal": _ID, "match": Condition(), "timeout": Span(), "on_timeout": OneOf("fail", "continue", "escalate")},
+        required=("signal",),
+    ),
+    "approval": Obj(
+        "approval",
+        {
+            "prompt": Text(), "show": Anything(), "approvers": ListOf(Text(), single=True), "quorum": Number(1, 1_000),
+            "form": MapOf(FIELD), "timeout": Span(), "on_timeout": OneOf("approve", "reject", "escalate", "fail"),
+        },
+        required=("prompt",),
+    ),
+    "set": _VALUES,
+    "emit": Obj("emit", {"event": _ID, "data": Anything()}, required=("event",)),
+    "fail": Obj("fail", {"kind": OneOf(*KINDS), "message": Anything()}),
+}  # fmt: skip
+
+
+def _one_form(step: dict[str, Any], path: Path, to: Check) -> None:
+    """A step has exactly one form; ``action`` (and ``agent``) go with some of them."""
+    forms = [form for form in FORMS if form in step]
+    name = step.get("id", "?")
+    known: Any = to.source.data
+    for part in path:
+        known = known[part]
+    if len(forms) > 1:
+        to.fail(path, "KOS110", f"step {name!r} has {len(forms)} forms: {', '.join(forms)}", "it takes exactly one")
+    elif not forms and not ("agent" in known or "action" in known):
+        if not any(form in known for form in FORMS):
+            to.fail(path, "KOS110", f"step {name!r} has no form", f"give it agent and action, or {', '.join(FORMS)}")
+    elif not forms:
+        for key, other in (("agent", "action"), ("action", "agent")):
+            if key not in known:
+                to.fail(path, "KOS101", f"step {name!r} needs {key!r} beside {other!r}")
+    elif forms[0] == "for_each":
+        each = step["for_each"]
+        inside = "steps" in each if isinstance(each, dict) else False
+        beside = "agent" in step and "action" in step
+        if inside == beside:
+            to.fail(path, "KOS110", f"step {name!r}: for_each takes either agent and action beside it, or steps in it")
+    elif forms[0] == "coordination" and "action" not in step:
+        to.fail(path, "KOS101", f"step {name!r} needs 'action' beside 'coordination'")
+    elif forms[0] != "coordination" and ("agent" in step or "action" in step):
+        to.fail(path, "KOS110", f"step {name!r}: agent and action do not go with {forms[0]}")
+    wait = step.get("wait")
+    if isinstance(wait, dict) and len(wait) != 1:
+        to.fail((*path, "wait"), "KOS109", "wait takes exactly one of for and until")
+
+
+COMPENSATE: Final = Obj(
+    "compensate", {"agent": Text(), "action": Text(), "inputs": _VALUES}, required=("agent", "action")
+)
+STEP: Final = Obj(
+    "step",
+    {
+        "id": _ID,
+        "description": Text(),
+        "agent": Text(),
+        "action": Text(),
+        "when": Condition(),
+        "depends_on": _IDS,
+        "inputs": _VALUES,
+        "outputs": MapOf(Text()),
+        "parallel": Flag(),
+        "timeout": Span(),
+        "retry": RETRY,
+        "delivery": OneOf("at_least_once", "at_most_once"),
+        "idempotent": Flag(),
+        "idempotency_key": Anything(),
+        "compensate": COMPENSATE,
+        "priority": Number(-1_000, 1_000),
+        "resources": RESOURCES,
+        "authority_required": ListOf(Text(), single=True),
+        "cache": Either((bool, Flag()), (dict, Obj("cache", {"key": Anything(), "ttl": Span()}))),
+        "on_demand": Flag(),
+        **FORM_SHAPES,
+    },
+    required=("id",),
+    also=_one_form,
+    docs={
+        "agent": "An agent's kind, alias or pool.",
+        "action": "The action of that agent.",
+        "when": "A condition; the step is skipped when it is false.",
+        "depends_on": "Ids of steps that must be over before.",
+        "outputs": "Name seen by others: key of the action's result ($result is the whole).",
+        "parallel": "Side by side with its neighbours; spread over the pool where the action says over what.",
+        "timeout": "For one attempt.",
+    },
+)
+
+
+def _fallback(value: dict[str, Any], path: Path, to: Check) -> None:
+    ladder = value.get("on_failure")
+    if isinstance(ladder, list) and "escalate" in ladder and "escalation_agent" not in value:
+        to.fail(path, "KOS101", "on_failure: escalate needs an escalation_agent")
+    if isinstance(ladder, list) and "fallback" in ladder and "fallback" not in value:
+        to.fail(path, "KOS101", "on_failure: fallback needs a fallback")
+
+
+HANDLER: Final = Obj(
+    "error_handling",
+    {
+        "step": ListOf(Text(), single=True),
+        "errors": ListOf(OneOf(*KINDS), single=True),
+        "on_failure": ListOf(OneOf(*RUNGS), single=True, least=1),
+        "max_retries": Number(0, MAX_RETRIES),
+        "backoff": BACKOFF,
+        "fallback": _ID,
+        "escalation_agent": Text(),
+    },
+    required=("on_failure",),
+    also=_fallback,
+)
+INPUT: Final = Obj(
+    "input",
+    {
+        "name": _ID, "type": OneOf(*TYPES), "required": Flag(), "default": Anything(),
+        "values": ListOf(Text(raw=True), least=1), "schema": Anything(), "description": Text(),
+    },
+    required=("name",),
+)  # fmt: skip
+OUTPUT: Final = Obj(
+    "output",
+    {
+        "name": _ID, "type": OneOf(*TYPES), "value": Anything(), "schema": Anything(), "description": Text(),
+        "values": ListOf(Text(raw=True)),
+    },
+    required=("name",),
+)  # fmt: skip
+REPLICAS: Final = Either(
+    (int, Number(1, 10_000)), (dict, Obj("replicas", {"min": Number(0, 10_000), "max": Number(1, 10_000)}))
+)
+POOL: Final = Obj(
+    "agent pool",
+    {
+        "agent": Text(), "replicas": REPLICAS, "resources": RESOURCES, "rate_limit": Text(), "authority": Number(0, 1_000),
+    },
+    required=("agent",),
+)  # fmt: skip
+_GROUP_MEMBERS: Final = ListOf(Either((str, _ID), (dict, Later("step", lambda: STEP)), (object, _ID)), least=1)
+TEMPLATE_STEPS: Final = _STEPS
+WORKFLOW_KEYS: Final[dict[str, Shape]] = {
+    "id": _ID,
+    "version": Text(raw=True),
+    "description": Text(),
+    "inputs": ListOf(INPUT),
+    "outputs": ListOf(OUTPUT),
+    "variables": _VALUES,
+    "agents": MapOf(POOL),
+    "execution_order": OneOf("sequential", "parallel", "conditional", "loop"),
+    "steps": ListOf(Later("step", lambda: STEP), most=MAX_STEPS),
+    "error_handling": ListOf(HANDLER),
+    "compensation": Obj(
+        "compensation",
+        {"order": OneOf("reverse"), "on": ListOf(OneOf("failed", "cancelled"), single=True)},
+    ),
+    "monitoring": Obj(
+        "monitoring", {"progress_tracking": Flag(), "performance_metrics": Flag(), "audit_trail": Flag()}
+    ),
+    "schedule": Obj(
+        "schedule",
+        {
+            "cron": Text(), "timezone": Text(), "overlap": OneOf("skip", "queue", "cancel_running"),
+            "catch_up": OneOf("none", "last", "all"), "inputs": _VALUES,
+        },
+        required=("cron",),
+    ),
+    "timeout": Span(),
+    "dependencies": MapOf(_IDS),
+    "conditions": MapOf(Condition()),
+    "parallel_groups": ListOf(
+        Obj(
+            "parallel group",
+            {
+                "id": _ID, "steps": _GROUP_MEMBERS, "max_concurrency": Number(1, 10_000),
+                "resource_requirements": RESOURCES, "sync": SYNC,
+            },
+            required=("id", "steps"),
+        )
+    ),
+    "synchronization_points": ListOf(
+        Obj("synchronization point", {"id": _ID, "wait_for": _IDS, "sync": SYNC}, required=("id", "wait_for"))
+    ),
+    "decision_points": ListOf(
+        Obj(
+            "decision point",
+            {"id": _ID, "condition": Condition(), "true_path": _IDS, "false_path": _IDS, "default_path": _IDS},
+            required=("id", "condition"),
+        )
+    ),
+    "loop_body": _STEPS,
+    "loop_condition": Condition(),
+    "max_iterations": Number(0, MAX_ITERATIONS),
+    "break_conditions": _BREAKS,
+}  # fmt: skip
+
+
+def _has_steps(value: dict[str, Any], path: Path, to: Check) -> None:
+    if not value.get("steps") and not value.get("parallel_groups") and not value.get("loop_body"):
+        known: Any = to.source.data
+        for part in path:
+            known = known[part]
+        if not any(known.get(key) for key in ("steps", "parallel_groups", "loop_body")):
+            to.fail(path, "KOS101", "a workflow needs steps")
+    if "loop_body" in value and "max_iterations" not in value:
+        to.fail((*path, "loop_body"), "KOS101", "loop_body needs max_iterations", key=True)
+
+
+WORKFLOW: Final = Obj("workflow", WORKFLOW_KEYS, required=("id",), also=_has_steps)
+TEMPLATE: Final = Obj(
+    "template",
+    {
+        "description": Text(), "inputs": ListOf(INPUT), "outputs": ListOf(OUTPUT), "steps": _STEPS,
+        "error_handling": ListOf(HANDLER), "execution_order": OneOf("sequential", "parallel", "conditional", "loop"),
+        "variables": _VALUES, "agents": MapOf(POOL),
+    },
+    required=("steps",),
+)  # fmt: skip
+TEMPLATES: Final = MapOf(TEMPLATE)
