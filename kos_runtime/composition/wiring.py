@@ -1,0 +1,108 @@
+"""Puts the parts together: stores, codecs, runners, and a host in one process.
+
+What crosses into Ray's processes is named by text (``module:function``) and made there.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kos_runtime.adapters.agent_runner import AgentRunner
+from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
+from kos_runtime.adapters.codec import MsgpackCodec
+from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
+from kos_runtime.composition.discovery import load_class
+from kos_runtime.core.invocation import Outcome
+from kos_runtime.definition.settings import EngineSettings
+from kos_runtime.engine import messages as msg
+from kos_runtime.engine.host import Host
+from kos_runtime.engine.limits import Limits
+from kos_runtime.simulator.in_process import InProcessHost, MakeRunner
+
+CODEC = MsgpackCodec()
+
+
+def wall_ms() -> int:
+    """Return the wall clock in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def blob_store(folder: str) -> FilesystemBlobStore:
+    return FilesystemBlobStore(Path(folder) / "blobs")
+
+
+def cache_dir(folder: str) -> str:
+    """Return the store's folder for what can be built again, made if need be."""
+    path = Path(folder) / "cache"
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return str(path)
+
+
+def make_runner(
+    folder: str,
+    target: str,
+    settings: dict[str, Any],
+    on_late: Callable[[list[Outcome]], None],
+    *,
+    threads: int = 4,
+    **more: Any,
+) -> AgentRunner:
+    """Make what executes one agent's invocations, inside that agent's process."""
+    agent = load_class(target)(settings)
+    return AgentRunner(
+        agent,
+        codec=CODEC,
+        blobs=blob_store(folder),
+        cache_dir=cache_dir(folder),
+        on_late=on_late,
+        threads=threads,
+        **more,
+    )
+
+
+def limits_of(settings: EngineSettings) -> Limits:
+    return Limits(
+        max_active_runs=settings.max_concurrent_workflows, max_pending_runs=settings.max_pending_workflows
+    )
+
+
+class LocalClock:
+    """Log time for one process: the wall clock at the start, the boot clock since, never back."""
+
+    def __init__(self, last: int = 0) -> None:
+        self._base = max(wall_ms(), last)
+        self._boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._last = self._base
+        self._lock = threading.Lock()
+
+    def now(self) -> int:
+        with self._lock:
+            passed = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._boot) // 1_000_000
+            self._last = max(self._last, self._base + passed)
+            return self._last
+
+
+def owner_name() -> str:
+    return f"{os.uname().nodename}:{os.getpid()}"
+
+
+def open_store(folder: str) -> SqliteEventStore:
+    """Open a store for writing, made if it is not there."""
+    Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    return SqliteEventStore.open(folder, wall=wall_ms)
+
+
+def open_in_process(
+    folder: str, settings: EngineSettings, *, on_notice: Callable[[msg.Notice], None] | None = None
+) -> tuple[InProcessHost, SqliteEventStore]:
+    """Own a store in this process, with the agents on threads beside it. Close both when done."""
+    store = open_store(folder)
+    host = Host(store, blob_store(folder), CODEC, owner=owner_name(), limits=limits_of(settings))
+    runner: MakeRunner = lambda effect, on_late: make_runner(  # noqa: E731
+        folder, effect.target, effect.settings, on_late, threads=settings.hands_per_process
+    )
+    clock = LocalClock(store.head().time)
+    return InProcessHost(host, clock, runner, hands=settings.hands_per_process, on_notice=on_notice), store
