@@ -46,6 +46,10 @@ _PLACES: Final = {
     "object": ("m", "m.c"),
     "any": ("n", "nope", "m.nope", "l[0]", "l[2]", "l[9]", 'm["a"]'),
 }
+_ALIKE: Final = (
+    "0", "1", "0.0", "1.0", "true", "false", "null", '""', '"1"', '"0"', '"null"', '"true"', "[]", "[0]", "[1]", "[1.0]",
+    "[true]", "[false]", "[null]", "{}", '{"a": 1}', '{"a": 1.0}', '{"a": true}', '{"a": null}', "[[1], [0]]",
+)  # fmt: skip
 _KINDS: Final = ("integer", "number", "string", "boolean", "array", "object", "any")
 
 _CHOICE, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _UNARY, _ATOM = range(9)
@@ -181,7 +185,11 @@ class Pairs:
     def _boolean(self, depth: int) -> Pair:
         match self._chance.randrange(6):
             case 0:
-                left, right = self._any(depth), self._any(depth)
+                left, right = (
+                    (self._any(depth), self._any(depth))
+                    if self._chance.random() < 0.6
+                    else (self._alike(), self._alike())
+                )
                 return _binary(self._chance.choice(("==", "!=")), left, right, "boolean", _COMPARE)
             case 1:
                 return self._order(depth)
@@ -193,6 +201,11 @@ class Pairs:
                 return self._membership(depth)
             case _:
                 return self._of_strings(depth)
+
+    def _alike(self) -> Pair:
+        """One of those that another language would take for each other."""
+        text = self._chance.choice(_ALIKE)
+        return Pair(text, text, "any")
 
     def _order(self, depth: int) -> Pair:
         kind = self._chance.choice(("integer", "number", "string", "boolean"))
@@ -229,7 +242,7 @@ class Pairs:
 
     def _membership(self, depth: int) -> Pair:
         if self._chance.random() < 0.6:
-            item = self._any(depth)
+            item = self._any(depth) if self._chance.random() < 0.7 else self._alike()
             container = self._operand("array", depth, ("string", "integer"))
             steady = container.kind == "array"
         else:
@@ -254,7 +267,10 @@ class Pairs:
         return Pair(f"{name}({text.ours}, {part.ours})", theirs, "boolean", steady)
 
     def _array(self, depth: int) -> Pair:
-        items = [self._any(depth) for _ in range(self._chance.randint(0, 4))]
+        items = [
+            self._any(depth) if self._chance.random() < 0.8 else self._alike()
+            for _ in range(self._chance.randint(0, 4))
+        ]
         ours, theirs = ", ".join(item.ours for item in items), ", ".join(item.cel for item in items)
         return Pair(f"[{ours}]", f"[{theirs}]", "array", all(item.steady for item in items))
 
