@@ -89,6 +89,7 @@ class Ownership:
         """Give the lock back. Calling it again does nothing."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self.forget()
 
     def forget(self) -> None:

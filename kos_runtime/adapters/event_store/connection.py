@@ -199,10 +199,11 @@ def grow_wal(connection: apsw.Connection, tuning: Tuning) -> None:
     A transaction that outgrows its cache spills into the log; rolled back, it leaves the file's size behind
     and nothing in the database. Without the space for it the log grows when it must.
     """
-    connection.pragma("cache_size", 10)
+    cached = 10
+    connection.pragma("cache_size", cached)
     try:
         connection.execute("BEGIN IMMEDIATE; CREATE TABLE filler(bytes)")
-        connection.execute("INSERT INTO filler VALUES (zeroblob(?))", (tuning.wal_pages * _PAGE_BYTES,))
+        connection.execute("INSERT INTO filler VALUES (zeroblob(?))", ((tuning.wal_pages + 2 * cached) * _PAGE_BYTES,))
     except apsw.FullError:
         pass
     finally:

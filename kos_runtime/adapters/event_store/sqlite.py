@@ -43,6 +43,7 @@ from kos_runtime.core.errors import (
     InvariantViolation,
     NotFound,
     StoreDamaged,
+    Unreachable,
 )
 from kos_runtime.core.record import LOG_FORMAT, Batch, Lease
 
@@ -310,6 +311,8 @@ class SqliteEventStore(LogQueries):
     def _readable(self) -> apsw.Connection:
         if self._refusal is not None:
             raise AppendUnknown(self._refusal.partition, self._refusal.reason)
+        if self._closed:
+            raise Unreachable(f"{self._where} was closed")
         return self._connection
 
     def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
