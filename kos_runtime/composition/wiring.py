@@ -4,6 +4,7 @@ What crosses into Ray's processes is named by text (``module:function``) and mad
 """
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -92,7 +93,8 @@ def owner_name() -> str:
 def open_store(folder: str) -> SqliteEventStore:
     """Open a store for writing, made if it is not there."""
     Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-    return SqliteEventStore.open(folder, wall=wall_ms)
+    exists = (Path(folder) / "events.db").exists()
+    return SqliteEventStore.open(folder, wall=wall_ms, store_id=None if exists else secrets.token_hex(8))
 
 
 def open_in_process(

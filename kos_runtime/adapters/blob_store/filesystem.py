@@ -1,0 +1,87 @@
+"""Blobs as files: ``ab/cdef…`` by the hash of their content, written once, synced before they are mentioned."""
+
+import contextlib
+import errno
+import os
+from hashlib import sha256
+from pathlib import Path
+
+from kos_runtime.core.errors import StoreDamaged, StoreFull, StoreReadOnly
+from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_HEX = frozenset("0123456789abcdef")
+
+
+class FilesystemBlobStore:
+    """See ``kos_runtime.ports.blob_store.BlobStore``. Any number of processes may share a folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def put(self, data: bytes) -> BlobRef:
+        if len(data) > PAYLOAD_LIMIT:
+            raise ValueError(f"a blob of {len(data)} bytes, at most {PAYLOAD_LIMIT} are kept")
+        digest = sha256(data).hexdigest()
+        path = self._path(digest)
+        try:
+            os.utime(path, follow_symlinks=False)
+        except FileNotFoundError:
+            self._write(path, data)
+        except PermissionError as error:
+            raise StoreReadOnly(str(self.folder)) from error
+        return BlobRef(digest, len(data))
+
+    def _path(self, digest: str) -> Path:
+        if len(digest) != 64 or not _HEX.issuperset(digest):  # noqa: PLR2004 - SHA-256 as hex
+            raise KeyError(digest)
+        return self.folder / digest[:2] / digest[2:]
+
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            for folder in (self.folder, path.parent):
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    _sync_folder(folder.parent)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.rename(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            if error.errno in _FULL:
+                raise StoreFull(str(self.folder)) from error
+            if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+                raise StoreReadOnly(str(self.folder)) from error
+            raise
+
+    def get(self, digest: str) -> bytes:
+        path = self._path(digest)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise KeyError(digest) from None
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(PAYLOAD_LIMIT + 1)
+        if sha256(data).hexdigest() != digest:
+            raise StoreDamaged(str(path), "its content does not hash to its name")
+        return data
+
+    def has(self, digest: str) -> bool:
+        return self._path(digest).is_file()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,101 @@
+"""The same engine with awaitable calls: each runs on one worker thread, in order."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from kos_runtime.client.engine import RunHandle, WorkflowEngine
+from kos_runtime.client.reading import EventLine
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class AsyncRunHandle:
+    """One run of an awaitable engine."""
+
+    def __init__(self, engine: "AsyncWorkflowEngine", handle: RunHandle) -> None:
+        self.engine, self.id, self.existing = engine, handle.id, handle.existing
+
+    async def status(self) -> str:
+        return await self.engine.get_workflow_status(self.id)
+
+    async def result(self, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109 - as the engine's own
+        return await self.engine.result(self.id, timeout)
+
+    async def events(self) -> list[EventLine]:
+        return await self.engine.events(self.id)
+
+
+class AsyncWorkflowEngine:
+    """See ``WorkflowEngine``; waiting for a result holds no other call up."""
+
+    def __init__(self, engine: WorkflowEngine) -> None:
+        self.engine = engine
+        # SQLite's connections stay on the thread that made them.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kos-client")
+
+    async def _call(self, function: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(*arguments, **named))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._call(self.engine.close)
+        self._thread.shutdown()
+
+    async def create_workflow(
+        self, definition: str | Path, inputs: Mapping[str, Any] | None = None, *, name: str = "", key: str = ""
+    ) -> AsyncRunHandle:
+        handle = await self._call(self.engine.create_workflow, definition, inputs, name=name, key=key)
+        return AsyncRunHandle(self, handle)
+
+    async def execute_workflow(self, run: str | AsyncRunHandle) -> None:
+        await self._call(self.engine.execute_workflow, _id(run))
+
+    async def start(
+        self, definition: str | Path, *, inputs: Mapping[str, Any] | None = None, name: str = "", key: str = "", **more: Any
+    ) -> AsyncRunHandle:
+        handle = await self._call(
+            self.engine.create_workflow, definition, {**(inputs or {}), **more}, name=name, key=key, start=True
+        )
+        return AsyncRunHandle(self, handle)
+
+    async def answer(self, run: str | AsyncRunHandle, step: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call(self.engine.answer, _id(run), step, data)
+
+    async def get_workflow_status(self, run: str | AsyncRunHandle) -> str:
+        return await self._call(self.engine.get_workflow_status, _id(run))
+
+    async def get_execution_history(self, run: str | AsyncRunHandle) -> list[dict[str, Any]]:
+        return await self._call(self.engine.get_execution_history, _id(run))
+
+    async def events(self, run: str | AsyncRunHandle, *, after: int = 0) -> list[EventLine]:
+        return await self._call(lambda: list(self.engine.events(_id(run), after=after)))
+
+    async def result(self, run: str | AsyncRunHandle, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109
+        """Wait for a run's end and return its outputs, leaving the thread free between looks."""
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        pause = 0.005
+        while True:
+            try:
+                return await self._call(self.engine.result, _id(run), 0.0)
+            except TimeoutError:
+                if deadline is not None and asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+
+
+def _id(run: str | AsyncRunHandle) -> str:
+    return run.id if isinstance(run, AsyncRunHandle) else run

@@ -1,0 +1,376 @@
+"""What a driver script holds: the mission's engine, by name.
+
+::
+
+    with kos_runtime.connect() as kos:
+        run = kos.start("research.yaml", topic="fault tolerance of actors")
+        print(run.result()["summary"])
+
+The engine itself lives in the store's owner, a process of its own; leaving the ``with`` block, or dying in it, changes
+nothing for the runs. ``host="process"`` keeps everything in this process, without Ray: for tests and quick tries.
+"""
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from kos_runtime.client.owner import once, reach_owner, start_owner
+from kos_runtime.client.reading import EventLine, Reading
+from kos_runtime.composition.commands import command_of, message_of, new_run_id, run_id_of_key
+from kos_runtime.composition.location import find_store, load_settings
+from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError, Unreachable
+from kos_runtime.core.plan.model import Plan
+from kos_runtime.core.plan.plain import to_plain
+from kos_runtime.core.plan.types import complete_inputs
+from kos_runtime.core.projection.steps import RunView
+from kos_runtime.core.workflow.commands import Accepted
+from kos_runtime.definition import (
+    DefinitionError, EngineSettings, Problem, TemplatesDocument, WorkflowDocument, compile_workflow, load,
+)  # fmt: skip
+from kos_runtime.ports.control import Message
+
+_TERMINAL = frozenset({"completed", "failed", "cancelled", "quarantined"})
+
+
+class RunFailed(KosError):
+    """A run ended without its outputs. ``error`` is the failure as it was recorded."""
+
+    def __init__(self, run: str, status: str, error: dict[str, Any] | None) -> None:
+        super().__init__(run, status, error)
+        self.run, self.status, self.error = run, status, error
+
+    def __str__(self) -> str:
+        error = self.error or {}
+        return f"run {self.run} {self.status}: {error.get('type', 'unknown')}: {error.get('message', '')}"
+
+
+class RunWaits(KosError):
+    """A run waits for a person; ``tasks`` are the steps that do, with what is asked."""
+
+    def __init__(self, run: str, tasks: list[dict[str, Any]]) -> None:
+        super().__init__(run, tasks)
+        self.run, self.tasks = run, tasks
+
+    def __str__(self) -> str:
+        return f"run {self.run} waits for a person at {', '.join(task['step'] for task in self.tasks)}"
+
+
+class RunHandle:
+    """One run of an engine."""
+
+    def __init__(self, engine: "WorkflowEngine", run: str, *, existing: bool = False) -> None:
+        self.engine, self.id, self.existing = engine, run, existing
+
+    def status(self) -> str:
+        return self.engine.get_workflow_status(self.id)
+
+    def result(self, timeout: float | None = None) -> dict[str, Any]:
+        return self.engine.result(self.id, timeout)
+
+    def events(self) -> Iterator[EventLine]:
+        return self.engine.events(self.id)
+
+    def view(self) -> RunView:
+        return self.engine.view(self.id)
+
+
+class WorkflowEngine:
+    """See the module. One object, one thread; several may hold the same store."""
+
+    def __init__(
+        self,
+        store: str | Path | None = None,
+        *,
+        settings: EngineSettings | None = None,
+        host: Literal["ray", "process"] = "ray",
+        address: str = "",
+        say: Callable[[str], None] = lambda text: None,
+        author: str = "",
+    ) -> None:
+        self.folder = find_store(str(store) if store is not None else None)
+        self.settings = settings if settings is not None else load_settings(None)
+        self.author = author or f"user:{getpass.getuser()}@{socket.gethostname()}"
+        self._host = host
+        self._address = address
+        self._say = say
+        self._reading: Reading | None = None
+        self._channel: Any = None
+        self._process: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store. Runs go on in the owner; those of ``host="process"`` are interrupted."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._process is not None:
+            host, store = self._process
+            host.close()
+            store.close()
+            self._process = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    # --- the mission's calls
+
+    def create_workflow(
+        self,
+        definition: str | Path | WorkflowDocument,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        key: str = "",
+        start: bool = False,
+        templates: Mapping[str, Any] | None = None,
+    ) -> RunHandle:
+        """Create a run; durable when this returns. The same ``key`` returns the same run.
+
+        Args:
+            definition: A file, ``FILE#TEMPLATE``, or a loaded workflow.
+            inputs: The workflow's inputs.
+            name: A name of one's own for the run.
+            key: Makes creating idempotent.
+            start: Also let it begin.
+            templates: Templates of other files, by name.
+
+        Raises:
+            InvalidDefinition: The definition, its linking or the inputs; everything that is wrong is in it.
+            Unreachable: The store or its owner.
+        """
+        from kos_runtime.composition.discovery import Registry
+        from kos_runtime.composition.linking import link
+
+        document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
+        plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
+        values, problems = complete_inputs(plan, inputs or {})
+        if problems:
+            raise InvalidDefinition(f"workflow {plan.workflow!r} cannot start:\n" + "\n".join(f"  - {p}" for p in problems))
+        self._own(start=start)
+        from kos_runtime.composition import wiring
+
+        linked = link(plan, Registry(), self.settings, wiring.cache_dir(str(self.folder)))
+        blobs = wiring.blob_store(str(self.folder))
+        store_id = self.reading.log.store_id
+        message: Message = {
+            "op": "create",
+            "run": run_id_of_key(store_id, "default", key) if key else new_run_id(),
+            "plan": blobs.put(wiring.CODEC.pack(to_plain(plan))).digest,
+            "link": blobs.put(wiring.CODEC.pack(to_plain(linked.link))).digest,
+            "settings": linked.settings,
+            "drivers": linked.drivers,
+            "inputs": values,
+            "author": self.author,
+            "name": name,
+            "key": key,
+            "start": start,
+            "command_id": os.urandom(8).hex(),
+        }
+        answer = self._request(message)
+        return RunHandle(self, answer["run"], existing=bool(answer.get("existing")))
+
+    def execute_workflow(self, run: str | RunHandle) -> None:
+        """Let a created run begin."""
+        self._own(start=True)
+        self._request({"op": "start", "run": _id(run), "command_id": os.urandom(8).hex()})
+
+    def start(
+        self, definition: str | Path | WorkflowDocument, *, inputs: Mapping[str, Any] | None = None, name: str = "",
+        key: str = "", **more: Any,
+    ) -> RunHandle:  # fmt: skip
+        """Create and execute in one. Keywords that are no arguments of this call are inputs."""
+        return self.create_workflow(definition, {**(inputs or {}), **more}, name=name, key=key, start=True)
+
+    def resume(self, run: str | RunHandle) -> None:
+        """See to it that somebody owns the store, so that its runs go on."""
+        self._own(start=True)
+        self._request({"op": "load", "run": _id(run)})
+
+    def answer(self, run: str | RunHandle, step: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a manual task in place of its step's result. It works also while nobody owns the store.
+
+        Raises:
+            InvalidDefinition: The answer does not fit what is asked.
+            NotFound: There is no such run, or the step waits for nothing.
+        """
+        message: Message = {
+            "op": "answer", "run": _id(run), "step": step, "data": dict(data), "by": self.author,
+            "command_id": os.urandom(8).hex(),
+        }  # fmt: skip
+        if self._host == "process" or self._channel is not None or reach_owner(self.folder) is not None:
+            self._own(start=False)
+            return self._request(message)
+        return _checked(once(self.folder, self.settings, message))
+
+    def get_workflow_status(self, run: str | RunHandle) -> str:
+        """Return the status; ``interrupted`` for a run at work whose owner is gone."""
+        row = self.reading.log.run(_id(run))
+        if row is None:
+            raise NotFound(f"no run {_id(run)!r} in {self.folder}")
+        return self.reading.status(row)
+
+    def get_execution_history(self, run: str | RunHandle) -> list[dict[str, Any]]:
+        """Return every event of a run as plain data, oldest first."""
+        return [
+            {"seq": line.seq, "time": line.time, "type": line.type, "cause": line.cause, **{"data": line.data}}
+            for line in self.events(run)
+        ]
+
+    def events(self, run: str | RunHandle, *, after: int = 0) -> Iterator[EventLine]:
+        return self.reading.lines(_id(run), after=after)
+
+    def view(self, run: str | RunHandle) -> RunView:
+        return self.reading.view(_id(run))
+
+    def result(self, run: str | RunHandle, timeout: float | None = None) -> dict[str, Any]:
+        """Wait for a run's end and return its outputs.
+
+        Raises:
+            RunFailed: It ended otherwise.
+            RunWaits: It waits for a person.
+            Unreachable: It is at work and its owner is gone.
+            TimeoutError: It did not end within ``timeout`` seconds.
+        """
+        id = _id(run)  # noqa: A001
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, gone = 0.005, 0
+        while True:
+            status = self.get_workflow_status(id)
+            if status in _TERMINAL:
+                view = self.view(id)
+                if status == "completed":
+                    return self.reading.outputs(view)
+                raise RunFailed(id, status, view.error)
+            if status == "waiting":
+                tasks = [{"step": s.path, **(s.manual or {})} for s in self.view(id).waits_for_people]
+                raise RunWaits(id, tasks)
+            gone = gone + 1 if status == "interrupted" else 0
+            if gone > 20:  # noqa: PLR2004 - an owner that has just begun may not hold its lock yet
+                raise Unreachable(f"run {id} is interrupted: nobody owns {self.folder}; `kos resume {id}` goes on with it")
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"run {id} is {status} after {timeout:g} s")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+
+    # --- the owner
+
+    @property
+    def reading(self) -> Reading:
+        if self._reading is None:
+            self._reading = Reading(self.folder)
+        return self._reading
+
+    def agents(self) -> list[dict[str, Any]]:
+        """Return the live agents of the store's owner; none when nobody owns it."""
+        if self._process is not None:
+            return []
+        client = reach_owner(self.folder)
+        if client is None:
+            return []
+        try:
+            found: list[dict[str, Any]] = _checked(client.request({"op": "agents"}))["agents"]
+        finally:
+            client.close()
+        return found
+
+    def _own(self, *, start: bool) -> None:
+        """Have a way to the store's owner: the one that is there, else one of our own making."""
+        del start
+        if self._channel is not None or self._process is not None:
+            return
+        if self._host == "process":
+            from kos_runtime.composition.wiring import open_in_process
+
+            self._process = open_in_process(str(self.folder), self.settings)
+            return
+        self._channel = reach_owner(self.folder)
+        if self._channel is None:
+            config = {"agents": self.settings.agents, "address": self._address or self.settings.ray_address,
+                      "max_concurrent_workflows": self.settings.max_concurrent_workflows,
+                      "max_pending_workflows": self.settings.max_pending_workflows,
+                      "hands_per_process": self.settings.hands_per_process,
+                      "dashboard": self.settings.ray_dashboard, "num_cpus": self.settings.ray_num_cpus}  # fmt: skip
+            self._channel = start_owner(self.folder, config=config, say=self._say)
+
+    def _request(self, message: Message) -> Message:
+        if self._process is not None:
+            if message["op"] == "load":
+                return {"ok": True}
+            answer = self._process[0].request(command_of(message), command_id=str(message.get("command_id", "")))
+            return _checked(message_of(answer))
+        return _checked(self._channel.request(message, 60.0))
+
+
+def _id(run: str | RunHandle) -> str:
+    return run.id if isinstance(run, RunHandle) else run
+
+
+def _checked(answer: Message) -> Message:
+    if answer.get("ok"):
+        return answer
+    code, message = answer.get("code", ""), str(answer.get("message", "refused"))
+    if code == "not_found":
+        raise NotFound(message)
+    if code in {"invalid", "conflict", "bad_request", "quarantined"}:
+        raise InvalidDefinition(message)
+    if code.startswith("storage"):
+        raise StoreError(message)
+    raise Unreachable(message)
+
+
+def read_definition(text: str) -> WorkflowDocument:
+    """Read ``FILE`` or ``FILE#TEMPLATE``; ``-`` reads standard input.
+
+    Raises:
+        NotFound: There is no such file.
+        DefinitionError: It is no workflow.
+    """
+    name, _, template = text.partition("#")
+    document = load(read_file(name), name)
+    if isinstance(document, TemplatesDocument):
+        if not template:
+            names = ", ".join(document.content)
+            raise InvalidDefinition(f"{name} holds templates; name one of them: {name}#NAME (there are {names})")
+        return document.workflow(template)
+    if not isinstance(document, WorkflowDocument):
+        raise InvalidDefinition(f"{name} is an engine configuration, not a workflow; use it by --config {name}")
+    if template:
+        raise InvalidDefinition(f"{name} holds a workflow, not templates; leave out #{template}")
+    return document
+
+
+def read_file(name: str) -> bytes:
+    import sys
+
+    if name == "-":
+        return sys.stdin.buffer.read(4 * 1024 * 1024)
+    path = Path(name)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        near = ""
+        if path.parent.is_dir():
+            from kos_runtime.core.nearest import nearest
+
+            found = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+            near = f"; did you mean {path.parent / found}?" if found else ""
+        raise NotFound(f"{name} cannot be read: {error.strerror}{near}") from error
+
+
+def compiled(document: WorkflowDocument, settings: EngineSettings) -> tuple[Plan, list[Problem]]:
+    return compile_workflow(document, settings=settings)
+
+
+__all__ = ["DefinitionError", "RunFailed", "RunHandle", "RunWaits", "WorkflowEngine", "read_definition"]

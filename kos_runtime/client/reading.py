@@ -1,0 +1,157 @@
+"""What can be read of a store by anybody, without an owner and without Ray."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
+from kos_runtime.adapters.codec import MsgpackCodec
+from kos_runtime.adapters.event_store.reader import SqliteLogReader
+from kos_runtime.adapters.ownership import owner_of
+from kos_runtime.core.errors import NotFound
+from kos_runtime.core.event import TYPES, UnknownEvent, rebuild
+from kos_runtime.core.identity import run_stream
+from kos_runtime.core.nearest import nearest
+from kos_runtime.core.plan.link import Link
+from kos_runtime.core.plan.model import Plan
+from kos_runtime.core.plan.plain import from_plain
+from kos_runtime.core.projection.steps import RunView, fold
+from kos_runtime.core.record import Record, RunRow
+
+_PAGE = 1_000
+_LIVE = frozenset({"running", "pending"})
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """One event as a person reads it. ``seq`` is the position of its record in the run, ``offset`` in the log."""
+
+    seq: int
+    offset: int
+    time: int
+    type: str
+    cause: str
+    epoch: int
+    data: dict[str, Any]
+    event: Any
+
+
+class Reading:
+    """A store, read."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.log = SqliteLogReader.open(self.folder)
+        self.blobs = FilesystemBlobStore(self.folder / "blobs")
+        self.codec = MsgpackCodec()
+
+    def close(self) -> None:
+        self.log.close()
+
+    # --- runs
+
+    def find(self, text: str) -> RunRow:
+        """Return the run that a person means: a full id, a unique prefix, a name, ``@latest`` or ``@failed``.
+
+        Raises:
+            NotFound: None, or more than one; the candidates are in the message.
+        """
+        if text in {"@latest", "@failed"}:
+            rows = self.log.runs(status=["failed"] if text == "@failed" else (), limit=1)
+            if not rows:
+                raise NotFound("there is no failed run" if text == "@failed" else "there is no run yet")
+            return rows[0]
+        exact = self.log.run(text)
+        if exact is not None:
+            return exact
+        named = self.log.runs(name=text, limit=2) if text else []
+        matches = named or (self.log.runs(prefix=text, limit=8) if text else [])
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            listed = ", ".join(row.run for row in matches)
+            raise NotFound(f"{text!r} could be any of {listed}; write more of it")
+        near = nearest(text, [row.run for row in self.log.runs(limit=200)])
+        hint = f"did you mean {near}?" if near else "`kos ls` lists the runs"
+        raise NotFound(f"no run {text!r} in {self.folder}; {hint}")
+
+    def status(self, row: RunRow) -> str:
+        """Return a run's status as a person should see it: a live one whose owner is gone is interrupted."""
+        if row.status in _LIVE and not self.owned():
+            return "interrupted"
+        return row.status
+
+    def owned(self) -> bool:
+        """Say whether somebody owns the store right now."""
+        return owner_of(self.folder / "owner.lock") is not None or owner_of(self.folder / "events.db.owner") is not None
+
+    # --- events
+
+    def records(self, run: str, *, after: int = 0) -> Iterator[Record]:
+        stream = run_stream(run)
+        while page := self.log.stream(stream, after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].position
+
+    def lines(self, run: str, *, after: int = 0) -> Iterator[EventLine]:
+        """Return a run's events behind a position, in order."""
+        for record in self.records(run, after=after):
+            try:
+                events = rebuild(record.names, self.codec.unpack(record.payload))
+            except (UnknownEvent, ValueError) as error:
+                data = {"problem": str(error)}
+                yield EventLine(
+                    record.position, record.offset, record.time, record.names, record.causation, record.epoch, data, None
+                )
+                continue
+            for event in events:
+                kind = TYPES[type(event)]
+                data = {name: self._plain(getattr(event, name)) for name in kind.fields}
+                name = type(event).__name__
+                yield EventLine(
+                    record.position, record.offset, record.time, name, record.causation, record.epoch, data, event
+                )
+
+    def _plain(self, value: Any) -> Any:
+        """Show packed values as what they hold; digests as hex."""
+        if isinstance(value, bytes):
+            if len(value) in {16, 32}:
+                return value.hex()
+            try:
+                return self.codec.unpack(value) if value else None
+            except ValueError:
+                return value.hex()
+        if isinstance(value, list):
+            return [self._plain(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self._plain(item) for key, item in value.items()}
+        return value
+
+    def view(self, run: str, *, until: int | None = None, into: RunView | None = None) -> RunView:
+        """Return a run as its events tell it, up to a position; ``into`` continues an earlier view."""
+        view = into or RunView(run)
+        for line in self.lines(run, after=view.seq):
+            if until is not None and line.seq > until:
+                break
+            if line.event is not None:
+                fold(view, line.event, line.time, line.seq)
+        return view
+
+    def outputs(self, view: RunView) -> dict[str, Any]:
+        """Return a completed run's outputs."""
+        found: dict[str, Any] = self.codec.unpack(view.outputs) if view.outputs else {}
+        for name, digest, *_ in view.outputs_blobs:
+            found[name] = self.codec.unpack(self.blobs.get(digest))
+        return found
+
+    def inputs(self, view: RunView) -> dict[str, Any]:
+        packed = self.blobs.get(view.inputs_blob[0]) if view.inputs_blob else view.inputs
+        found: dict[str, Any] = self.codec.unpack(packed) if packed else {}
+        return found
+
+    def plan(self, digest: str) -> Plan:
+        return from_plain(self.codec.unpack(self.blobs.get(digest)), Plan)
+
+    def link(self, digest: str) -> Link:
+        return from_plain(self.codec.unpack(self.blobs.get(digest)), Link)

@@ -1,0 +1,89 @@
+"""Messages of the control channel as commands, and answers as messages."""
+
+import os
+import secrets
+from typing import Any
+
+from kos_runtime.core.chain import SALT_BYTES
+from kos_runtime.core.identity import is_run_id
+from kos_runtime.core.workflow.commands import Accepted, Answer, AnswerTask, Command, CreateRun, StartRun
+from kos_runtime.ports.control import Message
+
+
+class BadRequest(ValueError):
+    """A message that is no command; the text says what it lacks."""
+
+
+def command_of(message: Message) -> Command:
+    """Return the command that a message asks for.
+
+    Raises:
+        BadRequest: It is none, or lacks something.
+    """
+    try:
+        run = message["run"]
+        if not isinstance(run, str) or not is_run_id(run):
+            raise BadRequest(f"{run!r} is no run id")
+        match message["op"]:
+            case "create":
+                return CreateRun(
+                    run=run,
+                    plan=_text(message, "plan"),
+                    link=_text(message, "link"),
+                    settings=message.get("settings") or {},
+                    drivers=message.get("drivers") or {},
+                    inputs=message.get("inputs") or {},
+                    seed=int.from_bytes(os.urandom(7), "big"),
+                    salt=os.urandom(SALT_BYTES),
+                    author=_text(message, "author"),
+                    name=message.get("name") or "",
+                    key=message.get("key") or "",
+                    start=bool(message.get("start", True)),
+                )
+            case "start":
+                return StartRun(run=run)
+            case "answer":
+                data = message["data"]
+                if not isinstance(data, dict):
+                    raise BadRequest("an answer is an object of the task's fields")
+                return AnswerTask(run=run, path=_text(message, "step"), data=data, by=_text(message, "by"))
+            case other:
+                raise BadRequest(f"no such request: {other!r}")
+    except KeyError as error:
+        raise BadRequest(f"the request lacks {error.args[0]!r}") from error
+
+
+def _text(message: Message, key: str) -> str:
+    value = message[key]
+    if not isinstance(value, str):
+        raise BadRequest(f"{key} must be a text")
+    return value
+
+
+def message_of(answer: Answer) -> Message:
+    """Return an answer as a message."""
+    if isinstance(answer, Accepted):
+        return {
+            "ok": True,
+            "run": answer.run,
+            "position": answer.position,
+            "event": answer.event,
+            "existing": answer.existing,
+        }
+    return {"ok": False, "code": answer.code, "message": answer.message}
+
+
+def new_run_id() -> str:
+    """Return a random run id: 12 characters, first a letter or digit."""
+    return secrets.token_hex(6)
+
+
+def run_id_of_key(store_id: str, namespace: str, key: str) -> str:
+    """Return the id of the run that a key belongs to: always the same in one store."""
+    from hashlib import sha256
+
+    return sha256(f"{store_id}\x00{namespace}\x00{key}".encode()).hexdigest()[:24]
+
+
+def refusal(code: str, message: str) -> dict[str, Any]:
+    return {"ok": False, "code": code, "message": message}

@@ -1,0 +1,259 @@
+"""What every step of a run is doing and has done: folded from the run's events, with their times."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kos_runtime.core.workflow import events as ev
+
+#: Statuses that do not change any more.
+DONE: Final = frozenset({"completed", "skipped", "failed", "cancelled"})
+
+
+@dataclass(slots=True)
+class StepView:
+    """One step key. Times are log time in milliseconds, 0 when it has not come to that."""
+
+    path: str
+    status: str = "pending"
+    form: str = "action"
+    agent: str = ""
+    attempt: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    #: When the next attempt starts, while it is retried.
+    retry_at: int = 0
+    retries: int = 0
+    detail: str = ""
+    error: dict[str, Any] | None = None
+    parts: int = 0
+    parts_done: int = 0
+    parts_failed: int = 0
+    manual: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class RunView:
+    """A run as its events tell it. ``steps`` in the order in which they came up; ``outputs`` still packed."""
+
+    run: str
+    workflow: str = ""
+    version: str = ""
+    name: str = ""
+    author: str = ""
+    status: str = "created"
+    created_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    seq: int = 0
+    plan: str = ""
+    link: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    drivers: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, StepView] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    inputs: bytes = b""
+    inputs_blob: list[Any] | None = None
+    outputs: bytes = b""
+    outputs_blobs: list[list[Any]] = field(default_factory=list)
+    retries: int = 0
+    redispatches: int = 0
+
+    def step(self, path: str) -> StepView:
+        found = self.steps.get(path)
+        if found is None:
+            found = self.steps[path] = StepView(path)
+        return found
+
+    @property
+    def waits_for_people(self) -> list[StepView]:
+        return [step for step in self.steps.values() if step.manual is not None]
+
+
+def fold(view: RunView, event: Any, time: int, seq: int) -> None:
+    """Take one event into the view; events that it does not show change nothing but ``seq``."""
+    view.seq = seq
+    handler = _HANDLERS.get(type(event))
+    if handler is not None:
+        handler(view, event, time)
+
+
+def _created(v: RunView, e: ev.RunCreated, time: int) -> None:
+    v.workflow, v.version, v.name, v.author = e.workflow, e.version, e.name, e.author
+    v.plan, v.created_at, v.inputs, v.inputs_blob = e.plan, time, e.inputs, e.inputs_blob
+
+
+def _linked(v: RunView, e: ev.RunLinked, time: int) -> None:
+    del time
+    v.link, v.settings, v.drivers = e.link, e.settings, e.drivers
+
+
+def _started(v: RunView, e: ev.RunStarted, time: int) -> None:
+    del e
+    v.status, v.started_at = "running", time
+
+
+def _completed(v: RunView, e: ev.RunCompleted, time: int) -> None:
+    v.status, v.ended_at, v.outputs, v.outputs_blobs = "completed", time, e.outputs, e.blobs
+
+
+def _failed(v: RunView, e: ev.RunFailed, time: int) -> None:
+    v.status, v.ended_at, v.error = "failed", time, e.error
+
+
+def _quarantined(v: RunView, e: ev.RunQuarantined, time: int) -> None:
+    v.status, v.ended_at, v.error = "quarantined", time, {"type": "unknown", "message": e.error}
+
+
+def _scheduled(v: RunView, e: ev.StepScheduled, time: int) -> None:
+    step = v.step(e.path)
+    step.status, step.agent, step.attempt, step.retry_at = "running", e.agent, e.attempt, 0
+    step.started_at = step.started_at or time
+    step.detail = "" if e.attempt == 1 else f"attempt {e.attempt}"
+
+
+def _end(v: RunView, path: str, status: str, time: int) -> StepView:
+    step = v.step(path)
+    step.status, step.ended_at, step.retry_at, step.manual = status, time, 0, None
+    step.started_at = step.started_at or time
+    if path.endswith("]"):
+        owner = v.steps.get(path[: path.rindex("[")])
+        if owner is not None:
+            owner.parts_done += 1
+            owner.parts_failed += status == "failed"
+    return step
+
+
+def _step_completed(v: RunView, e: ev.StepCompleted, time: int) -> None:
+    _end(v, e.path, "completed", time).detail = ""
+
+
+def _step_failed(v: RunView, e: ev.StepFailed, time: int) -> None:
+    step = v.step(e.path)
+    step.status, step.error, step.started_at = "failing", e.error, step.started_at or time
+    step.detail = f"{e.error['type']}: {e.error['message']}"
+
+
+def _retry(v: RunView, e: ev.RetryScheduled, time: int) -> None:
+    del time
+    step = v.step(e.path)
+    step.status, step.retry_at = "retrying", e.at
+    step.retries += 1
+    v.retries += 1
+
+
+def _redispatched(v: RunView, e: ev.StepRedispatched, time: int) -> None:
+    del time
+    step = v.step(e.path)
+    step.status, step.detail = "retrying", f"attempt {step.attempt} lost: {e.cause}"
+    v.redispatches += 1
+
+
+def _gave_up(v: RunView, e: ev.StepGaveUp, time: int) -> None:
+    step = _end(v, e.path, "failed", time)
+    step.error, step.detail = e.error, f"{e.error.get('type')}: {e.error.get('message')}"
+
+
+def _skipped(v: RunView, e: ev.StepSkipped, time: int) -> None:
+    _end(v, e.path, "skipped", time).detail = e.reason
+
+
+def _cancelled(v: RunView, e: ev.StepCancelled, time: int) -> None:
+    if e.path in v.steps:
+        _end(v, e.path, "cancelled", time).detail = e.reason
+
+
+def _form(form: str) -> Callable[[RunView, Any, int], None]:
+    def begin(v: RunView, e: Any, time: int) -> None:
+        step = v.step(e.path)
+        step.form, step.status, step.started_at = form, "running", step.started_at or time
+        if form == "decision":
+            step.detail = f"{e.branch}: {', '.join(e.steps) or 'nothing'}"
+        elif form == "loop":
+            step.detail = f"turn {e.turn + 1}"
+        elif form == "for_each":
+            step.parts = e.count
+        elif form == "parts":
+            step.form, step.parts = "action", max(len(e.bounds) - 1, 0)
+
+    return begin
+
+
+def _closed(v: RunView, e: Any, time: int) -> None:
+    step = _end(v, e.path, "completed", time)
+    if isinstance(e, ev.LoopEnded):
+        step.detail = f"{e.turns} turns, {e.reason}"
+
+
+def _item_ended(v: RunView, e: ev.ItemEnded, time: int) -> None:
+    del time
+    step = v.step(e.path)
+    step.parts_done += 1
+    step.parts_failed += e.error is not None
+
+
+def _variables(v: RunView, e: ev.VariablesSet, time: int) -> None:
+    step = _end(v, e.path, "completed", time)
+    step.form, step.detail = "set", ", ".join(sorted(e.values))
+
+
+def _emitted(v: RunView, e: ev.EventEmitted, time: int) -> None:
+    step = _end(v, e.path, "completed", time)
+    step.form, step.detail = "emit", e.event
+
+
+def _escalated(v: RunView, e: ev.Escalated, time: int) -> None:
+    del time
+    step = v.step(e.path)
+    step.status, step.detail = "escalated", f"{e.agent} is asked ({e.number})"
+    v.step(e.ask).form = "escalation"
+
+
+def _answered(v: RunView, e: ev.EscalationAnswered, time: int) -> None:
+    del time
+    v.step(e.path).detail = f"{e.by or 'nobody'} answered {e.answer} by rule {e.rule}"
+
+
+def _manual(v: RunView, e: ev.ManualTaskRequested, time: int) -> None:
+    step = v.step(e.path)
+    step.status, step.detail, step.started_at = "waiting", f"{e.task}: waits for a person", step.started_at or time
+    step.manual = {"task": e.task, "prompt": e.prompt, "fields": e.fields}
+
+
+def _manual_answered(v: RunView, e: ev.ManualTaskAnswered, time: int) -> None:
+    _end(v, e.path, "completed", time).detail = f"answered by {e.by}"
+
+
+_HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
+    ev.RunCreated: _created,
+    ev.RunLinked: _linked,
+    ev.RunStarted: _started,
+    ev.RunCompleted: _completed,
+    ev.RunFailed: _failed,
+    ev.RunQuarantined: _quarantined,
+    ev.StepScheduled: _scheduled,
+    ev.StepCompleted: _step_completed,
+    ev.StepFailed: _step_failed,
+    ev.RetryScheduled: _retry,
+    ev.StepRedispatched: _redispatched,
+    ev.StepGaveUp: _gave_up,
+    ev.StepSkipped: _skipped,
+    ev.StepCancelled: _cancelled,
+    ev.DecisionTaken: _form("decision"),
+    ev.DecisionEnded: _closed,
+    ev.TurnStarted: _form("loop"),
+    ev.LoopEnded: _closed,
+    ev.ItemsFrozen: _form("for_each"),
+    ev.PartsSplit: _form("parts"),
+    ev.ItemEnded: _item_ended,
+    ev.ItemsJoined: _closed,
+    ev.GroupOpened: _form("group"),
+    ev.GroupSettled: _closed,
+    ev.JoinReached: _closed,
+    ev.VariablesSet: _variables,
+    ev.EventEmitted: _emitted,
+    ev.Escalated: _escalated,
+    ev.EscalationAnswered: _answered,
+    ev.ManualTaskRequested: _manual,
+    ev.ManualTaskAnswered: _manual_answered,
+}
