@@ -48,8 +48,8 @@ def no_op(payload: dict[str, Any], number: int) -> dict[str, Any]:
 def arguments(peer: str) -> argparse.Namespace:
     """Parse what every script understands.
 
-    ``--runs`` is the number of runs in flight for w1 (0: the concurrency at which this peer was fastest) and the
-    greatest number of runs for lonely. ``--seconds`` is the length of the measuring window of w1 and lonely, and
+    ``--runs`` is the number of runs in flight for w1 and of steps at work at the same time for w2 (0: the
+    concurrency at which this peer was fastest), and the greatest number of runs for lonely. ``--seconds`` is the length of the measuring window of w1 and lonely, and
     the time after which w2 starts no further fan-out. ``--steps`` is the width of w2 and the history of w3.
     """
     parser = argparse.ArgumentParser(prog=peer)

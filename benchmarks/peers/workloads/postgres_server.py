@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 import measuring
 
@@ -45,8 +47,26 @@ def start(data: pathlib.Path, port: int) -> subprocess.Popen[bytes]:
     command = [find_programs() / "postgres", "-D", data, *(part for one in settings for part in ("-c", one))]
     with (data.parent / "postgres.log").open("ab") as log:
         server = subprocess.Popen(command, user=owner(), cwd="/", stdout=log, stderr=log)  # noqa: S603
-    measuring.wait_until_listening(port, server)
+    wait_until_ready(data, server)
     return server
+
+
+def wait_until_ready(data: pathlib.Path, server: subprocess.Popen[bytes]) -> None:
+    """Return once the server takes queries: it listens before, and refuses them while it recovers from a crash.
+
+    The last line of ``postmaster.pid`` says so, which is what ``pg_ctl start --wait`` looks at.
+    """
+    closed = time.perf_counter() + measuring.PATIENCE_S
+    while time.perf_counter() < closed:
+        if server.poll() is not None:
+            raise SystemExit(f"the PostgreSQL server ended with {server.returncode}; see {data.parent}/postgres.log")
+        with contextlib.suppress(FileNotFoundError):
+            lines = (data / "postmaster.pid").read_text().splitlines()
+            # A file that a crash left behind names another process.
+            if len(lines) >= 8 and lines[0] == str(server.pid) and lines[7].strip() == "ready":
+                return
+        time.sleep(0.005)
+    raise SystemExit(f"the PostgreSQL server took no queries within {measuring.PATIENCE_S:.0f} s")
 
 
 def url(port: int, database: str = "bench_dbos") -> str:

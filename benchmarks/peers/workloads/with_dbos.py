@@ -28,7 +28,10 @@ from dbos import DBOS, SetWorkflowID  # noqa: E402
 BEST_IN_FLIGHT = {"sqlite": {"threads": 4, "tasks": 4}, "postgres": {"threads": 8, "tasks": 8}}
 """Runs in flight at which each store and way of running was fastest on two cores."""
 
-BEST_WAY = {"sqlite": "threads", "postgres": "threads"}
+BEST_WAY = {"sqlite": "threads", "postgres": "tasks"}
+
+BEST_WIDTH = {"sqlite": 4, "postgres": 8}
+"""Steps of one fan-out at work at the same time; more of them only wait for a connection, and for the writer's lock."""
 
 SHORTEST_POLL_S = 0.005
 """How often a finished run is looked for; DBOS's own default is a second, which would only measure the wait."""
@@ -66,8 +69,14 @@ async def sequential_async(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 @DBOS.workflow()
-async def wide(payload: dict[str, Any], steps: int) -> int:
-    return len(await asyncio.gather(*(step_async(payload) for _ in range(steps))))
+async def wide(payload: dict[str, Any], steps: int, width: int) -> int:
+    room = asyncio.Semaphore(width)
+
+    async def one() -> dict[str, Any]:
+        async with room:
+            return await step_async(payload)
+
+    return len(await asyncio.gather(*(one() for _ in range(steps))))
 
 
 @DBOS.step()
@@ -122,16 +131,16 @@ def w1(way: str, in_flight: int, seconds: float) -> float:
     return asyncio.run(measuring.closed_loop(lambda _: sequential_async(measuring.PAYLOAD), in_flight, seconds))
 
 
-def w2(steps: int, seconds: float) -> list[float]:
+def w2(steps: int, width: int, seconds: float) -> list[float]:
     """Return the steps a second of each fan-out that was started within the window, the warm-up left out."""
 
     async def all_of_them() -> list[float]:
         rates: list[float] = []
-        await wide(measuring.PAYLOAD, 50)
+        await wide(measuring.PAYLOAD, 50, width)
         closed = time.perf_counter() + seconds
         while not rates or time.perf_counter() < closed:
             started = time.perf_counter()
-            joined = await wide(measuring.PAYLOAD, steps)
+            joined = await wide(measuring.PAYLOAD, steps, width)
             rates.append(steps / (time.perf_counter() - started))
             assert joined == steps, joined
         return rates
@@ -190,8 +199,9 @@ def measure(peer: str, asked: Any, store: str, way: str, port: int) -> None:
         value = w1(way, in_flight, asked.seconds)
         measuring.emit(peer, "w1", value, "steps/s", {"in_flight": in_flight, "way": way, **facts})
     elif asked.workload == "w2":
-        rates = w2(asked.steps, asked.seconds)
-        settings = {"steps": asked.steps, "fan_outs": len(rates), **facts}
+        width = asked.runs or BEST_WIDTH[store]
+        rates = w2(asked.steps, width, asked.seconds)
+        settings = {"steps": asked.steps, "at_work": width, "fan_outs": len(rates), **facts}
         measuring.emit(peer, "w2", statistics.median(rates), "steps/s", settings)
     else:
         figures = measuring.lonely_figures(

@@ -147,17 +147,17 @@ async def w1_tasks(directory: pathlib.Path, in_flight: int, seconds: float) -> f
         return await measuring.closed_loop(run, in_flight, seconds)
 
 
-def w2(directory: pathlib.Path, steps: int, seconds: float) -> list[float]:
+def w2(directory: pathlib.Path, steps: int, width: int, seconds: float) -> list[float]:
     """Return the steps a second of each fan-out that was started within the window, the warm-up left out."""
     rates: list[float] = []
     graph = wide().compile(checkpointer=open_saver(directory))
     items = [measuring.PAYLOAD] * steps
-    warm = thread_config("warm", max_concurrency=BEST_WIDTH)
+    warm = thread_config("warm", max_concurrency=width)
     graph.invoke({"items": items[:50], "done": [], "joined": 0}, warm, durability="sync")
     closed = time.perf_counter() + seconds
     while not rates or time.perf_counter() < closed:
         started = time.perf_counter()
-        config = thread_config(f"wide-{len(rates)}", max_concurrency=BEST_WIDTH)
+        config = thread_config(f"wide-{len(rates)}", max_concurrency=width)
         end = graph.invoke({"items": items, "done": [], "joined": 0}, config, durability="sync")
         rates.append(steps / (time.perf_counter() - started))
         assert end["joined"] == steps, end["joined"]
@@ -201,8 +201,9 @@ def main() -> None:
             settings = {"in_flight": in_flight, "way": way, **durability(directory)}
             measuring.emit(PEER, "w1", value, "steps/s", settings)
         case "w2":
-            rates = w2(directory, steps, asked.seconds)
-            settings = {"steps": steps, "threads": BEST_WIDTH, "fan_outs": len(rates), **durability(directory)}
+            width = asked.runs or BEST_WIDTH
+            rates = w2(directory, steps, width, asked.seconds)
+            settings = {"steps": steps, "at_work": width, "fan_outs": len(rates), **durability(directory)}
             measuring.emit(PEER, "w2", statistics.median(rates), "steps/s", settings)
         case "lonely":
             taken = lonely(directory, asked.runs, asked.seconds)
