@@ -1,0 +1,96 @@
+"""Turns a topic into sub-questions, in the words of the corpus."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal
+
+from agents.corpus.index import Hit, Index
+from agents.models import Plan, Question
+from agents.scholar import Scholar
+from agents.terms import Term, related
+from agents.text import content_stems
+from agents.topic import Topic, passages_about, search, topic_of
+from kos_runtime.ports.agent import Context, action
+
+Depth = Literal["shallow", "moderate", "deep"]
+
+#: How many questions a depth asks, and how many passages each of them wants.
+QUESTIONS: Final = {"shallow": 3, "moderate": 5, "deep": 9}
+_WANT: Final = {"shallow": 4, "moderate": 5, "deep": 6}
+#: The vocabulary of a topic is taken from so many of its best passages.
+_READ: Final = 80
+#: Of two terms that stand in the same passages more often than this, one is enough.
+_OVERLAP: Final = 0.6
+
+
+class kPlanner(Scholar):
+    """Plans research: which questions to put to the corpus about a topic."""
+
+    aliases: ClassVar[tuple[str, ...]] = ("planner",)
+
+    @action(idempotent=True)
+    def decompose_research_goal(self, context: Context, topic: str, depth: Depth = "moderate") -> Plan:
+        """Return sub-questions about a topic, each with a term that the corpus has and the topic has not.
+
+        Every question was searched for and finds at least one passage; where the corpus is rich enough no two find the
+        same. The same corpus, topic and depth give the same plan.
+
+        Raises:
+            ActionFailed: The corpus has nothing about the topic, or cannot be read.
+        """
+        index = self.index(context)
+        about = topic_of(topic, index)
+        hits = passages_about(index, about, _READ)
+        context.progress(f"{len(hits)} passages about the topic")
+        return Plan(plan=_questions(index, about, hits, depth))
+
+    @action(idempotent=True)
+    def create_research_plan(self, context: Context, topic: str, depth: Depth = "moderate") -> Plan:
+        """The same work as ``decompose_research_goal``, under the name that the templates use."""
+        return self.decompose_research_goal(context, topic, depth)
+
+
+def _questions(index: Index, topic: Topic, hits: Sequence[Hit], depth: Depth) -> list[Question]:
+    asked: list[Question] = []
+    taken: list[Term] = []
+    seen: list[str] = []
+    terms = related(index, topic, hits)
+    # First only terms that several passages share and that lead to passages of their own; a small corpus may have too
+    # few of them, and then what is left to ask is asked.
+    for strict in (True, False):
+        for term in terms:
+            if len(asked) >= QUESTIONS[depth]:
+                return asked
+            if any(term.stems & other.stems for other in taken) or (strict and not _stands_apart(term, taken)):
+                continue
+            skip = seen if strict else []
+            found = search(index, topic, (term.text,), limit=_WANT[depth], skip=frozenset(skip))
+            if not found:
+                continue
+            number = len(asked) + 1
+            question = Question(
+                id=f"q{number}",
+                question=_wording(topic.text, term.text),
+                topic=topic.text,
+                terms=[term.text],
+                want=_WANT[depth],
+                skip=list(skip),
+            )
+            asked.append(question)
+            taken.append(term)
+            seen += [hit.passage.source for hit in found if hit.passage.source not in seen]
+    return asked
+
+
+def _stands_apart(term: Term, taken: Sequence[Term]) -> bool:
+    if term.strength <= 0 or len(term.hits) < 2:
+        return False
+    return all(len(term.hits & other.hits) <= _OVERLAP * min(len(term.hits), len(other.hits)) for other in taken)
+
+
+def _wording(topic: str, term: str) -> str:
+    text = " ".join(topic.split())
+    if len(text) > 120:
+        text = text[:120].rsplit(" ", 1)[0] + " …"
+    if text.endswith("?") or len(content_stems(text)) > 8:
+        return f"{text.rstrip('?. ')}: what part does “{term}” play?"
+    return f"What part does “{term}” play in {text.rstrip('. ')}?"
