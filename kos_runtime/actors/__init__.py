@@ -1,0 +1,1 @@
+"""Partitions and agents as Ray actors: the one room that imports ray."""

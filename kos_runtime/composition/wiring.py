@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kos_runtime.adapters.agent_runner import AgentRunner
 from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
@@ -17,11 +17,14 @@ from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.composition.discovery import load_class
 from kos_runtime.core.invocation import Outcome
-from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
 from kos_runtime.simulator.in_process import InProcessHost, MakeRunner
+
+if TYPE_CHECKING:
+    # Agents' processes import this module and have no use for the language.
+    from kos_runtime.definition.settings import EngineSettings
 
 CODEC = MsgpackCodec()
 
@@ -64,7 +67,7 @@ def make_runner(
     )
 
 
-def limits_of(settings: EngineSettings) -> Limits:
+def limits_of(settings: "EngineSettings") -> Limits:
     return Limits(
         max_active_runs=settings.max_concurrent_workflows, max_pending_runs=settings.max_pending_workflows
     )
@@ -98,7 +101,7 @@ def open_store(folder: str) -> SqliteEventStore:
 
 
 def open_in_process(
-    folder: str, settings: EngineSettings, *, on_notice: Callable[[msg.Notice], None] | None = None
+    folder: str, settings: "EngineSettings", *, on_notice: Callable[[msg.Notice], None] | None = None
 ) -> tuple[InProcessHost, SqliteEventStore]:
     """Own a store in this process, with the agents on threads beside it. Close both when done."""
     store = open_store(folder)

@@ -1,0 +1,160 @@
+"""An agent's process: one Ray actor that hosts one runner.
+
+A call of ``work`` returns within a few milliseconds with what has ended by then. Whatever ends later is fetched by
+``late``, a call that stays open: it returns as soon as something has ended or begun, and it fails at once when the
+process dies, so that a partition learns of a death even while nothing else is in flight. Outcomes are kept until they
+are acknowledged; after a change of owners they are asked for by ``inventory``.
+"""
+
+import os
+import threading
+import time
+from typing import Any, Final
+
+import ray
+
+from kos_runtime.actors.parts import Key, MakeRunner, RunnerParts, resolve
+from kos_runtime.core.invocation import Outcome
+
+#: A call of ``work`` waits so long for its batch, in milliseconds: no result waits for the slowest of its batch.
+WAIT_MS: Final = 5.0
+#: A call of ``late`` stays open so long, in seconds, and looks so often for what has begun.
+LATE_S: Final = 10.0
+_LOOK_S: Final = 0.02
+#: A body that runs on so long after its timeout is ended together with its process, in seconds.
+WEDGED_S: Final = 10.0
+#: One answer holds at most so many outcomes; the rest comes with the next.
+MAX_ANSWER: Final = 4_096
+#: What calls run beside each other: two batches, one open call, and questions that are answered at once.
+GROUPS: Final = {"work": 2, "late": 2, "control": 4}
+
+
+class AgentActor:
+    """The base of the classes that ``actor_class`` makes. Constructing does nothing; ``prepare`` begins."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._parts: RunnerParts | None = None
+        self._about: dict[str, Any] = {}
+        self._ended: list[Outcome] = []
+        self._reported: set[Key] = set()
+        self._wake = threading.Condition()
+        self._open = 0
+        self._epoch = 0
+
+    def __repr__(self) -> str:
+        running = 0 if self._parts is None else len(self._parts.runner.running())
+        return f"{self._name}({running} running)"
+
+    @ray.method(concurrency_group="control")
+    def prepare(self, make: str, settings: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+        """Make the agent; return what it is. ``spec`` has ``pool``, ``kind``, ``target`` and ``settings``."""
+        if self._parts is None:
+            build: MakeRunner = resolve(make)
+            self._parts = build(settings, spec["target"], spec["settings"], self._take)
+            context = ray.get_runtime_context()
+            self._about = {
+                "name": self._name,
+                "pool": spec["pool"],
+                "kind": spec["kind"],
+                "hands": self._parts.hands,
+                "pid": os.getpid(),
+                "actor_id": context.get_actor_id(),
+                "node": context.get_node_id(),
+            }
+        return self._about
+
+    @ray.method(concurrency_group="work")
+    def work(self, epoch: int, batch: bytes, settled: list[Key]) -> bytes:
+        """Begin a batch and forget what is settled; return what ended within ``WAIT_MS``, and what runs."""
+        parts = self._prepared()
+        if settled:
+            parts.runner.acknowledge(settled)
+        result = parts.runner.run_batch(parts.unpack_invocations(batch), WAIT_MS)
+        if result.running:
+            with self._wake:
+                self._reported.update(result.running)
+                self._open = 1
+                self._wake.notify_all()
+        return parts.pack_outcomes(result.outcomes, result.running)
+
+    @ray.method(concurrency_group="late")
+    def late(self, epoch: int, settled: list[Key]) -> tuple[bytes, list[Key]]:
+        """Return what has ended since the last call, what runs, and which bodies do not stop. See the module."""
+        parts = self._prepared()
+        runner = parts.runner
+        if settled:
+            runner.acknowledge(settled)
+        deadline = time.monotonic() + LATE_S
+        wedged: list[Key] = []
+        seen: set[Key] = set()
+        with self._wake:
+            while not self._ended and epoch >= self._epoch and time.monotonic() < deadline:
+                running = set(runner.running())
+                # What was there at the last look already is no short action: it is worth a report.
+                if (running & seen) - self._reported:
+                    break
+                seen = running
+                wedged = runner.wedged(WEDGED_S)
+                if wedged:
+                    break
+                # While something runs here another may begin behind it; otherwise only a new batch changes anything.
+                self._wake.wait(_LOOK_S if running else 1.0)
+            if epoch < self._epoch:
+                return parts.pack_outcomes([], []), []
+            ended = self._ended[:MAX_ANSWER]
+            del self._ended[:MAX_ANSWER]
+            now_running = runner.running()
+            self._reported = set(now_running)
+        return parts.pack_outcomes(ended, now_running), wedged
+
+    @ray.method(concurrency_group="control")
+    def settle(self, settled: list[Key]) -> None:
+        """Forget outcomes: they are stored."""
+        self._prepared().runner.acknowledge(settled)
+
+    @ray.method(concurrency_group="control")
+    def inventory(self, epoch: int) -> tuple[dict[str, Any], list[Key], bytes] | None:
+        """Return what this is, what it holds and every outcome that nobody has acknowledged; None before ``prepare``.
+
+        From then on an older epoch is refused.
+        """
+        if self._parts is None:
+            return None
+        with self._wake:
+            # Forgotten before the runner is asked: what is delivered meanwhile is told twice, never not at all.
+            self._epoch = max(self._epoch, epoch)
+            self._ended.clear()
+            self._reported.clear()
+            self._wake.notify_all()
+        keys, outcomes = self._parts.runner.inventory(epoch)
+        holds = [*keys, *((o.run, o.path, o.fence) for o in outcomes)]
+        return self._about, holds, self._parts.pack_outcomes(outcomes, self._parts.runner.running())
+
+    @ray.method(concurrency_group="control")
+    def cancel(self, keys: list[Key]) -> None:
+        """Ask attempts to stop."""
+        runner = self._prepared().runner
+        for run, path, fence in keys:
+            runner.cancel(run, path, fence)
+
+    @ray.method(concurrency_group="control")
+    def running(self) -> list[Key]:
+        """Return what runs right now."""
+        return [] if self._parts is None else self._parts.runner.running()
+
+    def _take(self, outcomes: list[Outcome]) -> None:
+        with self._wake:
+            self._ended.extend(outcomes)
+            self._wake.notify_all()
+
+    def _prepared(self) -> RunnerParts:
+        if self._parts is None:
+            raise RuntimeError(f"{self._name} was not prepared")
+        return self._parts
+
+
+def actor_class(kind: str) -> Any:
+    """Return a Ray actor class whose name, and so its name on the dashboard, is the agent's kind."""
+    made = type(kind, (AgentActor,), {"__doc__": f"The processes of {kind}.", "__module__": __name__})
+    return ray.remote(concurrency_groups=GROUPS)(made)
