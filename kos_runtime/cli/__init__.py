@@ -1,0 +1,60 @@
+"""The terminal's face: ``kos``. Only this file knows the library that parses the command line.
+
+Nothing is imported before a command needs it: ``kos --help`` and the reading commands never import Ray.
+"""
+
+import sys
+from typing import Any, Final
+
+#: name → (where it is, its other names, one line of help)
+COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
+    "init": ("init:init", ("new", "create"), "Make a project with a workflow, agents, a test and editor support."),
+    "run": ("run:run", ("start", "execute"), "Start a workflow and follow it."),
+    "ls": ("reading:ls", ("list", "ps", "runs"), "List runs."),
+    "get": ("reading:get", ("status", "show", "describe", "inspect"), "Show one run on one screen."),
+    "events": ("reading:events", ("history", "tail", "audit"), "Print a run's events."),
+    "watch": ("follow:watch", ("attach", "follow"), "Follow runs until they end."),
+    "wait": ("follow:wait", (), "Wait for runs, quietly."),
+    "agents": ("owner:agents", ("actors", "workers"), "List the live agents."),
+    "graph": ("graph:graph", ("viz", "draw", "plan"), "Draw a definition or a run."),
+    "resume": ("changes:resume", ("unpause",), "Go on with interrupted runs."),
+    "answer": ("changes:answer", (), "Answer a manual task."),
+    "validate": ("definitions:validate", ("lint", "check"), "Check definitions."),
+    "format": ("definitions:format_file", ("fmt",), "Print a definition in its canonical form."),
+    "verify": ("verify:verify", (), "Check the hash chains of a run or of the whole log."),
+    "schema": ("definitions:schema", (), "Print the JSON Schema of the language."),
+    "completion": ("completion:completion", (), "Print or install shell completion."),
+    "doctor": ("doctor:doctor", ("info", "whoami"), "Look for what is wrong with this machine."),
+    "up": ("owner:up", (), "Start the store's owner and keep it."),
+    "down": ("owner:down", (), "End the store's owner."),
+}
+
+
+def make_app() -> Any:
+    """Return the parser; commands are named by where they are."""
+    from cyclopts import App
+
+    from kos_runtime import __version__
+
+    app = App(
+        name="kos",
+        help="Durable multi-agent workflows on Ray.",
+        version=__version__,
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=True,
+        suppress_keyboard_interrupt=False,
+    )
+    for name, (where, aliases, text) in COMMANDS.items():
+        app.command(f"kos_runtime.cli.{where}", name=name, help=text)
+        for alias in aliases:
+            app.command(f"kos_runtime.cli.{where}", name=alias, help=text, show=False)
+    app.command("kos_runtime.cli.owner:own", name="_owner", show=False)
+    return app
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; return its exit code. Nothing that a person does wrong becomes a traceback."""
+    from kos_runtime.cli.outcome import guarded
+
+    return guarded(make_app(), arguments, sys.stderr)

@@ -1,0 +1,28 @@
+"""``kos completion``: for bash, zsh and fish."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from kos_runtime.cli.outcome import OK, USAGE, Exit
+
+
+def completion(what: Literal["show", "install"] = "show", *, shell: Literal["bash", "zsh", "fish", ""] = "") -> int:
+    """Print the completion script, or install it for the current user.
+
+    Args:
+        what: show or install.
+        shell: bash, zsh or fish; the one of $SHELL unless given.
+    """
+    from kos_runtime.cli import make_app
+
+    name = shell or Path(os.environ.get("SHELL", "")).name
+    if name not in {"bash", "zsh", "fish"}:
+        raise Exit(USAGE, f"error: no completion for the shell {name!r}; name one: --shell bash, zsh or fish")
+    app = make_app()
+    if what == "show":
+        print(app.generate_completion(shell=name))
+    else:
+        path = app.install_completion(shell=name)
+        print(f"installed for {name} in {path}; it works in new shells")
+    return OK

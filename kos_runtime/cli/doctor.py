@@ -1,0 +1,107 @@
+"""``kos doctor``: what is wrong with this machine, each line with its fix."""
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from kos_runtime.cli.common import Common
+from kos_runtime.cli.outcome import FAILED, OK
+
+_LEAST_FREE = 512 * 1024 * 1024
+
+
+def doctor(*, common: Common | None = None) -> int:
+    """Look at Python, Ray, the store, its owner, the agents and the disk; each problem comes with its fix."""
+    common = common or Common()
+    rows = []
+    for name, state, text, fix in _checks(common):
+        rows.append({"check": name, "state": state, "found": text, "fix": fix})
+    if common.output in {"table", "wide"}:
+        for row in rows:
+            mark = {"ok": "✔", "note": "·", "bad": "✘"}[row["state"]]
+            print(f"{mark} {row['check']:<12} {row['found']}" + (f"\n    fix: {row['fix']}" if row["fix"] else ""))
+    else:
+        common.emit(rows, {})
+    return FAILED if any(row["state"] == "bad" for row in rows) else OK
+
+
+def _checks(common: Common) -> Iterator[tuple[str, str, str, str]]:
+    python = platform.python_version()
+    yield "python", "ok" if sys.version_info >= (3, 11) else "bad", python, "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer"  # noqa: E501
+    yield from _packages()
+    yield from _agents_package()
+    yield from _store(common)
+    yield from _settings(common)
+
+
+def _packages() -> Iterator[tuple[str, str, str, str]]:
+    for name in ("ray", "apsw", "pydantic", "msgpack", "structlog", "PyYAML"):
+        try:
+            yield name.lower(), "ok", metadata.version(name), ""
+        except metadata.PackageNotFoundError:
+            yield name.lower(), "bad", "not installed", f"pip install {name}"
+
+
+def _agents_package() -> Iterator[tuple[str, str, str, str]]:
+    from importlib.util import find_spec
+
+    from kos_runtime.composition.discovery import Registry
+
+    spec = find_spec("agents")
+    origin = None if spec is None else spec.origin
+    ours = origin is not None and "kos_runtime.ports.agent" in Path(origin).read_text(encoding="utf-8", errors="replace")
+    if ours:
+        yield "agents", "ok", f"{', '.join(Registry().names())}", ""
+    else:
+        fix = "the import name is also that of another package; use an environment of its own for kos-runtime"
+        yield "agents", "bad", f"the package 'agents' at {origin} is not ours", fix
+
+
+def _store(common: Common) -> Iterator[tuple[str, str, str, str]]:
+    from kos_runtime.adapters.ownership import owner_of
+    from kos_runtime.client.owner import reach_owner
+    from kos_runtime.client.reading import Reading
+    from kos_runtime.composition.location import FILE, find_store
+    from kos_runtime.core.errors import KosError
+
+    folder = find_store(common.store)
+    at = next((p for p in (folder, *folder.resolve().parents) if p.exists()), Path("/"))
+    free = shutil.disk_usage(at).free
+    enough = free >= _LEAST_FREE
+    yield "disk", "ok" if enough else "bad", f"{free // 1_000_000} MB free at {at}", "" if enough else "free some space"
+    if not (folder / FILE).exists():
+        yield "store", "note", f"none yet at {folder}", "kos run FILE makes one"
+        return
+    try:
+        reading = Reading(folder)
+        head = reading.log.head()
+        counts = ", ".join(f"{n} {status}" for status, n in sorted(reading.log.run_counts().items())) or "no runs"
+        yield "store", "ok", f"{folder}: {head.offset} records, {counts}", ""
+        reading.close()
+    except KosError as error:
+        yield "store", "bad", str(error), "see the message"
+    owner = owner_of(folder / "owner.lock")
+    if owner is None:
+        yield "owner", "note", "none is up", "kos up, kos run or kos resume start one"
+        return
+    channel = reach_owner(folder)
+    if channel is None:
+        yield "owner", "bad", f"{owner} holds the store but gives no answer", f"see {folder}/owner.log; kos down, or end it"
+    else:
+        status = channel.request({"op": "status"})
+        yield "owner", "ok", f"pid {status.get('pid')}, dashboard {status.get('dashboard') or 'off'}", ""
+
+
+def _settings(common: Common) -> Iterator[tuple[str, str, str, str]]:
+    from kos_runtime.core.errors import KosError
+
+    try:
+        settings = common.settings()
+    except KosError as error:
+        yield "settings", "bad", str(error).splitlines()[0], "mend the file or variable that it names"
+        return
+    said = ", ".join(f"{name} from {source}" for name, source in settings.sources.items()) or "all defaults"
+    yield "settings", "ok", said, ""

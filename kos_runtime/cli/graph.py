@@ -1,0 +1,191 @@
+"""``kos graph``: a definition, or a run coloured by what its steps have come to."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from kos_runtime.cli.common import Common
+from kos_runtime.cli.outcome import OK
+from kos_runtime.core.plan.model import Body, Decision, ForEach, Group, Loop, Plan, Step
+
+_FILL = {"completed": "#cfe8cf", "running": "#cfe3f5", "failed": "#f5cfcf", "retrying": "#f5ecc8", "waiting": "#ead6f2",
+         "skipped": "#eeeeee", "cancelled": "#eeeeee"}  # fmt: skip
+
+
+def graph(
+    what: str,
+    *,
+    output: Annotated[Literal["text", "mermaid", "dot", "svg", "json"], Parameter(name=["--output", "-o"])] = "text",
+    common: Common | None = None,
+) -> int:
+    """Draw the steps and what waits for what.
+
+    Args:
+        what: A definition (FILE or FILE#TEMPLATE), or a run.
+        output: text, mermaid, dot, svg or json.
+    """
+    common = common or Common()
+    statuses: dict[str, str] = {}
+    if Path(what.partition("#")[0]).exists() or what == "-":
+        from kos_runtime.client.engine import compiled, read_definition
+
+        plan, _ = compiled(read_definition(what), common.settings())
+    else:
+        reading = common.reading()
+        view = reading.view(reading.find(what).run)
+        plan = reading.plan(view.plan)
+        statuses = {path: step.status for path, step in view.steps.items()}
+    print(_FORMATS[output](plan, statuses))
+    return OK
+
+
+def _edges(body: Body) -> list[tuple[str, str, str]]:
+    """Return (from, to, label) of a body: what waits for what, and the paths of its decisions."""
+    found = [(before, step.id, "") for step in body.steps for before in step.after]
+    for step in body.steps:
+        if isinstance(step.form, Decision):
+            for label, path in (("yes", step.form.true_path), ("no", step.form.false_path),
+                                ("else", step.form.default_path or ())):  # fmt: skip
+                last = step.id
+                for id in path:  # noqa: A001 - a step's id
+                    found.append((last, id, label if last == step.id else ""))
+                    last = id
+    return found
+
+
+def _inside(step: Step) -> Body | None:
+    return step.form.body if isinstance(step.form, Loop | ForEach | Group) else None
+
+
+def _label(step: Step) -> str:
+    form: Any = step.form
+    agent, action = getattr(form, "agent", ""), getattr(form, "action", "")
+    kind = "" if agent and not isinstance(form, ForEach) else type(form).__name__.lower()
+    return " ".join(part for part in (kind, f"{agent}.{action}" if agent else "") if part)
+
+
+def _text(plan: Plan, statuses: dict[str, str]) -> str:
+    marks = {"completed": "✔", "running": "●", "failed": "✘", "retrying": "↻", "waiting": "?", "skipped": "–"}
+    rows = [f"{plan.workflow} {plan.version}".rstrip()]
+
+    def walk(body: Body, prefix: str, path: str) -> None:
+        for index, step in enumerate(body.steps):
+            last = index == len(body.steps) - 1
+            mark = marks.get(statuses.get(f"{path}{step.id}", ""), "○" if statuses else "")
+            after = f"  ← {', '.join(step.after)}" if step.after else ""
+            demand = "  (when named)" if step.on_demand else ""
+            when = f"  when {step.when}" if step.when else ""
+            spread = "  ∥" if step.spread else ""
+            rows.append(f"{prefix}{'└─' if last else '├─'} {mark}{' ' if mark else ''}{step.id}  {_label(step)}{spread}{after}{demand}{when}")
+            inner = _inside(step)
+            if inner is not None:
+                walk(inner, prefix + ("   " if last else "│  "), f"{path}{step.id}/")
+
+    walk(plan.body, "", "")
+    return "\n".join(rows)
+
+
+def _mermaid(plan: Plan, statuses: dict[str, str]) -> str:
+    rows = ["flowchart TD"]
+
+    def node(path: str) -> str:
+        return "n_" + "".join(c if c.isalnum() else "_" for c in path)
+
+    def walk(body: Body, path: str, indent: str) -> None:
+        for step in body.steps:
+            full = f"{path}{step.id}"
+            text = f"{step.id}<br/>{_label(step)}".replace('"', "'")
+            inner = _inside(step)
+            if inner is not None:
+                rows.append(f'{indent}subgraph {node(full)}["{text}"]')
+                walk(inner, f"{full}/", indent + "  ")
+                rows.append(f"{indent}end")
+            elif isinstance(step.form, Decision):
+                rows.append(f'{indent}{node(full)}{{"{text}"}}')
+            else:
+                rows.append(f'{indent}{node(full)}["{text}"]')
+            if statuses.get(full) in _FILL:
+                rows.append(f"{indent}style {node(full)} fill:{_FILL[statuses[full]]}")
+        for before, after, label in _edges(body):
+            arrow = f"-->|{label}|" if label else "-->"
+            rows.append(f"{indent}{node(path + before)} {arrow} {node(path + after)}")
+
+    walk(plan.body, "", "  ")
+    return "\n".join(rows)
+
+
+def _dot(plan: Plan, statuses: dict[str, str]) -> str:
+    rows = [f"digraph {json.dumps(plan.workflow)} {{", "  rankdir=TB; node [shape=box, style=rounded];"]
+    for step in plan.body.steps:
+        fill = f', style="rounded,filled", fillcolor="{_FILL[statuses[step.id]]}"' if statuses.get(step.id) in _FILL else ""
+        shape = ", shape=diamond" if isinstance(step.form, Decision) else ""
+        text = json.dumps(step.id + "\n" + _label(step))
+        rows.append(f"  {json.dumps(step.id)} [label={text}{shape}{fill}];")
+    for before, after, label in _edges(plan.body):
+        rows.append(f"  {json.dumps(before)} -> {json.dumps(after)}" + (f" [label={json.dumps(label)}];" if label else ";"))
+    return "\n".join([*rows, "}"])
+
+
+def _svg(plan: Plan, statuses: dict[str, str]) -> str:
+    """Draw layers by longest path, each step under what it waits for."""
+    from xml.sax.saxutils import escape
+
+    edges = [(a, b) for a, b, _ in _edges(plan.body)]
+    depth = {step.id: 0 for step in plan.body.steps}
+    for _ in plan.body.steps:
+        for a, b in edges:
+            depth[b] = max(depth[b], min(depth[a] + 1, len(depth)))
+    layers: dict[int, list[Step]] = {}
+    for step in plan.body.steps:
+        layers.setdefault(depth[step.id], []).append(step)
+    wide, high, gap = 200, 44, 28
+    width = max(len(layer) for layer in layers.values()) * (wide + gap) + gap
+    place = {}
+    for level, layer in layers.items():
+        left = (width - len(layer) * (wide + gap) + gap) / 2
+        for index, step in enumerate(layer):
+            place[step.id] = (left + index * (wide + gap), gap + level * (high + gap))
+    height = gap + len(layers) * (high + gap)
+    rows = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
+        '<defs><marker id="a" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto"><path d="M0,0 L8,4 L0,8 z"/></marker></defs>',
+    ]
+    for a, b in edges:
+        (xa, ya), (xb, yb) = place[a], place[b]
+        rows.append(
+            f'<path d="M{xa + wide / 2},{ya + high} C{xa + wide / 2},{ya + high + gap} {xb + wide / 2},{yb - gap} '
+            f'{xb + wide / 2},{yb}" fill="none" stroke="#777" marker-end="url(#a)"/>'
+        )
+    for step in plan.body.steps:
+        x, y = place[step.id]
+        fill = _FILL.get(statuses.get(step.id, ""), "#ffffff")
+        rows.append(f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" rx="6" fill="{fill}" stroke="#444"/>')
+        rows.append(f'<text x="{x + 10}" y="{y + 18}" font-weight="bold">{escape(step.id)}</text>')
+        rows.append(f'<text x="{x + 10}" y="{y + 34}" fill="#555">{escape(_label(step)[:32])}</text>')
+    return "\n".join([*rows, "</svg>"])
+
+
+def _json(plan: Plan, statuses: dict[str, str]) -> str:
+    def body(of: Body, path: str) -> dict[str, Any]:
+        return {
+            "steps": [
+                {
+                    "id": step.id,
+                    "path": f"{path}{step.id}",
+                    "form": type(step.form).__name__,
+                    "label": _label(step),
+                    "on_demand": step.on_demand,
+                    "status": statuses.get(f"{path}{step.id}"),
+                    "body": body(inner, f"{path}{step.id}/") if (inner := _inside(step)) is not None else None,
+                }
+                for step in of.steps
+            ],
+            "edges": [{"from": a, "to": b, "label": label} for a, b, label in _edges(of)],
+        }
+
+    return json.dumps({"workflow": plan.workflow, "version": plan.version, **body(plan.body, "")}, indent=2)
+
+
+_FORMATS = {"text": _text, "mermaid": _mermaid, "dot": _dot, "svg": _svg, "json": _json}

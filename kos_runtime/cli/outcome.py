@@ -1,0 +1,90 @@
+"""From whatever a command ends with to an exit code and a message.
+
+====  ================================================
+code  meaning
+====  ================================================
+0     done
+1     the run failed, verification failed
+2     usage
+3     a workflow or settings are invalid
+4     no such run, step or agent, or an ambiguous one
+5     the run was cancelled
+6     the run waits for a person
+7     cluster or store unreachable
+70    a bug of ours; the traceback is in a file
+124   a timeout passed
+130   detached by Ctrl-C
+====  ================================================
+"""
+
+import os
+import tempfile
+import traceback
+from pathlib import Path
+from typing import IO, Any, Final
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+WAITS: Final = 6
+UNREACHABLE: Final = 7
+BUG: Final = 70
+TIMEOUT: Final = 124
+DETACHED: Final = 130
+BY_STATUS: Final = {"completed": OK, "failed": FAILED, "quarantined": FAILED, "cancelled": 5, "waiting": WAITS}
+
+
+class Exit(Exception):  # noqa: N818 - it is no error
+    """Ends a command with a code, and a message when there is one."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
+
+def guarded(app: Any, arguments: list[str], stderr: IO[str]) -> int:
+    from cyclopts.exceptions import CycloptsError
+
+    from kos_runtime.core.errors import KosError, StoreError, UserError
+
+    try:
+        result = app(arguments)
+    except Exit as end:
+        if end.message:
+            print(end.message, file=stderr)
+        return end.code
+    except CycloptsError:
+        return USAGE
+    except UserError as error:
+        print(_words(error), file=stderr)
+        return error.exit_code
+    except StoreError as error:
+        print(f"error: {error}", file=stderr)
+        return UNREACHABLE
+    except KosError as error:
+        print(f"error: {error}", file=stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return DETACHED
+    except BrokenPipeError:
+        # Whoever reads us has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else USAGE
+    except Exception as error:
+        print(f"error: {type(error).__name__}: {error}\n  this is a bug; its traceback is in {_keep()}", file=stderr)
+        return BUG
+    return result if isinstance(result, int) else OK
+
+
+def _words(error: Exception) -> str:
+    text = str(error)
+    return text if "error[" in text else f"error: {text}"
+
+
+def _keep() -> str:
+    descriptor, path = tempfile.mkstemp(prefix="kos-bug-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        traceback.print_exc(file=file)
+    return str(Path(path))

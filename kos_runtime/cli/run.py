@@ -1,0 +1,150 @@
+"""``kos run``: start a workflow, follow it, print what came of it."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from kos_runtime.cli.common import Common
+from kos_runtime.cli.follow import follow
+from kos_runtime.cli.outcome import OK, WAITS, Exit
+
+
+def run(
+    file: str,
+    *,
+    p: Annotated[list[str], Parameter(name=["-p", "--param"], consume_multiple=False, negative="")] | None = None,
+    inputs_file: Annotated[str | None, Parameter(name=["-f", "--inputs"])] = None,
+    name: str = "",
+    key: str = "",
+    detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative="")] = False,
+    common: Common | None = None,
+) -> int:
+    """Start a workflow, with its store's owner where none is up, and follow it.
+
+    Args:
+        file: A definition, FILE#TEMPLATE for a template, or - for standard input.
+        p: An input, NAME=VALUE; the value is read as JSON where it is some, else as text.
+        inputs_file: A YAML or JSON file of inputs.
+        name: A name of your own for the run.
+        key: Starting again with the same key returns the same run.
+        detach: Print the run's id and leave.
+    """
+    from kos_runtime.client.engine import read_definition
+
+    common = common or Common()
+    document = read_definition(file)
+    engine = common.engine()
+    inputs = _inputs(p or [], inputs_file, document)
+    corpus = engine.settings.agents.get("kExecutor", {}).get("corpus")
+    if corpus is None and _searches(document.content):
+        common.say("corpus: python:ray, the documentation inside the installed package (set another: KOS_CORPUS=PATH or --set agents.kExecutor.corpus=PATH)")
+    try:
+        handle = engine.create_workflow(document, inputs, name=name, key=key, start=True)
+        if detach:
+            print(handle.id)
+            return OK
+        if handle.existing:
+            common.say(f"run {handle.id} exists already under this key")
+        code = follow(common, engine.reading, handle.id)
+        while code == WAITS and common.asks():
+            if not _ask(common, engine, handle.id):
+                break
+            code = follow(common, engine.reading, handle.id)
+        return report(common, engine.reading, handle.id, code)
+    finally:
+        engine.close()
+
+
+def _searches(content: dict[str, Any]) -> bool:
+    text = json.dumps(content, default=str)
+    return any(f'"{name}"' in text for name in ("kExecutor", "kPlanner", "planner", "executor", "kReviewer", "reviewer"))
+
+
+def _inputs(pairs: list[str], file: str | None, document: Any) -> dict[str, Any]:
+    from kos_runtime.client.engine import read_file
+    from kos_runtime.core.errors import InvalidDefinition
+    from kos_runtime.definition.text import read
+
+    values: dict[str, Any] = {}
+    if file is not None:
+        data = read(read_file(file), file).data
+        if not isinstance(data, dict):
+            raise InvalidDefinition(f"{file} holds no inputs: it must be names with values")
+        values.update(data)
+    types = {spec.get("name"): spec.get("type", "any") for spec in document.content.get("inputs") or []}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise Exit(2, f"error: -p {pair}: write -p NAME=VALUE")
+        values[name] = text if types.get(name) in {"string", "enum", "document", "datetime", "duration"} else _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def report(common: Common, reading: Any, run: str, code: int) -> int:
+    """Print a run's outputs, or why there are none."""
+    row = reading.log.run(run)
+    view = reading.view(run)
+    if row.status == "completed":
+        outputs = reading.outputs(view)
+        if common.output in {"json", "jsonl", "yaml"}:
+            common.emit([{"run": run, "status": row.status, "outputs": outputs}], {}, one=True)
+        elif common.output == "name":
+            print(run)
+        else:
+            for name, value in outputs.items():
+                print(f"{name}:")
+                print(shown(value))
+        common.say(f"\n✔ run {run} completed   events: kos events {run}   proof: kos verify {run}")
+    elif row.status == "waiting":
+        from kos_runtime.cli.reading import tasks
+
+        for text in tasks(run, view):
+            common.say(text)
+    elif row.status in {"failed", "quarantined"}:
+        error = view.error or {}
+        common.say(f"✘ run {run} {row.status}: {error.get('type')}: {error.get('message')}")
+        common.say(f"  why: kos events {run}   state: kos get {run}")
+    return code
+
+
+def shown(value: Any, indent: str = "  ") -> str:
+    """Write a value for reading."""
+    if isinstance(value, dict) and isinstance(value.get("text"), str) and "mime" in value:
+        value = value["text"]
+    if isinstance(value, str):
+        return "\n".join(indent + line for line in value.splitlines())
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        listed = [f"{indent}- {item}" for item in value[:50]]
+        return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)  # noqa: PLR2004
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    rows = text.splitlines()
+    if len(rows) > 60:  # noqa: PLR2004 - a screen; the whole is in -o json
+        rows = [*rows[:60], f"… ({len(text)} characters; the whole: -o json)"]
+    return "\n".join(indent + line for line in rows)
+
+
+def _ask(common: Common, engine: Any, run: str) -> bool:
+    """Ask the person at the terminal for what the run waits for; say whether an answer was given."""
+    view = engine.view(run)
+    for step in view.waits_for_people:
+        print(step.manual["prompt"], file=sys.stderr)
+        data = {}
+        for name, kind, required in step.manual["fields"]:
+            try:
+                text = input(f"  {name} ({kind}{'' if required else ', may be empty'}): ")
+            except (EOFError, KeyboardInterrupt):
+                return False
+            if text or required:
+                data[name] = text if kind in {"string", "document"} else _value(text)
+        engine.answer(run, step.path, data)
+        return True
+    return False
