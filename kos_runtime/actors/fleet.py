@@ -223,7 +223,8 @@ class Fleet:
         if sent is not None:
             member.sent[number] = sent
 
-        def done(answer: Any) -> None:
+        def done(answer: Any, _kept: Any = ref) -> None:
+            # Ray ends the process when a reference is dropped before its answer is here: this keeps it.
             put(CallEnded(process, kind, number, answer))
 
         ref._on_completed(done)

@@ -21,6 +21,8 @@ _QUIET: Final = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+#: Answers up to this many bytes come with the reply itself; larger ones take the way through the object store.
+_DIRECT: Final = {"RAY_max_direct_call_object_size": str(8 << 20)}
 NAMESPACE: Final = "kos"
 #: Ray's sockets lie below its folder, and the path of a socket has at most 107 bytes.
 MAX_FOLDER: Final = 40
@@ -35,7 +37,7 @@ def prepare_environment(token_file: Path, python_path: list[str]) -> None:
         python_path: Folders from which agents are imported, before all others.
     """
     write_token(token_file)
-    os.environ.update(_LOOPBACK | _QUIET)
+    os.environ.update(_LOOPBACK | _QUIET | _DIRECT)
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
     os.environ.pop("RAY_ADDRESS", None)
