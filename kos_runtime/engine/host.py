@@ -5,11 +5,12 @@ what the partition asks for, writing blobs before the batch that mentions them, 
 store refuses. It does its reading and writing through the ports it is given and knows no clock.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from kos_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
 from kos_runtime.core.event import UnknownEvent, rebuild
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.model import Plan
@@ -58,7 +59,7 @@ class Blobs(Protocol):
 
 
 class Host:
-    """A claimed partition with its store. ``failpoint`` is called with a name around every durable deed."""
+    """A claimed partition with its store."""
 
     def __init__(
         self,
@@ -69,14 +70,12 @@ class Host:
         owner: str,
         limits: Limits | None = None,
         code_version: str = "",
-        failpoint: Callable[[str], None] | None = None,
     ) -> None:
         self.log = log
         self.blobs = blobs
         self.codec = codec
         self.limits = limits or Limits()
         self.code_version = code_version
-        self._fail = failpoint or _no_failpoint
         self._programs: dict[str, Program] = {}
         self._links: dict[str, Link] = {}
         self._written: set[str] = set()
@@ -85,10 +84,10 @@ class Host:
         #: Until when the store is left alone after it refused, in log time; 0 when it works.
         self.stalled_until = 0
         self.stalled_by = ""
-        self._fail("claim.before")
+        hit("claim.before")
         lease = log.lease()
         self.epoch = log.claim(lease.epoch, owner).epoch
-        self._fail("claim.after")
+        hit("claim.after")
         self.partition = self._open()
 
     def _open(self) -> Partition:
@@ -137,6 +136,7 @@ class Host:
         again, self._again = self._again, []
         batch = [*again, *inputs]
         partition.receive(batch, now)
+        hit("receive.after")
         while loads := partition.loads():
             partition.receive([self._load(load) for load in loads], now)
         ready = partition.ready()
@@ -153,19 +153,19 @@ class Host:
     def _store(self, ready: msg.Ready) -> None:
         for digest, data in ready.blobs.items():
             if digest not in self._written:
-                self._fail("blob.before")
+                hit("blob.before")
                 self.blobs.put(data)
-                self._fail("blob.after")
+                hit("blob.after")
                 self._written.add(digest)
                 if len(self._written) > 100_000:  # noqa: PLR2004 - a bound of memory, not of meaning
                     self._written.clear()
         if ready.batch.snapshots:
-            self._fail("snapshot.before")
-        self._fail("append.before")
+            hit("snapshot.before")
+        hit("append.before")
         self.log.append(ready.batch)
-        self._fail("append.after")
+        hit("append.after")
         if ready.batch.snapshots:
-            self._fail("snapshot.after")
+            hit("snapshot.after")
 
     def _stall(self, error: StoreError, batch: list[msg.Input], now: int) -> list[msg.Effect]:
         """Nothing was stored: forget what was decided, keep what agents reported, and try again in a second."""
@@ -246,6 +246,7 @@ class Host:
 
     def load_run(self, run: str) -> msg.Loaded:
         """Read a run's row, snapshot and events."""
+        hit("load.before")
         row = self.log.run(run)
         if row is None:
             return msg.Loaded(run, None)
@@ -277,13 +278,10 @@ class Host:
         except (UnknownEvent, ValueError) as error:
             loaded.damage = str(error)
             return loaded
+        hit("load.after")
         loaded.program, loaded.link = self.program(row.plan_digest), self.link(link)
         if loaded.program is None:
             loaded.damage = f"its compiled plan {row.plan_digest} is gone"
         elif loaded.link is None:
             loaded.damage = f"its link {link} is gone"
         return loaded
-
-
-def _no_failpoint(name: str) -> None:
-    """Nothing is planted here."""

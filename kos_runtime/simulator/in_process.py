@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from kos_runtime.core.errors import StoreError
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.core.workflow.commands import Answer, Command, Rejected
 from kos_runtime.engine import messages as msg
@@ -178,11 +179,15 @@ class InProcessHost:
     def _perform(self, effect: msg.Effect) -> None:
         match effect:
             case msg.Dispatch(process=process, invocations=invocations):
+                hit("dispatch.before")
                 self._processes.runners[process].submit(invocations)
+                hit("dispatch.after")
             case msg.Reply(token=token, answer=answer):
+                hit("answer.before")
                 mailbox = self._waiting.get(token)
                 if mailbox is not None:
                     mailbox.put(answer)
+                hit("answer.after")
             case msg.Acknowledge(process=process, attempts=attempts):
                 runner = self._processes.runners.get(process)
                 if runner is not None:

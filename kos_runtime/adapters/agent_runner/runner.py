@@ -20,6 +20,7 @@ from kos_runtime.adapters.agent_runner.calls import Call
 from kos_runtime.adapters.agent_runner.classify import classify
 from kos_runtime.adapters.agent_runner.context import AttemptContext, Progress
 from kos_runtime.adapters.agent_runner.data import expose, pack_exposed, read_inputs
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
 from kos_runtime.core.instant import format_duration
 from kos_runtime.core.invocation import Invocation, Outcome
@@ -84,7 +85,6 @@ class AgentRunner:
         threads: int = 4,
         on_progress: Progress | None = None,
         log: Callable[..., None] | None = None,
-        failpoint: Callable[[str], None] | None = None,
     ) -> None:
         self.agent = agent
         self.kind = type(agent).kind or type(agent).__name__
@@ -94,7 +94,6 @@ class AgentRunner:
         self._on_late = on_late
         self._on_progress = on_progress
         self._log = log
-        self._fail = failpoint
         self._calls = {name: Call(agent, attribute, mark) for name, (attribute, mark) in type(agent).actions().items()}
         self._means: dict[str, float] = {}
         self._queue: SimpleQueue[tuple[list[Invocation], _Batch] | None] = SimpleQueue()
@@ -222,8 +221,7 @@ class AgentRunner:
                 self._unacknowledged[outcome.run, outcome.path, outcome.fence] = outcome
             while len(self._unacknowledged) > MAX_UNACKNOWLEDGED:
                 self._unacknowledged.popitem(last=False)
-        if self._fail is not None:
-            self._fail("reply.before")
+        hit("reply.before")
         with batch.lock:
             batch.remaining -= len(outcomes)
             if not batch.left:
@@ -232,8 +230,7 @@ class AgentRunner:
                     batch.done.set()
                 return
         self._on_late(outcomes)
-        if self._fail is not None:
-            self._fail("reply.after")
+        hit("reply.after")
 
     def _attempt(self, invocation: Invocation, batch: _Batch) -> Outcome | None:
         """Execute one invocation. None when its outcome comes another way (asynchronous, or timed out before)."""
@@ -250,7 +247,9 @@ class AgentRunner:
             self._start_async(key, attempt, call, begun)
             return None
         try:
+            hit("action.before")
             result = self._outcome(invocation, call, context)
+            hit("action.after")
         except BaseException as error:
             # Whatever an action raises, SystemExit and foreign panics included, is its failure and not this thread's.
             result = Outcome(*key, error=classify(error, invocation.path))

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kos_runtime.core.errors import StoreDamaged, StoreFull, StoreReadOnly
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -52,7 +53,9 @@ class FilesystemBlobStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            hit("blob.written")
             temporary.rename(path)
+            hit("blob.renamed")
             _sync_folder(path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
