@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import math
 import os
@@ -61,6 +62,8 @@ def arguments(peer: str) -> argparse.Namespace:
     parser.add_argument("--variant", default="")
     parser.add_argument("--port", type=int, default=0, help="of a server that is up already; for the script's own use")
     found = parser.parse_args()
+    # A script that is told to stop must still end the servers it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     found.dir = found.dir.resolve()
     found.dir.mkdir(parents=True, exist_ok=True)
     return found
@@ -79,62 +82,110 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 # Closed loops: a fixed number of runs in flight, a new one started as soon as one ends.
+#
+# Runs that start together tend to go on together, so ends of runs come in waves as high as there are runs in
+# flight, and a window may catch one wave more or less. Steps are spread far better: they are counted where they
+# are executed, between the moment when every lane has ended its first run and the moment when the window is over.
 
 
-def steps_per_second(finished: Sequence[float], opened: float, closed: float, steps: int = STEPS_A_RUN) -> float:
-    """Return the steps a second of the runs that ended inside the window.
+class Executions:
+    """Counts step bodies that ran in this process, from any thread."""
 
-    From the first end in the window to the last, so that neither a run cut by the window's edge nor an idle edge
-    counts; at least three runs must have ended in it.
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self.so_far = 0
+
+    def one_more(self) -> int:
+        """Count one and return its number; no two threads get the same."""
+        number = next(self._numbers)
+        self.so_far = number
+        return number
+
+    async def reading(self) -> tuple[int, float]:
+        """Return the count and the second it was read at."""
+        return self.so_far, time.perf_counter()
+
+
+Reading = Callable[[], Awaitable[tuple[int, float]]]
+"""Tells how many steps have been executed, and at which second of the clock of whoever counts them."""
+
+
+class Load:
+    """What a closed loop knows: how many runs ended, and when it should stop."""
+
+    def __init__(self, in_flight: int) -> None:
+        self.in_flight = in_flight
+        self.ended = 0
+        self.over = False
+        self.failure: BaseException | None = None
+
+    async def rate(self, reading: Reading, seconds: float) -> float:
+        """Wait for the load to be steady and for the window to pass; return steps a second in the window."""
+        start = time.perf_counter()
+        while self.ended < self.in_flight or time.perf_counter() < start + WARM_UP_S:
+            if self.failure is not None:
+                raise self.failure
+            if time.perf_counter() > start + PATIENCE_S:
+                raise SystemExit(f"only {self.ended} runs of {self.in_flight} ended within {PATIENCE_S:.0f} s")
+            await asyncio.sleep(0.01)
+        before, opened = await reading()
+        await asyncio.sleep(seconds)
+        after, closed = await reading()
+        if self.failure is not None:
+            raise self.failure
+        return (after - before) / (closed - opened)
+
+
+async def closed_loop(
+    run: Callable[[int], Awaitable[Any]], in_flight: int, seconds: float, reading: Reading | None = None
+) -> float:
+    """Keep ``in_flight`` runs going on this event loop; return steps a second, start-up and warm-up excluded.
+
+    ``run`` gets the number of its lane, from 0. Where nobody can count steps, ends of runs are counted instead.
     """
-    inside = sorted(moment for moment in finished if opened <= moment <= closed)
-    if len(inside) < 3:
-        raise SystemExit(f"only {len(inside)} runs ended in the window of {closed - opened:.1f} s")
-    return steps * (len(inside) - 1) / (inside[-1] - inside[0])
-
-
-async def closed_loop(run: Callable[[int], Awaitable[Any]], in_flight: int, seconds: float) -> float:
-    """Keep ``in_flight`` runs going on this event loop; return steps a second, start-up and warm-up excluded."""
-    opened = time.perf_counter() + WARM_UP_S
-    closed = opened + seconds
-    finished: list[float] = []
+    load = Load(in_flight)
 
     async def lane(number: int) -> None:
-        count = 0
-        while time.perf_counter() < closed:
-            await run(number * 1_000_000 + count)
-            finished.append(time.perf_counter())
-            count += 1
+        while not load.over:
+            await run(number)
+            load.ended += 1
 
-    await asyncio.gather(*(lane(number) for number in range(in_flight)))
-    return steps_per_second(finished, opened, closed)
+    async def ends() -> tuple[int, float]:
+        return load.ended * STEPS_A_RUN, time.perf_counter()
+
+    lanes = [asyncio.create_task(lane(number)) for number in range(in_flight)]
+    watch = asyncio.create_task(load.rate(reading or ends, seconds))
+    await asyncio.wait([watch, *lanes], return_when=asyncio.FIRST_COMPLETED)
+    load.over = True
+    for task in lanes:
+        if task.done():
+            task.result()
+    value = await watch
+    await asyncio.gather(*lanes)
+    return value
 
 
-def closed_loop_of_threads(run: Callable[[int], Any], in_flight: int, seconds: float) -> float:
+def closed_loop_of_threads(run: Callable[[int], Any], in_flight: int, seconds: float, counted: Executions) -> float:
     """Keep ``in_flight`` runs going, one thread each; return steps a second, start-up and warm-up excluded."""
-    opened = time.perf_counter() + WARM_UP_S
-    closed = opened + seconds
-    finished: list[float] = []
-    failures: list[BaseException] = []
+    load = Load(in_flight)
 
     def lane(number: int) -> None:
-        count = 0
         try:
-            while time.perf_counter() < closed and not failures:
-                run(number * 1_000_000 + count)
-                finished.append(time.perf_counter())
-                count += 1
+            while not load.over:
+                run(number)
+                load.ended += 1
         except BaseException as problem:  # noqa: BLE001  a thread has nobody to raise to
-            failures.append(problem)
+            load.failure = problem
 
     lanes = [threading.Thread(target=lane, args=(number,)) for number in range(in_flight)]
     for thread in lanes:
         thread.start()
-    for thread in lanes:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return steps_per_second(finished, opened, closed)
+    try:
+        return asyncio.run(load.rate(counted.reading, seconds))
+    finally:
+        load.over = True
+        for thread in lanes:
+            thread.join()
 
 
 def one_after_another(run: Callable[[int], Any], most: int, seconds: float, warm: int = 10) -> list[float]:

@@ -31,6 +31,7 @@ const bench = restate.service({
       }
       return payload;
     },
+    count: async () => ({ executions, at: performance.now() / 1000 }),
     wide: async (ctx, { payload, steps }) => {
       const started = Array.from({ length: steps }, () => ctx.run("step", () => noOp(payload)));
       return (await restate.RestatePromise.all(started)).length;

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pathlib
 import sys
+import time
 from typing import Any
 
 import hypercorn.asyncio
@@ -14,16 +15,14 @@ import restate
 
 import measuring
 
-executions = 0
+executions = measuring.Executions()
 gate = pathlib.Path(sys.argv[2])
 bench = restate.Service("bench")
 long = restate.Workflow("long")
 
 
 def step(payload: dict[str, Any]) -> dict[str, Any]:
-    global executions
-    executions += 1
-    return measuring.no_op(payload, executions)
+    return measuring.no_op(payload, executions.one_more())
 
 
 async def at_the_gate(payload: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +40,11 @@ async def sequential(ctx: restate.Context, payload: dict[str, Any]) -> dict[str,
 
 
 @bench.handler()
+async def count(ctx: restate.Context) -> dict[str, Any]:
+    return {"executions": executions.so_far, "at": time.perf_counter()}
+
+
+@bench.handler()
 async def wide(ctx: restate.Context, asked: dict[str, Any]) -> int:
     started = [ctx.run_typed("step", step, payload=asked["payload"]) for _ in range(asked["steps"])]
     return len(await restate.gather(*started))
@@ -52,7 +56,7 @@ async def run(ctx: restate.WorkflowContext, asked: dict[str, Any]) -> dict[str, 
     for _ in range(asked["steps"]):
         payload = await ctx.run_typed("step", step, payload=payload)
     await ctx.run_typed("gate", at_the_gate, payload=payload)
-    return {"steps": asked["steps"], "stepsRunAgain": executions - 1}
+    return {"steps": asked["steps"], "stepsRunAgain": executions.so_far - 1}
 
 
 def main() -> None:

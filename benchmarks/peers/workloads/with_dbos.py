@@ -15,6 +15,7 @@ import sqlite3
 import statistics
 import subprocess
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 import measuring
@@ -36,7 +37,7 @@ BEST_WIDTH = {"sqlite": 4, "postgres": 8}
 SHORTEST_POLL_S = 0.005
 """How often a finished run is looked for; DBOS's own default is a second, which would only measure the wait."""
 
-executions = 0
+executions = measuring.Executions()
 """Steps whose body ran in this process; after a recovery it says how many were run again."""
 
 directory = pathlib.Path()
@@ -44,14 +45,12 @@ directory = pathlib.Path()
 
 @DBOS.step()
 def step(payload: dict[str, Any]) -> dict[str, Any]:
-    global executions
-    executions += 1
-    return measuring.no_op(payload, executions)
+    return measuring.no_op(payload, executions.one_more())
 
 
 @DBOS.step()
 async def step_async(payload: dict[str, Any]) -> dict[str, Any]:
-    return measuring.no_op(payload, 0)
+    return measuring.no_op(payload, executions.one_more())
 
 
 @DBOS.workflow()
@@ -127,8 +126,12 @@ def durability(store: str, port: int) -> dict[str, Any]:
 
 def w1(way: str, in_flight: int, seconds: float) -> float:
     if way == "threads":
-        return measuring.closed_loop_of_threads(lambda _: sequential(measuring.PAYLOAD), in_flight, seconds)
-    return asyncio.run(measuring.closed_loop(lambda _: sequential_async(measuring.PAYLOAD), in_flight, seconds))
+        return measuring.closed_loop_of_threads(lambda _: sequential(measuring.PAYLOAD), in_flight, seconds, executions)
+
+    def run(_: int) -> Awaitable[dict[str, Any]]:
+        return sequential_async(measuring.PAYLOAD)
+
+    return asyncio.run(measuring.closed_loop(run, in_flight, seconds, executions.reading))
 
 
 def w2(steps: int, width: int, seconds: float) -> list[float]:
@@ -169,7 +172,7 @@ def recovery(store: str, port: int, steps: int) -> dict[str, Any]:
         DBOS.destroy()
     finally:
         measuring.end(server, signal.SIGQUIT)
-    return {"value": taken, "steps_run_again": executions - 1}
+    return {"value": taken, "steps_run_again": executions.so_far - 1}
 
 
 def w3(peer: str, store: str, port: int, steps: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import itertools
 import operator
 import os
 import pathlib
@@ -33,8 +34,11 @@ BEST_IN_FLIGHT = {"threads": 1, "tasks": 16}
 BEST_WIDTH = 4
 """Threads of a fan-out: of 1, 4, 16 and as many as Python gives, four were fastest, and faster than coroutines."""
 
-executions = 0
+executions = measuring.Executions()
 """Steps whose body ran in this process; after a recovery it says how many were run again."""
+
+run_numbers = itertools.count()
+"""Each run is a thread of its own to the saver."""
 
 
 class Sequential(TypedDict):
@@ -53,9 +57,7 @@ class Long(TypedDict):
 
 
 def step(state: Any) -> dict[str, Any]:
-    global executions
-    executions += 1
-    return {"payload": measuring.no_op(state["payload"], executions)}
+    return {"payload": measuring.no_op(state["payload"], executions.one_more())}
 
 
 async def step_async(state: Any) -> dict[str, Any]:
@@ -131,20 +133,20 @@ def thread_config(number: int | str, **more: Any) -> dict[str, Any]:
 def w1_threads(directory: pathlib.Path, in_flight: int, seconds: float) -> float:
     graph = sequential(waiting=False).compile(checkpointer=open_saver(directory))
 
-    def run(number: int) -> None:
-        graph.invoke({"payload": measuring.PAYLOAD}, thread_config(number), durability="sync")
+    def run(_: int) -> None:
+        graph.invoke({"payload": measuring.PAYLOAD}, thread_config(next(run_numbers)), durability="sync")
 
-    return measuring.closed_loop_of_threads(run, in_flight, seconds)
+    return measuring.closed_loop_of_threads(run, in_flight, seconds, executions)
 
 
 async def w1_tasks(directory: pathlib.Path, in_flight: int, seconds: float) -> float:
     async with AsyncSqliteSaver.from_conn_string(str(directory / "langgraph.sqlite")) as saver:
         graph = sequential(waiting=True).compile(checkpointer=saver)
 
-        async def run(number: int) -> None:
-            await graph.ainvoke({"payload": measuring.PAYLOAD}, thread_config(number), durability="sync")
+        async def run(_: int) -> None:
+            await graph.ainvoke({"payload": measuring.PAYLOAD}, thread_config(next(run_numbers)), durability="sync")
 
-        return await measuring.closed_loop(run, in_flight, seconds)
+        return await measuring.closed_loop(run, in_flight, seconds, executions.reading)
 
 
 def w2(directory: pathlib.Path, steps: int, width: int, seconds: float) -> list[float]:
@@ -184,7 +186,7 @@ def recovery(directory: pathlib.Path, steps: int) -> dict[str, Any]:
     end = graph.invoke(None, thread_config("long", recursion_limit=steps + 10), durability="sync")
     taken = (time.perf_counter() - started) * 1000
     assert end["count"] == steps, end["count"]
-    return {"value": taken, "steps_run_again": executions - 1}
+    return {"value": taken, "steps_run_again": executions.so_far - 1}
 
 
 def main() -> None:
