@@ -1,0 +1,165 @@
+"""Real processes, killed at every named place: what was acknowledged is there, and the result is the same.
+
+Each trial runs one workload in a forked process (everything is imported already, so a kill costs what recovery costs),
+kills it with SIGKILL at the n-th visit of a failpoint, lets successors go on (some of which are killed too), and gives
+the whole history to the oracle.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from kos_runtime.client.engine import RunHandle, WorkflowEngine
+from kos_runtime.core import failpoint
+from kos_runtime.definition import EngineSettings, WorkflowDocument, load
+from tests.oracle import check_store
+from tests.proof.team import LEDGER
+from tests.proof.workloads import WORKLOADS
+
+#: Places that are visited once a process are killed at their first visit; others up to this many visits in.
+_DEEPEST = 60
+_LIFETIME_S = 60
+
+
+def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> dict[str, Any]:
+    """Kill processes until ``kills`` have died, the places in turn, and return what was seen.
+
+    ``violations`` are sentences with the trial that shows each: ``seed:trial``.
+    """
+    draw = random.Random(seed)
+    hits: Counter[str] = Counter()
+    by_workload: Counter[str] = Counter()
+    violations: list[str] = []
+    done = trial = 0
+    settings = EngineSettings()
+    documents = {name: load(text, f"{name}.yaml") for name, (text, _) in WORKLOADS.items()}
+    begin = time.monotonic()
+    while done < kills and trial < kills * 4 + 100:
+        workload = list(WORKLOADS)[trial % len(WORKLOADS)]
+        name = names[trial % len(names)] if draw.random() < 0.9 else draw.choice(names)
+        document = documents[workload]
+        assert isinstance(document, WorkflowDocument)
+        died = _trial(document, WORKLOADS[workload][1], settings, name, draw, hits, violations, f"{seed}:{trial}")
+        done += died
+        by_workload[workload] += died
+        trial += 1
+    return {
+        "kills": done,
+        "trials": trial,
+        "failpoints": len(hits),
+        "named": len(names),
+        "never_hit": sorted(set(names) - set(hits)),
+        "hits": dict(sorted(hits.items())),
+        "by_workload": dict(by_workload),
+        "violations": violations,
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+
+
+def _trial(
+    document: WorkflowDocument,
+    expected: dict[str, Any],
+    settings: EngineSettings,
+    name: str,
+    draw: random.Random,
+    hits: Counter[str],
+    violations: list[str],
+    label: str,
+) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="kos-proof-"))
+    store, ledger, acknowledged = folder / ".kos", folder / "ledger", folder / "acknowledged"
+    died = 0
+    try:
+        plan: tuple[str, int] | None = (name, draw.randint(1, _DEEPEST) if draw.random() < 0.6 else 1)
+        for _ in range(12):
+            status = _life(store, ledger, acknowledged, document, settings, plan)
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+                died += 1
+                assert plan is not None
+                hits[plan[0]] += 1
+                plan = (draw.choice(failpoint.NAMES), draw.randint(1, 20)) if draw.random() < 0.3 else None
+                continue
+            if status != 0:
+                if plan is None or os.waitstatus_to_exitcode(status) not in {0}:
+                    violations.append(f"{label}: a process ended with {os.waitstatus_to_exitcode(status)}, see stderr")
+                break
+            break
+        else:
+            violations.append(f"{label}: it never ended")
+        violations += [f"{label}: {sentence}" for sentence in _judge(store, ledger, acknowledged, expected)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return died
+
+
+def _life(
+    store: Path, ledger: Path, acknowledged: Path, document: WorkflowDocument, settings: EngineSettings,
+    plan: tuple[str, int] | None,
+) -> int:  # fmt: skip
+    """Fork a process that owns the store until its run has ended; return its wait status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.environ[LEDGER] = str(ledger)
+            signal.alarm(_LIFETIME_S)
+            if plan is not None:
+                failpoint.plant(_killer(*plan))
+            _drive(store, acknowledged, document, settings)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(3)
+    return os.waitpid(pid, 0)[1]
+
+
+def _killer(name: str, visit: int) -> Any:
+    visits = 0
+
+    def hook(place: str) -> None:
+        nonlocal visits
+        if place == name:
+            visits += 1
+            if visits >= visit:
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(5)  # the signal is on its way: nothing more happens on this thread
+
+    return hook
+
+
+def _drive(store: Path, acknowledged: Path, document: WorkflowDocument, settings: EngineSettings) -> None:
+    engine = WorkflowEngine(store, settings=settings, host="process", author="user:proof")
+    handle: RunHandle = engine.start(document, key="proof")
+    acknowledged.write_text(handle.id)
+    handle.result(timeout=_LIFETIME_S)
+    engine.close()
+
+
+def _judge(store: Path, ledger: Path, acknowledged: Path, expected: dict[str, Any]) -> list[str]:
+    entries = []
+    if ledger.exists():
+        for line in ledger.read_text().splitlines():
+            run, path, attempt, fence = line.split(" ")
+            entries.append((run, path, int(attempt), int(fence)))
+    created = [acknowledged.read_text()] if acknowledged.exists() and acknowledged.read_text() else []
+    if not created:
+        return ["the run was never acknowledged"]
+    found = check_store(store, created=created, ledger=entries)
+    engine = WorkflowEngine(store, settings=EngineSettings(), host="process")
+    try:
+        status = engine.get_workflow_status(created[0])
+        if status != "completed":
+            found.append(f"the run is {status}")
+        elif (outputs := engine.result(created[0], 1.0)) != expected:
+            found.append(f"the result is {outputs}, not {expected}")
+    finally:
+        engine.close()
+    return found
