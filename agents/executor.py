@@ -5,7 +5,8 @@ from typing import ClassVar
 from agents.corpus.index import Hit, Index
 from agents.models import Findings, Passage, Question, Source
 from agents.scholar import Scholar
-from agents.topic import search, topic_of
+from agents.study import study
+from agents.topic import search
 from kos_runtime.ports.agent import Context, action
 
 
@@ -46,7 +47,7 @@ class kExecutor(Scholar):
 
 
 def _answers(index: Index, question: Question) -> list[Hit]:
-    topic = topic_of(question.topic or question.question, index)
+    topic = study(index, question.topic or question.question).topic
     return search(index, topic, question.terms, limit=question.want, skip=frozenset(question.skip))
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
 
-from agents.corpus.index import Hit, Index
+from agents.corpus.index import Index
 from agents.models import Plan, Question
 from agents.scholar import Scholar
-from agents.terms import Term, related
+from agents.study import Study, study_or_fail
+from agents.terms import Term
 from agents.text import content_stems
-from agents.topic import Topic, passages_about, search, topic_of
+from agents.topic import search
 from kos_runtime.ports.agent import Context, action
 
 Depth = Literal["shallow", "moderate", "deep"]
@@ -16,10 +17,10 @@ Depth = Literal["shallow", "moderate", "deep"]
 #: How many questions a depth asks, and how many passages each of them wants.
 QUESTIONS: Final = {"shallow": 3, "moderate": 5, "deep": 9}
 _WANT: Final = {"shallow": 4, "moderate": 5, "deep": 6}
-#: The vocabulary of a topic is taken from so many of its best passages.
-_READ: Final = 80
 #: Of two terms that stand in the same passages more often than this, one is enough.
 _OVERLAP: Final = 0.6
+#: A term is shared by at least so many passages, as long as there are such terms.
+_SHARED_BY: Final = 3
 
 
 class kPlanner(Scholar):
@@ -38,10 +39,9 @@ class kPlanner(Scholar):
             ActionFailed: The corpus has nothing about the topic, or cannot be read.
         """
         index = self.index(context)
-        about = topic_of(topic, index)
-        hits = passages_about(index, about, _READ)
-        context.progress(f"{len(hits)} passages about the topic")
-        return Plan(plan=_questions(index, about, hits, depth))
+        about = study_or_fail(index, topic)
+        context.progress(f"{len(about.hits)} passages about the topic")
+        return Plan(plan=_questions(index, about, depth))
 
     @action(idempotent=True)
     def create_research_plan(self, context: Context, topic: str, depth: Depth = "moderate") -> Plan:
@@ -49,22 +49,22 @@ class kPlanner(Scholar):
         return self.decompose_research_goal(context, topic, depth)
 
 
-def _questions(index: Index, topic: Topic, hits: Sequence[Hit], depth: Depth) -> list[Question]:
+def _questions(index: Index, about: Study, depth: Depth) -> list[Question]:
     asked: list[Question] = []
     taken: list[Term] = []
     seen: list[str] = []
-    terms = related(index, topic, hits)
+    topic = about.topic
     # First only terms that several passages share and that lead to passages of their own; a small corpus may have too
     # few of them, and then what is left to ask is asked.
     for strict in (True, False):
-        for term in terms:
+        for term in about.terms:
             if len(asked) >= QUESTIONS[depth]:
                 return asked
             if any(term.stems & other.stems for other in taken) or (strict and not _stands_apart(term, taken)):
                 continue
             skip = seen if strict else []
             found = search(index, topic, (term.text,), limit=_WANT[depth], skip=frozenset(skip))
-            if not found:
+            if len(found) < (2 if strict else 1):
                 continue
             number = len(asked) + 1
             question = Question(
@@ -82,7 +82,7 @@ def _questions(index: Index, topic: Topic, hits: Sequence[Hit], depth: Depth) ->
 
 
 def _stands_apart(term: Term, taken: Sequence[Term]) -> bool:
-    if term.strength <= 0 or len(term.hits) < 2:
+    if term.strength <= 0 or len(term.hits) < _SHARED_BY or not term.is_nominal:
         return False
     return all(len(term.hits & other.hits) <= _OVERLAP * min(len(term.hits), len(other.hits)) for other in taken)
 

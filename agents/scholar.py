@@ -33,7 +33,9 @@ class Scholar(Agent):
         for name in settings:
             if name not in {*_SETTINGS, "files", "bytes", "left_out"}:
                 near = nearest(name, _SETTINGS)
-                raise ValueError(f"there is no setting {name!r}; " + (f"did you mean {near!r}?" if near else "there is corpus"))
+                raise ValueError(
+                    f"there is no setting {name!r}; " + (f"did you mean {near!r}?" if near else "there is corpus")
+                )
         corpus = settings.get("corpus") or DEFAULT
         if not isinstance(corpus, str):
             raise ValueError(f"corpus must be a path or python:PACKAGE, not {corpus!r:.60}")

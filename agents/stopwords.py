@@ -42,6 +42,14 @@ FURNITURE: Final = frozenset(
     row rows run running runs section self set sets setting settings show shown simple simply single size small
     specific specified specifies specify start started starting starts str string strings subclass subclasses support
     supported supports table take text throw todo true try tuple type types typically user users usage util utility
+    amount approach aspect base choice condition count effect end fact form group idea kind level line manner matter means
+    moment name need part place point problem question reasons respect result section side sort special state step sure term
+    terms thing time times top total type understanding usage way word words change changes changed begin begins hold holds
+    bring brings leave leaves left come comes came ask asks tell tells say says seen look looks high higher higher low lower
+    good better best bad great large larger small smaller short long longer new old open close closed full empty
+    achieve accept actual add allow become behavior behaviour determine either entire explicit internal external final
+    implicit initialization int iteration logic own overall perform potential proper recommended respective responsible
+    separate situation subsequent suitable underlying unique whole ones day days year years people
     valid value values variable variables various version void want work working works write written
     """.split()
 )

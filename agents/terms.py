@@ -5,14 +5,14 @@ over the number of passages that hold a word: it trusts small counts as far as t
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Final
 
 from agents.corpus.index import Hit, Index
 from agents.sentences import split_text
-from agents.text import is_telling, stem, words
+from agents.text import is_telling, normal, stem, words
 from agents.topic import Topic
 
 #: So many pairs of words are counted in the whole corpus.
@@ -28,50 +28,94 @@ class Term:
     strength: float
     hits: frozenset[int]
 
+    @property
+    def is_nominal(self) -> bool:
+        """Whether it can stand as a noun, as far as its ending tells."""
+        return not self.text.endswith(_VERBAL)
+
 
 def related(index: Index, topic: Topic, hits: Sequence[Hit]) -> list[Term]:
     """Return the terms of the passages about a topic that the topic itself has not, strongest first."""
-    forms: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    holders: defaultdict[str, set[int]] = defaultdict(set)
-    pairs: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-    pair_forms: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    seen = _Seen()
+    known: set[str] = set()
     for hit in hits:
         for sentence in split_text(hit.passage.text):
-            before = ("", "")
-            for word in words(sentence):
-                found = stem(word)
-                if not found or found in topic.weights or not is_telling(word):
-                    before = ("", "")
-                    continue
-                forms[found][word] += 1
-                holders[found].add(hit.number)
-                if before[0] and before[0] != found:
-                    pairs[before[0], found].add(hit.number)
-                    pair_forms[before[0], found][f"{before[1]} {word}"] += 1
-                before = (found, word)
+            # A sentence that is copied from page to page is said once.
+            if (key := normal(sentence)) not in known:
+                known.add(key)
+                seen.read(hit, sentence, topic)
     terms = [
-        Term(_form(forms[found]), frozenset((found,)), _strength(len(holding), len(hits), index.count(found), index.size), frozenset(holding))
-        for found, holding in holders.items()
+        Term(
+            seen.form((found,)),
+            frozenset((found,)),
+            _strength(len(holding), len(hits), index.count(found), index.size) * seen.spread((found,)),
+            frozenset(holding),
+        )
+        for (found,), holding in seen.singles()
     ]
-    common = sorted((pair for pair in pairs if len(pairs[pair]) > 1), key=lambda pair: (-len(pairs[pair]), pair))
-    for pair in common[:_PAIRS]:
-        text = _form(pair_forms[pair])
-        strength = _strength(len(pairs[pair]), len(hits), index.count_phrase(text), index.size)
-        terms.append(Term(text, frozenset(pair), strength, frozenset(pairs[pair])))
+    common = sorted(seen.pairs(), key=lambda pair: (-len(pair[1]), pair[0]))
+    for pair, holding in common[:_PAIRS]:
+        text = seen.form(pair)
+        strength = _strength(len(holding), len(hits), index.count_phrase(text), index.size) * seen.spread(pair)
+        terms.append(Term(text, frozenset(pair), strength, frozenset(holding)))
     terms.sort(key=lambda term: (-term.strength, term.text))
     return terms
 
 
-def surroundings(index: Index, topic: Topic, hits: Sequence[Hit], most: int = 40) -> dict[str, float]:
-    """Return the single stems that belong to a topic with their share of the strongest one's strength, in (0, 1]."""
-    found = [term for term in related(index, topic, hits) if len(term.stems) == 1 and term.strength > 0][:most]
-    top = found[0].strength if found else 1.0
-    return {stem: term.strength / top for term in found for stem in term.stems}
+class _Seen:
+    """Counts of words and pairs by stem: where they stand, how they are written, whether they are used as nouns."""
+
+    def __init__(self) -> None:
+        self.holders: defaultdict[tuple[str, ...], set[int]] = defaultdict(set)
+        self.forms: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+        self.files: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+        self.nouns: Counter[str] = Counter()
+
+    def read(self, hit: Hit, sentence: str, topic: Topic) -> None:
+        before = ("", "")
+        previous = ""
+        for word in words(sentence):
+            found = stem(word)
+            if found and is_telling(word):
+                # English says what is a noun by the word before it; so does this, without a dictionary.
+                self.nouns[found] += (previous in _BEFORE_NOUNS) - (previous in _BEFORE_VERBS)
+            if not found or found in topic.weights or not is_telling(word):
+                before = ("", "")
+            else:
+                self._add(hit, (found,), word)
+                if before[0] and before[0] != found:
+                    self._add(hit, (before[0], found), f"{before[1]} {word}")
+                before = (found, word)
+            previous = word
+
+    def _add(self, hit: Hit, key: tuple[str, ...], form: str) -> None:
+        self.holders[key].add(hit.number)
+        self.forms[key][form] += 1
+        self.files[key].add(hit.passage.path)
+
+    def spread(self, key: tuple[str, ...]) -> float:
+        """Return how far a term is spread over files, in (0, 1]: what one file alone says is half a term of the topic."""
+        return 1 - 0.5 / len(self.files[key])
+
+    def singles(self) -> Iterator[tuple[tuple[str, ...], set[int]]]:
+        return ((key, holding) for key, holding in self.holders.items() if len(key) == 1 and self.nouns[key[0]] >= 0)
+
+    def pairs(self) -> Iterator[tuple[tuple[str, ...], set[int]]]:
+        for key, holding in self.holders.items():
+            if len(key) == 2 and len(holding) > 1 and self.nouns[key[0]] >= 0 and self.nouns[key[1]] >= 0:
+                yield key, holding
+
+    def form(self, key: tuple[str, ...]) -> str:
+        """The form that is written most, a noun's rather than a verb's; of equals the first in the alphabet."""
+        counted = self.forms[key]
+        return min(counted, key=lambda form: (form.endswith(_VERBAL), -counted[form], form))
 
 
-def _form(counted: Counter[str]) -> str:
-    """The form that is written most; of equally frequent ones the first in the alphabet."""
-    return min(counted, key=lambda form: (-counted[form], form))
+_VERBAL: Final = ("ed", "ing")
+_BEFORE_NOUNS: Final = frozenset("the a an this these each every any no its of their per into from".split())
+_BEFORE_VERBS: Final = frozenset(
+    "to will can could should would may might must cannot not we you they it that which".split()
+)
 
 
 def _strength(inside: int, hits: int, everywhere: int, size: int) -> float:

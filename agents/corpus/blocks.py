@@ -78,7 +78,9 @@ def _divided(blocks: Iterable[Block]) -> Iterable[Block]:
         done = 0
         texts: list[str] = []
         pieces = [
-            sentence[begin : begin + _DIVIDE] for sentence in split(block.text) for begin in range(0, len(sentence), _DIVIDE)
+            sentence[begin : begin + _DIVIDE]
+            for sentence in split(block.text)
+            for begin in range(0, len(sentence), _DIVIDE)
         ]
         for piece in pieces:
             if texts and sum(map(len, texts)) + len(piece) > _FULL:

@@ -131,7 +131,9 @@ def _fill(connection: apsw.Connection, listing: Listing, alive: Callable[[str], 
                 count += 1
                 rows.append((passage.path, passage.line, passage.heading, _title(passage), passage.text))
         if rows:
-            connection.executemany("INSERT INTO passages(path, line, heading, title, text) VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany(
+                "INSERT INTO passages(path, line, heading, title, text) VALUES (?, ?, ?, ?, ?)", rows
+            )
     return unread
 
 

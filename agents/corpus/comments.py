@@ -13,9 +13,15 @@ _HASH: Final = re.compile(rf"(?P<line>(?<![\w$&{{])\#[^\n]*)|{_STRING}")
 _DASHES: Final = re.compile(rf"(?P<block>/\*.*?\*/|--\[\[.*?\]\]|\{{-.*?-\}})|(?P<line>--[^\n]*)|{_STRING}", re.DOTALL)
 
 _BY_SUFFIX: Final = {
-    **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".java", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".go"), _SLASHES),
-    **dict.fromkeys((".rs", ".swift", ".kt", ".scala", ".cs", ".php", ".css", ".proto", ".groovy", ".dart", ".zig"), _SLASHES),
-    **dict.fromkeys((".sh", ".bash", ".rb", ".pl", ".r", ".jl", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".ex", ".exs"), _HASH),
+    **dict.fromkeys(
+        (".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".java", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".go"), _SLASHES
+    ),
+    **dict.fromkeys(
+        (".rs", ".swift", ".kt", ".scala", ".cs", ".php", ".css", ".proto", ".groovy", ".dart", ".zig"), _SLASHES
+    ),
+    **dict.fromkeys(
+        (".sh", ".bash", ".rb", ".pl", ".r", ".jl", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".ex", ".exs"), _HASH
+    ),
     **dict.fromkeys((".tf", ".cmake", ".mk", ".nix", ".ps1"), _HASH),
     **dict.fromkeys((".sql", ".lua", ".hs", ".elm", ".adb"), _DASHES),
 }

@@ -6,7 +6,9 @@ from typing import Final
 
 from agents.corpus.blocks import Block, tidy
 
-_SILENT: Final = frozenset("script style template svg nav noscript pre code-block select button iframe object math head".split())
+_SILENT: Final = frozenset(
+    "script style template svg nav noscript pre code-block select button iframe object math head".split()
+)
 _HEADINGS: Final = frozenset("h1 h2 h3 h4 h5 h6".split())
 _BREAKING: Final = frozenset(
     "p div section article main header footer aside ul ol li dl dt dd table tr td th blockquote figure figcaption form"

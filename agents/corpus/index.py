@@ -39,6 +39,8 @@ class Index:
         self._connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         self.meta: dict[str, Any] = {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM meta")}
         self.size: int = self._rows("SELECT count(*) FROM passages")[0][0]
+        #: What callers have worked out about this corpus and may want again; lost at no cost.
+        self.memory: dict[str, object] = {}
         self._counts: dict[str, int] = {}
         self._stems: dict[int, frozenset[str]] = {}
 

@@ -20,7 +20,9 @@ _ADMONITION: Final = frozenset(
     " tab-item dropdown card".split()
 )
 _ITEM: Final = re.compile(r"^(\s*)(?:[-*+•]|\d{1,3}[.)])\s+(?=\S)")
-_FIELD: Final = re.compile(r"^\s*[:@](?:param|arg|keyword|raises?|throws|var|ivar|returns?)\b\s*([^:]*?)(?::|\s)\s*(.*)$")
+_FIELD: Final = re.compile(
+    r"^\s*[:@](?:param|arg|keyword|raises?|throws|var|ivar|returns?)\b\s*([^:]*?)(?::|\s)\s*(.*)$"
+)
 _DROPPED_FIELD: Final = re.compile(r"^\s*:(?:type|rtype|meta|orphan|alt|width|align|class|name|caption)\b.*?:")
 _OPTION: Final = re.compile(r"^(\s*\*{0,2}[\w.]+)\s*\([^()]*(?:\([^()]*\)[^()]*)*\)\s*:")
 _NAMED: Final = re.compile(r"^\s*\*{0,2}[A-Za-z_][\w.]*(?:\s\([^()]*\))?:\s+\S")

@@ -8,6 +8,7 @@ package is imported.
 import csv
 import re
 import sys
+from collections.abc import Iterable
 from importlib import metadata, util
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -22,7 +23,11 @@ _FOREIGN: Final = frozenset(
     " node_modules licenses examples tuned_examples __pycache__".split()
 )
 _DOCUMENTS: Final = frozenset((".md", ".rst", ".txt"))
-_LEGAL: Final = re.compile(r"licen[cs]e|copying|notice|authors|top_level|requirements|entry_points|sources|changelog", re.IGNORECASE)
+_IMPORT: Final = re.compile(r"^from (\.*)([\w.]+) import ", re.MULTILINE)
+_LARGEST_INIT: Final = 200_000
+_LEGAL: Final = re.compile(
+    r"licen[cs]e|copying|notice|authors|top_level|requirements|entry_points|sources|changelog", re.IGNORECASE
+)
 
 
 def list_package(name: str) -> Listing:
@@ -44,6 +49,8 @@ def list_package(name: str) -> Listing:
         prefix = name.replace(".", "/")
         listing.files = [f for f in listing.files if f.path.startswith(f"{prefix}/") or f.path == f"{prefix}.py"]
     public = [file for file in listing.files if _is_public(file.path)]
+    offered = _offered(public)
+    public += [file for file in listing.files if file.path in offered and not _is_public(file.path)]
     listing.files = public or [file for file in listing.files if file.path.endswith(".py")]
     listing.left_out.clear()
     listing.docs_only = True
@@ -111,6 +118,24 @@ def _is_public(path: str) -> bool:
     if suffix != ".py" or name == "conftest" or name.startswith("test_") or name.endswith("_test"):
         return False
     return not name.startswith("_") or name in {"__init__", "__main__"} or len(parts) == 1
+
+
+def _offered(public: Iterable[CorpusFile]) -> set[str]:
+    """Return the files of private modules from which a package's own ``__init__`` takes what it offers."""
+    found: set[str] = set()
+    for file in public:
+        # Only near the top: what a package offers is offered there, and reading every __init__ would take long.
+        if not file.path.endswith("/__init__.py") or file.path.count("/") > 2 or file.size > _LARGEST_INIT:
+            continue
+        try:
+            text = Path(file.where).read_text("utf-8", "replace")
+        except OSError:
+            continue
+        package = file.path.removesuffix("/__init__.py").replace("/", ".")
+        for dots, module in _IMPORT.findall(text):
+            whole = f"{'.'.join(package.split('.')[: 1 - len(dots) or None])}.{module}" if dots else module
+            found.update((f"{whole.replace('.', '/')}.py", f"{whole.replace('.', '/')}/__init__.py"))
+    return {path for path in found if "_internal" not in path and not _FOREIGN.intersection(path.split("/"))}
 
 
 def _unknown(name: str) -> str:

@@ -40,7 +40,11 @@ def listing_of(corpus: str) -> Listing:
         elif root.is_dir():
             listing = list_folder(root.resolve())
         else:
-            hint = "; a package is written python:NAME" if "/" not in corpus.removeprefix(str(Path.cwd())).strip("/") else ""
+            hint = (
+                "; a package is written python:NAME"
+                if "/" not in corpus.removeprefix(str(Path.cwd())).strip("/")
+                else ""
+            )
             raise ValueError(f"the corpus {corpus} does not exist{hint}")
     except OSError as error:
         raise ValueError(f"the corpus {corpus} cannot be read: {error.strerror or error}") from error

@@ -13,13 +13,17 @@ from agents.corpus.markup import blocks_of
 
 _PIECE: Final = re.compile(
     r'''(?P<triple>[rRuUbBfF]{0,2}(?:"""(?P<a>[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*)"""|\'\'\'(?P<b>[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*)\'\'\'))'''
-    r'''|(?P<string>"(?P<c>[^"\\\n]*(?:\\.[^"\\\n]*)*)"|'(?P<d>[^'\\\n]*(?:\\.[^'\\\n]*)*)')'''
+    r"""|(?P<string>"(?P<c>[^"\\\n]*(?:\\.[^"\\\n]*)*)"|'(?P<d>[^'\\\n]*(?:\\.[^'\\\n]*)*)')"""
     r"""|(?P<comment>\#[^\n]*)"""
     r"""|^(?P<indent>[ \t]*)(?:async[ ]+)?(?:def|class)[ ]+(?P<name>\w+)""",
     re.MULTILINE | re.DOTALL,
 )
-_COPYRIGHT: Final = re.compile(r"copyright|licensed under|license,? version|spdx-license|all rights reserved", re.IGNORECASE)
-_TOOLING: Final = re.compile(r"^\s*(?:type:|noqa|pylint|pragma|ruff|mypy|fmt:|isort|yapf|nosec|!|-\*-|__\w+_begin__|__\w+_end__)")
+_COPYRIGHT: Final = re.compile(
+    r"copyright|licensed under|license,? version|spdx-license|all rights reserved", re.IGNORECASE
+)
+_TOOLING: Final = re.compile(
+    r"^\s*(?:type:|noqa|pylint|pragma|ruff|mypy|fmt:|isort|yapf|nosec|!|-\*-|__\w+_begin__|__\w+_end__)"
+)
 
 
 def read_python(text: str, *, comments: bool) -> Iterator[Block]:
