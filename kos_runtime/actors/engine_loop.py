@@ -58,6 +58,8 @@ class EngineLoop:
         self.fleet: Fleet | None = None
         self.epoch = 0
         self.idle = False
+        #: How many runs are at work, as of the last turn.
+        self.active = 0
         self.failure = ""
         self.stalled = ""
         self.notices: deque[tuple[int, str, str, str]] = deque(maxlen=_KEPT_NOTICES)
@@ -151,6 +153,7 @@ class EngineLoop:
                 break
             batch = follows
         self.stalled = parts.host.stalled_by
+        self.active = parts.host.partition.active
 
     def _gather(self, parts: EngineParts, fleet: Fleet) -> list[msg.Input]:
         batch: list[msg.Input] = []

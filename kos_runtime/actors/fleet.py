@@ -80,6 +80,8 @@ class Fleet:
         self._log = log
         self._numbers = 0
         self._epoch = parts.host.epoch
+        #: How many processes of a kind have died.
+        self.deaths: dict[str, int] = {}
         #: Processes with acknowledgements that found no call to ride on.
         self.unsettled: set[str] = set()
 
@@ -193,6 +195,7 @@ class Fleet:
 
     def _end(self, member: Member, cause: str, *, kill: bool) -> list[msg.Input]:
         del self.members[member.name]
+        self.deaths[member.kind] = self.deaths.get(member.kind, 0) + 1
         if kill:
             ray.kill(member.handle, no_restart=True)
         self._log("process_down", process=member.name, cause=cause)

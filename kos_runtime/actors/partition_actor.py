@@ -71,6 +71,7 @@ class PartitionActor:
                 **member.about,
                 "running": [list(key) for key in member.running],
                 "open": len(member.open),
+                "restarts": 0 if fleet is None else fleet.deaths.get(member.kind, 0),
             }
             for member in members
         ]
@@ -134,6 +135,7 @@ class PartitionActor:
             "epoch": loop.epoch,
             "ready": loop.ready.is_set() and not loop.failure,
             "idle": loop.idle,
+            "active": loop.active,
             "failure": loop.failure,
             "stalled": loop.stalled,
             "notices": list(loop.notices),

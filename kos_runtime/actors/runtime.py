@@ -59,7 +59,9 @@ def write_token(path: Path) -> None:
         file.write(secrets.token_hex(32))
 
 
-def start_local(folder: Path, *, dashboard: bool, dashboard_port: int = 8265) -> dict[str, Any]:
+def start_local(
+    folder: Path, *, dashboard: bool, dashboard_port: int = 8265, num_cpus: int = 0
+) -> dict[str, Any]:
     """Start Ray in this process and its children. ``folder`` is short, ours and empty or not there.
 
     Returns:
@@ -85,7 +87,7 @@ def start_local(folder: Path, *, dashboard: bool, dashboard_port: int = 8265) ->
             configure_logging=True,
             logging_level="warning",
             logging_config=ray.LoggingConfig(encoding="JSON", log_level="INFO"),
-            _node_name="kos",
+            num_cpus=num_cpus or None,
         )
     except Exception as error:
         raise Unreachable(explain(error, dashboard_port)) from error
