@@ -44,7 +44,7 @@ def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> d
     begin = time.monotonic()
     while done < kills and trial < kills * 4 + 100:
         workload = list(WORKLOADS)[trial % len(WORKLOADS)]
-        name = names[trial % len(names)] if draw.random() < 0.9 else draw.choice(names)
+        name = names[(trial // len(WORKLOADS)) % len(names)] if draw.random() < 0.9 else draw.choice(names)
         document = documents[workload]
         assert isinstance(document, WorkflowDocument)
         died = _trial(document, WORKLOADS[workload][1], settings, name, draw, hits, violations, f"{seed}:{trial}")

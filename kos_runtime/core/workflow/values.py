@@ -334,8 +334,11 @@ def dotted(value: Any, key: str, where: Path) -> Any:
 def is_concatenated(run: Run, step: StepState, field: str) -> bool:
     """Say whether the parts' values of a field are joined end to end, or listed."""
     action = linked_action(run, step)
-    if action is None or action.gather == "list" or action.fields is None:
+    if action is None or action.gather == "list":
         return False
+    if action.fields is None:
+        # Undeclared: what turns out to be an array is joined.
+        return bool(action.gather == "fields")
     return any(known.name == field and known.type == "array" for known in action.fields)
 
 
