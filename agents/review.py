@@ -1,4 +1,4 @@
-"""Checks a summary: is every sentence where it says it is, is it about the topic, is anything said twice?"""
+"""Checks a summary: whether every sentence is where it says, is about the topic, and is said once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from agents.corpus.building import CorpusChanged
+from agents.corpus.building import CorpusChangedError
 from agents.corpus.index import Index, open_index
 from agents.corpus.place import DEFAULT, canonical, listing_of
 from kos_runtime.core.failure import ErrorType
@@ -38,7 +38,7 @@ class Scholar(Agent):
                 )
         corpus = settings.get("corpus") or DEFAULT
         if not isinstance(corpus, str):
-            raise ValueError(f"corpus must be a path or python:PACKAGE, not {corpus!r:.60}")
+            raise ValueError(f"corpus must be a path or python:PACKAGE, not {corpus!r:.60}")  # noqa: TRY004 - the port says ValueError
         corpus = canonical(corpus)
         listing = listing_of(corpus)
         recorded: dict[str, Any] = {"corpus": corpus, "digest": listing.digest(), "files": len(listing.files)}
@@ -57,7 +57,7 @@ class Scholar(Agent):
         digest = str(self.settings.get("digest") or self.settings.get("corpus_digest") or "")
         try:
             return open_index(corpus, digest, context.cache_dir, context.progress)
-        except CorpusChanged as error:
+        except CorpusChangedError as error:
             raise ActionFailed(ErrorType.PERMANENT, str(error), details={"corpus": corpus}) from error
         except ValueError as error:
             raise ActionFailed(ErrorType.DEPENDENCY, str(error), details={"corpus": corpus}) from error

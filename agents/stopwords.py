@@ -1,5 +1,7 @@
 """Words that say nothing about a topic: English function words, and the furniture of documentation."""
 
+# ruff: noqa: SIM905 - a list of words reads better as text
+
 from typing import Final
 
 #: Function words. A topic made of nothing else is still searched, by all its words.

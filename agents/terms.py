@@ -4,6 +4,8 @@ The measure is Dunning's log-likelihood ratio ("Accurate Methods for the Statist
 over the number of passages that hold a word: it trusts small counts as far as they can be trusted.
 """
 
+# ruff: noqa: SIM905 - a list of words reads better as text
+
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ import apsw
 from agents.corpus.blocks import Passage
 from agents.corpus.files import CorpusFile, Listing
 from agents.corpus.place import listing_of
-from agents.corpus.reading import Unreadable, read
+from agents.corpus.reading import UnreadableError, read
 from agents.text import TOKENIZER, normal
 
 #: Grows when readers or the layout change, so that an older file is not taken for today's.
@@ -37,7 +37,7 @@ CREATE VIRTUAL TABLE vocabulary USING fts5vocab(search, 'row');
 """
 
 
-class CorpusChanged(ValueError):
+class CorpusChangedError(ValueError):
     """The corpus is no longer what it was when the run was linked."""
 
 
@@ -57,7 +57,7 @@ def ensure(corpus: str, digest: str, cache_dir: str, alive: Callable[[str], None
 
     Raises:
         ValueError: The corpus cannot be read.
-        CorpusChanged: It is not in the cache, and the files are no longer those that were linked.
+        CorpusChangedError: It is not in the cache, and the files are no longer those that were linked.
         OSError: The cache cannot be written.
     """
     if digest and (path := file_for(cache_dir, digest)).exists():
@@ -65,7 +65,7 @@ def ensure(corpus: str, digest: str, cache_dir: str, alive: Callable[[str], None
     listing = listing_of(corpus)
     found = listing.digest()
     if digest and found != digest:
-        raise CorpusChanged(
+        raise CorpusChangedError(
             f"the corpus {corpus} has changed since the run was linked (then {digest[:12]}, now {found[:12]}); start a new run"
         )
     path = file_for(cache_dir, found)
@@ -140,7 +140,7 @@ def _fill(connection: apsw.Connection, listing: Listing, alive: Callable[[str], 
 def _passages(file: CorpusFile, docs_only: bool, unread: list[str]) -> list[Passage]:
     try:
         return read(file.path, Path(file.where).read_bytes(), docs_only=docs_only)
-    except (Unreadable, OSError) as error:
+    except (UnreadableError, OSError) as error:
         unread.append(f"{file.path}: {error}"[:300])
         return []
 

@@ -18,7 +18,7 @@ PYTHON: Final = frozenset((".py", ".pyi", ".pyw"))
 SUFFIXES: Final = TEXT | HTML | PYTHON | comments.SUFFIXES | {".pdf"}
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """A file that holds no text that can be had; the message says why."""
 
 
@@ -31,17 +31,17 @@ def read(path: str, data: bytes, *, docs_only: bool) -> list[Passage]:
         docs_only: Whether comments of Python source are left out, as in an installed package.
 
     Raises:
-        Unreadable: It is binary, broken, or not of a kind that is read.
+        UnreadableError: It is binary, broken, or not of a kind that is read.
     """
     try:
         return gather(path, _blocks(path, data, docs_only))
-    except Unreadable:
+    except UnreadableError:
         raise
     except Exception as error:
         # What a parser makes of hostile bytes is its own affair; the file is left out and counted.
-        raise Unreadable(f"{type(error).__name__}: {error}"[:200]) from error
+        raise UnreadableError(f"{type(error).__name__}: {error}"[:200]) from error
     except RecursionError as error:
-        raise Unreadable("nested too deeply") from error
+        raise UnreadableError("nested too deeply") from error
 
 
 def _blocks(path: str, data: bytes, docs_only: bool) -> Iterator[Block]:
@@ -64,22 +64,22 @@ def decode(data: bytes) -> str:
     """Return a file's text.
 
     Raises:
-        Unreadable: It is no text.
+        UnreadableError: It is no text.
     """
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         try:
             return data.decode("utf-16")
         except UnicodeDecodeError as error:
-            raise Unreadable("it is no text") from error
+            raise UnreadableError("it is no text") from error
     if b"\0" in data:
-        raise Unreadable("it is binary")
+        raise UnreadableError("it is binary")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
         strange = sum(1 for c in text[:20_000] if c == "\ufffd" or (not c.isprintable() and not c.isspace()))
         if strange > len(text[:20_000]) // 100:
-            raise Unreadable("it is binary") from None
+            raise UnreadableError("it is binary") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
