@@ -60,7 +60,7 @@ def write_token(path: Path) -> None:
 
 
 def start_local(
-    folder: Path, *, dashboard: bool, dashboard_port: int = 8265, num_cpus: int = 0
+    folder: Path, *, dashboard: bool, dashboard_port: int = 0, num_cpus: int = 0
 ) -> dict[str, Any]:
     """Start Ray in this process and its children. ``folder`` is short, ours and empty or not there.
 
@@ -80,7 +80,7 @@ def start_local(
             namespace=NAMESPACE,
             include_dashboard=dashboard,
             dashboard_host="127.0.0.1",
-            dashboard_port=dashboard_port if dashboard else None,
+            dashboard_port=dashboard_port or None,
             _temp_dir=str(folder),
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,

@@ -39,11 +39,13 @@ class Supervisor:
         self._log = log
         self._deaths: list[float] = []
         self._last: dict[str, Any] = {}
+        #: How often the partition was started again.
+        self.restarts = 0
         self._actor = make_partition(setup)
 
     @property
-    def pid(self) -> int:
-        return int(self._last.get("pid", 0))
+    def actor_id(self) -> str:
+        return str(self._actor._actor_id.hex())
 
     def wait_ready(self, timeout: float) -> dict[str, Any]:
         """Begin, and wait for the end of recovery.
@@ -76,6 +78,7 @@ class Supervisor:
         if state.get("failure"):
             raise PartitionGone(state["failure"])
         if self._last and state["pid"] != self._last["pid"]:
+            self.restarts += 1
             self._log("partition_restarted", pid=state["pid"], was=self._last["pid"])
         self._last = state
         return state

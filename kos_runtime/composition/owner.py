@@ -4,7 +4,6 @@ It runs in a session of its own, so that nothing that happens to a terminal happ
 seconds after its last run has ended or waits only for people, unless it was told to stay.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -14,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -39,46 +38,39 @@ READY_S: Final = 120.0
 #: How long the partition may finish what is at hand, in seconds.
 STOP_S: Final = 10.0
 _WATCH_S: Final = 0.5
-#: What ``KOS_OWNER_SETTINGS`` may hold beside the fields of ``EngineSettings``, and what that is called there.
+#: What a client calls by a shorter name than ``EngineSettings`` does.
 _RENAMED: Final = {"address": "ray_address", "dashboard": "ray_dashboard", "num_cpus": "ray_num_cpus"}
 EXIT_UNREACHABLE: Final = 7
 
 
-def main(argv: Sequence[str]) -> int:
-    """Own a store until it is told to stop or has nothing to do. The last line on standard error says why it failed."""
-    parser = argparse.ArgumentParser(prog="kos _owner")
-    parser.add_argument("--store", required=True)
-    parser.add_argument("--keep", action="store_true")
-    given = parser.parse_args(list(argv))
-    folder = Path(given.store).resolve()
+def main(store: str, given: Mapping[str, Any], *, keep: bool = False) -> int:
+    """Own a store until told to stop or out of work; return the exit code.
+
+    The last line on standard error says why it failed. ``given`` are fields of ``EngineSettings``, and ``address``,
+    ``dashboard`` and ``num_cpus`` of Ray.
+    """
+    folder = Path(store).resolve()
     try:
-        settings = read_settings(os.environ.get("KOS_OWNER_SETTINGS", ""))
+        settings = read_settings(given)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = Ownership.acquire(folder / LOCK, wait_ms=200)
     except HeldByAnother as error:
         print(f"{folder} is owned already by {error.owner}", file=sys.stderr)
         return EXIT_UNREACHABLE
-    except (KosError, OSError, ValueError) as error:
+    except (KosError, OSError, TypeError) as error:
         print(str(error), file=sys.stderr)
         return EXIT_UNREACHABLE
     try:
-        return Owner(folder, settings, keep=given.keep).run()
+        return Owner(folder, settings, keep=keep).run()
     finally:
         lock.release()
 
 
-def read_settings(text: str) -> EngineSettings:
-    """Return the settings that a client handed over as JSON.
-
-    Raises:
-        ValueError: The text is no JSON object.
-    """
-    given = json.loads(text) if text else {}
-    if not isinstance(given, dict):
-        raise ValueError("KOS_OWNER_SETTINGS must be a JSON object")  # noqa: TRY004 - of data from outside
-    known = {_RENAMED.get(key, key): value for key, value in given.items() if value is not None}
+def read_settings(given: Mapping[str, Any]) -> EngineSettings:
+    """Return the settings that a client handed over; what it left out is as it is by default."""
     fields = EngineSettings.__dataclass_fields__
-    return EngineSettings(**{key: value for key, value in known.items() if key in fields})
+    named = {_RENAMED.get(key, key): value for key, value in given.items() if value is not None}
+    return EngineSettings(**{key: value for key, value in named.items() if key in fields})
 
 
 class Owner:
@@ -208,7 +200,7 @@ class Owner:
                 self._busy_at = time.monotonic()
                 return {"ok": True, "run": message.get("run", "")}
             case "agents":
-                return {"ok": True, "agents": [_agent(found) for found in self._supervisor.agents()]}
+                return {"ok": True, "agents": [*self._ourselves(), *map(_agent, self._supervisor.agents())]}
             case "status":
                 return {
                     "ok": True,
@@ -245,6 +237,19 @@ class Owner:
                 if row is not None:
                     return Accepted(run=command.run, position=1, event="RunCreated", existing=False)
         return answer
+
+    def _ourselves(self) -> list[dict[str, Any]]:
+        """Return the owner and its partition as they stand beside the agents."""
+        owner = {"agent": "kos/owner", "kind": "owner", "actor": "", "pid": os.getpid(), "node": "", "steps": [], "restarts": 0}
+        partition = {
+            **owner,
+            "agent": "kos/partition-0",
+            "kind": "PartitionActor",
+            "actor": self._supervisor.actor_id,
+            "pid": self._state.get("pid", 0),
+            "restarts": self._supervisor.restarts,
+        }
+        return [owner, partition]
 
     def _row(self, run: str) -> Any:
         from kos_runtime.adapters.event_store.reader import SqliteLogReader
