@@ -4,6 +4,7 @@ It runs in a session of its own, so that nothing that happens to a terminal happ
 seconds after its last run has ended or waits only for people, unless it was told to stay.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -43,25 +44,30 @@ _RENAMED: Final = {"address": "ray_address", "dashboard": "ray_dashboard", "num_
 EXIT_UNREACHABLE: Final = 7
 
 
-def main(store: str, given: Mapping[str, Any], *, keep: bool = False) -> int:
+def main(argv: Sequence[str]) -> int:
     """Own a store until told to stop or out of work; return the exit code.
 
-    The last line on standard error says why it failed. ``given`` are fields of ``EngineSettings``, and ``address``,
-    ``dashboard`` and ``num_cpus`` of Ray.
+    ``--store FOLDER``, and ``--keep`` to stay without work. ``KOS_OWNER_SETTINGS`` in the environment is a JSON object
+    of fields of ``EngineSettings``, and ``address``, ``dashboard`` and ``num_cpus`` of Ray. The last line on standard
+    error says why it failed.
     """
-    folder = Path(store).resolve()
+    parser = argparse.ArgumentParser(prog="kos _owner")
+    parser.add_argument("--store", required=True)
+    parser.add_argument("--keep", action="store_true")
+    given = parser.parse_args(list(argv))
+    folder = Path(given.store).resolve()
     try:
-        settings = read_settings(given)
+        settings = read_settings(json.loads(os.environ.get("KOS_OWNER_SETTINGS") or "{}"))
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = Ownership.acquire(folder / LOCK, wait_ms=200)
     except HeldByAnother as error:
         print(f"{folder} is owned already by {error.owner}", file=sys.stderr)
         return EXIT_UNREACHABLE
-    except (KosError, OSError, TypeError) as error:
+    except (KosError, OSError, ValueError, TypeError) as error:
         print(str(error), file=sys.stderr)
         return EXIT_UNREACHABLE
     try:
-        return Owner(folder, settings, keep=keep).run()
+        return Owner(folder, settings, keep=given.keep).run()
     finally:
         lock.release()
 
@@ -240,7 +246,15 @@ class Owner:
 
     def _ourselves(self) -> list[dict[str, Any]]:
         """Return the owner and its partition as they stand beside the agents."""
-        owner = {"agent": "kos/owner", "kind": "owner", "actor": "", "pid": os.getpid(), "node": "", "steps": [], "restarts": 0}
+        owner = {
+            "agent": "kos/owner",
+            "kind": "owner",
+            "actor": "",
+            "pid": os.getpid(),
+            "node": "",
+            "steps": [],
+            "restarts": 0,
+        }
         partition = {
             **owner,
             "agent": "kos/partition-0",
