@@ -82,7 +82,7 @@ def _questions(index: Index, about: Study, depth: Depth) -> list[Question]:
 
 
 def _stands_apart(term: Term, taken: Sequence[Term]) -> bool:
-    if term.strength <= 0 or len(term.hits) < _SHARED_BY or not term.is_nominal:
+    if term.strength <= 0 or len(term.hits) < _SHARED_BY or not term.is_noun:
         return False
     return all(len(term.hits & other.hits) <= _OVERLAP * min(len(term.hits), len(other.hits)) for other in taken)
 

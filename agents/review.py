@@ -16,8 +16,10 @@ from agents.topic import Topic
 _MISPLACED: Final = 0.2
 #: So much of a traced sentence's worth is for being traced alone; the rest is for being about the topic.
 _TRACED: Final = 0.08
+#: No sentence has all the words of a topic and of its surroundings; one that has this much is wholly about it.
+_ALL: Final = 0.8
 #: Below this share of the topic a sentence is said to be on something else.
-_OFF_TOPIC: Final = 0.25
+_OFF_TOPIC: Final = 0.2
 #: A summary of fewer sentences covers less; one that has as many is not worth more for having more.
 _FULL: Final = 5
 #: What is left of the score for each source that is listed twice.
@@ -136,7 +138,7 @@ class Review:
             verdict.traced = _MISPLACED if actual else 0.0
             context = frozenset(stems(actual[0][1])) if actual else frozenset(stems(sentence.text))
             self._misplaced(sentence, actual)
-        verdict.relevance = sentence_relevance(self.topic, frozenset(stems(sentence.text)), context)
+        verdict.relevance = min(1.0, sentence_relevance(self.topic, frozenset(stems(sentence.text)), context) / _ALL)
         if verdict.traced and verdict.relevance < _OFF_TOPIC:
             self._find("off_topic", sentence, f"it has little to do with {self.topic.text[:80]!r}")
         return verdict

@@ -25,7 +25,7 @@ _NEIGHBOURS: Final = 10
 #: A corpus has nothing about a topic when its best passage has less than this share of what the topic's words tell.
 _NOTHING_BELOW: Final = 0.3
 #: A passage that has less than this share of the best one's relevance is not about the topic.
-_LEAST: Final = 0.45
+_LEAST: Final = 0.33
 _REMEMBERED: Final = 200
 
 
@@ -61,7 +61,9 @@ def _study(index: Index, text: str) -> Study:
     if best < _NOTHING_BELOW:
         return Study(topic, (), ())
     first = [hit for hit in first if topic.coverage(index.stems_of(hit)) >= best * 0.6]
-    single = [term for term in related(index, topic, first) if len(term.stems) == 1 and term.strength > 0][:_AROUND]
+    single = [term for term in related(index, topic, first) if len(term.stems) == 1 and term.strength > 0]
+    # What only one passage has belongs to that passage, as long as there are others to go by.
+    single = ([term for term in single if len(term.hits) > 1] or single)[:_AROUND]
     top = single[0].strength if single else 1.0
     around = {stem: term.strength / top for term in single for stem in term.stems}
     topic = replace(topic, around=around, neighbours=tuple(term.text for term in single[:_NEIGHBOURS]))

@@ -12,7 +12,7 @@ from agents.corpus.index import Index
 from agents.models import Passage, Source
 from agents.sentences import is_dangling, is_readable, split_text, without_label
 from agents.study import study
-from agents.text import content_stems, normal, stems
+from agents.text import content_stems, normal, stems, words
 from agents.topic import Topic
 
 #: How many sentences a question gets, and how many the summary has at least and at most.
@@ -21,6 +21,11 @@ _LEAST: Final = 5
 _MOST: Final = 18
 #: So many candidates are compared with each other.
 _CANDIDATES: Final = 400
+#: A sentence of less than this share of the best one's worth is left out, so that a question may get none.
+_GOOD: Final = 0.4
+#: A sentence of fewer words than the first number says little, one of more than the second is hard to read.
+_CURT: Final = 11
+_ENDLESS: Final = 42
 #: Two sentences that are more alike than this say the same.
 _SAME: Final = 0.6
 #: How much being unlike what is already said counts beside being worth saying (Carbonell and Goldstein, "The Use of
@@ -53,9 +58,7 @@ def summarize(index: Index, material: Sequence[tuple[Passage, Source]]) -> str:
         return ""
     salience = centrality([c.vector for c in candidates], [c.relevance for c in candidates])
     for candidate, central in zip(candidates, salience, strict=True):
-        lean = 0.55 if is_dangling(candidate.text) else 1.0
-        early = 1.0 / (1 + 0.05 * candidate.position)
-        candidate.worth = (0.7 * candidate.relevance + 0.3 * central) * lean * early
+        candidate.worth = (0.7 * candidate.relevance + 0.3 * central) * _ease(candidate)
     chosen = _choose(candidates, material)
     order = list(dict.fromkeys(passage.question for passage, _ in material))
     chosen.sort(key=lambda c: (order.index(c.question), c.passage, c.position))
@@ -99,15 +102,22 @@ def sentence_relevance(topic: Topic, sentence: frozenset[str], context: frozense
         return 0.5
     own = min(1.0, topic.coverage(sentence) / 0.6)
     near = topic.neighbourhood(sentence)
-    return min(1.0, 0.45 * own + 0.2 * near + 0.35 * topic.relevance(context))
+    return min(1.0, 0.42 * own + 0.26 * near + 0.32 * topic.relevance(context))
+
+
+def _ease(candidate: Candidate) -> float:
+    """Return how well a sentence reads alone, in (0, 1]: whole, neither curt nor endless, and early in its passage."""
+    length = len(words(candidate.text))
+    size = 0.75 if length < _CURT else 0.85 if length > _ENDLESS else 1.0
+    return (0.25 if is_dangling(candidate.text) else 1.0) * size / (1 + 0.05 * candidate.position)
 
 
 def _choose(candidates: Sequence[Candidate], material: Sequence[tuple[Passage, Source]]) -> list[Candidate]:
     """Take turns between the questions, each time the best that is new; then fill up with the best that is left."""
     questions = list(dict.fromkeys(passage.question for passage, _ in material))
     goal = max(_LEAST, min(_MOST, _PER_QUESTION * len(questions)))
-    best = max(candidate.relevance for candidate in candidates)
-    good = [candidate for candidate in candidates if candidate.relevance >= best * 0.35]
+    best = max(candidate.worth for candidate in candidates)
+    good = [candidate for candidate in candidates if candidate.worth >= best * _GOOD]
     texts = {source.id: normal(passage.text) for passage, source in material}
     chosen: list[Candidate] = []
     for turn in range(_PER_QUESTION + 1):

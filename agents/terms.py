@@ -29,11 +29,7 @@ class Term:
     stems: frozenset[str]
     strength: float
     hits: frozenset[int]
-
-    @property
-    def is_nominal(self) -> bool:
-        """Whether it can stand as a noun, as far as its ending tells."""
-        return not self.text.endswith(_VERBAL)
+    is_noun: bool
 
 
 def related(index: Index, topic: Topic, hits: Sequence[Hit]) -> list[Term]:
@@ -52,6 +48,7 @@ def related(index: Index, topic: Topic, hits: Sequence[Hit]) -> list[Term]:
             frozenset((found,)),
             _strength(len(holding), len(hits), index.count(found), index.size) * seen.spread((found,)),
             frozenset(holding),
+            seen.is_noun((found,)),
         )
         for (found,), holding in seen.singles()
     ]
@@ -59,7 +56,7 @@ def related(index: Index, topic: Topic, hits: Sequence[Hit]) -> list[Term]:
     for pair, holding in common[:_PAIRS]:
         text = seen.form(pair)
         strength = _strength(len(holding), len(hits), index.count_phrase(text), index.size) * seen.spread(pair)
-        terms.append(Term(text, frozenset(pair), strength, frozenset(holding)))
+        terms.append(Term(text, frozenset(pair), strength, frozenset(holding), seen.is_noun(pair)))
     terms.sort(key=lambda term: (-term.strength, term.text))
     return terms
 
@@ -107,6 +104,10 @@ class _Seen:
             if len(key) == 2 and len(holding) > 1 and self.nouns[key[0]] >= 0 and self.nouns[key[1]] >= 0:
                 yield key, holding
 
+    def is_noun(self, key: tuple[str, ...]) -> bool:
+        """Whether a term is seen to be used as a noun, by what stands before it and by its ending."""
+        return self.nouns[key[0]] > 0 and self.nouns[key[-1]] >= 0 and not self.form(key).endswith(_VERBAL)
+
     def form(self, key: tuple[str, ...]) -> str:
         """The form that is written most, a noun's rather than a verb's; of equals the first in the alphabet."""
         counted = self.forms[key]
@@ -114,7 +115,9 @@ class _Seen:
 
 
 _VERBAL: Final = ("ed", "ing")
-_BEFORE_NOUNS: Final = frozenset("the a an this these each every any no its of their per into from".split())
+_BEFORE_NOUNS: Final = frozenset(
+    "the a an this these each every any all no its of their per into from in on by with for between several some both".split()
+)
 _BEFORE_VERBS: Final = frozenset(
     "to will can could should would may might must cannot not we you they it that which".split()
 )

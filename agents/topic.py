@@ -51,7 +51,7 @@ class Topic:
 
     def relevance(self, stems: Collection[str]) -> float:
         """Return how much a text with these stems is about the topic; in [0, 1]."""
-        return 0.65 * self.coverage(stems) + 0.35 * self.neighbourhood(stems)
+        return 0.6 * self.coverage(stems) + 0.4 * self.neighbourhood(stems)
 
 
 def topic_of(text: str, index: Index) -> Topic:
