@@ -4,6 +4,7 @@ Each check has the number that ``docs/reliability.md`` gives it. A violation is 
 """
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ _STEP_ENDS = (
 )  # fmt: skip
 
 
-def check_store(folder: Path, *, created: list[str], ledger: list[tuple[str, str, int, int]] | None = None) -> list[str]:
+def check_store(
+    folder: Path, *, created: list[str], ledger: list[tuple[str, str, int, int]] | None = None
+) -> list[str]:
     """Return every violation in a store.
 
     Args:
@@ -63,7 +66,7 @@ def _log(reading: Reading) -> list[str]:
 def _run(reading: Reading, run: str, ledger: list[tuple[str, int, int]]) -> list[str]:
     lines = list(reading.lines(run))
     events = [line.event for line in lines]
-    found = [f"I1: run {run} position {b.seq} follows {a.seq}" for a, b in zip(lines, lines[1:], strict=False)
+    found = [f"I1: run {run} position {b.seq} follows {a.seq}" for a, b in pairwise(lines)
              if b.seq not in {a.seq, a.seq + 1}]  # fmt: skip
     made = Counter(type(event) for event in events)
     if made[ev.RunCreated] != 1:
@@ -147,7 +150,7 @@ def _started_early(run: str, state: Run, event: ev.StepScheduled) -> list[str]:
     if step is None or step.ask_of or event.attempt > 1:
         return []
     found = []
-    for id in step.node.step.after:  # noqa: A001 - a step's id
+    for id in step.node.step.after:
         before = state.steps.get(step.scope.step_path(id))
         if before is None or before.status not in {"completed", "skipped"}:
             found.append(f"I7: run {run} started {event.path} before {id} was over")

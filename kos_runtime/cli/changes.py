@@ -27,7 +27,7 @@ def answer(run: str, step: str, data: str, *, common: Common | None = None) -> i
         try:
             value: Any = json.loads(text)
         except ValueError as error:
-            raise Exit(3, f"error: the answer is no JSON: {error}; write for example '{{\"summary\": \"…\"}}'") from error
+            raise Exit(3, f'error: the answer is no JSON: {error}; write for example \'{{"summary": "…"}}\'') from error
         if not isinstance(value, dict):
             raise Exit(3, "error: the answer must be a JSON object of the fields that are asked for")
         said = engine.answer(row.run, step, value)

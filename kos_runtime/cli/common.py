@@ -24,7 +24,9 @@ class Common:
     "How data is printed."
     config: Annotated[str | None, Parameter(env_var="KOS_CONFIG")] = None
     "An engine configuration; workflow-engine.yaml of the working directory unless given."
-    set: Annotated[list[str], Parameter(name="--set", consume_multiple=False, negative="")] = field(default_factory=list)
+    set: Annotated[list[str], Parameter(name="--set", consume_multiple=False, negative="")] = field(
+        default_factory=list
+    )
     "A setting, such as --set agents.kExecutor.corpus=docs."
     address: Annotated[str, Parameter(env_var="KOS_ADDRESS")] = ""
     "A Ray cluster to use instead of a local one."
@@ -76,7 +78,9 @@ class Common:
 
     # --- data
 
-    def emit(self, rows: Iterable[dict[str, Any]], columns: dict[str, str], *, one: bool = False, name: str = "run") -> None:
+    def emit(
+        self, rows: Iterable[dict[str, Any]], columns: dict[str, str], *, one: bool = False, name: str = "run"
+    ) -> None:
         """Print rows in the form that was asked for. ``columns`` maps keys to the headings of the table."""
         listed = list(rows)
         match self.output:
@@ -88,7 +92,9 @@ class Common:
             case "yaml":
                 import yaml
 
-                print(yaml.safe_dump(listed[0] if one and listed else listed, sort_keys=False, allow_unicode=True), end="")
+                print(
+                    yaml.safe_dump(listed[0] if one and listed else listed, sort_keys=False, allow_unicode=True), end=""
+                )
             case "name":
                 for row in listed:
                     print(row.get(name, ""))
@@ -100,7 +106,9 @@ class Common:
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in columns.values():
-            table.add_column(heading, overflow="fold" if self.output == "wide" else "ellipsis", no_wrap=self.output != "wide")
+            table.add_column(
+                heading, overflow="fold" if self.output == "wide" else "ellipsis", no_wrap=self.output != "wide"
+            )
         for row in rows:
             table.add_row(*(str(row.get(key, "")) for key in columns))
         console = self.console()

@@ -92,12 +92,12 @@ def _placed(workflow: Any, text: str, severity: str) -> Any:
     elif "(at " in text:
         where = text.partition("(at ")[2].partition(")")[0]
     path = workflow.at
-    for id in where.split("/") if where else ():  # noqa: A001 - a step's id
+    for id in where.split("/") if where else ():
         path = _find(workflow.source.data, path, id) or path
     return workflow.source.problem(path, "KOS301" if severity == "error" else "KOS302", text, severity=severity)
 
 
-def _find(data: Any, path: tuple[Any, ...], id: str) -> tuple[Any, ...] | None:  # noqa: A002
+def _find(data: Any, path: tuple[Any, ...], id: str) -> tuple[Any, ...] | None:
     at = data
     for part in path:
         at = at[part]

@@ -30,7 +30,12 @@ def doctor(*, common: Common | None = None) -> int:
 
 def _checks(common: Common) -> Iterator[tuple[str, str, str, str]]:
     python = platform.python_version()
-    yield "python", "ok" if sys.version_info >= (3, 11) else "bad", python, "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer"  # noqa: E501
+    yield (
+        "python",
+        "ok" if sys.version_info >= (3, 11) else "bad",
+        python,
+        "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer",
+    )
     yield from _packages()
     yield from _agents_package()
     yield from _store(common)
@@ -52,7 +57,9 @@ def _agents_package() -> Iterator[tuple[str, str, str, str]]:
 
     spec = find_spec("agents")
     origin = None if spec is None else spec.origin
-    ours = origin is not None and "kos_runtime.ports.agent" in Path(origin).read_text(encoding="utf-8", errors="replace")
+    ours = origin is not None and "kos_runtime.ports.agent" in Path(origin).read_text(
+        encoding="utf-8", errors="replace"
+    )
     if ours:
         yield "agents", "ok", f"{', '.join(Registry().names())}", ""
     else:
@@ -89,7 +96,12 @@ def _store(common: Common) -> Iterator[tuple[str, str, str, str]]:
         return
     channel = reach_owner(folder)
     if channel is None:
-        yield "owner", "bad", f"{owner} holds the store but gives no answer", f"see {folder}/owner.log; kos down, or end it"
+        yield (
+            "owner",
+            "bad",
+            f"{owner} holds the store but gives no answer",
+            f"see {folder}/owner.log; kos down, or end it",
+        )
     else:
         status = channel.request({"op": "status"})
         yield "owner", "ok", f"pid {status.get('pid')}, dashboard {status.get('dashboard') or 'off'}", ""

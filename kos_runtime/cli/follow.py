@@ -75,7 +75,7 @@ def _wait_one(common: Common, reading: Any, run: str, goal: str, deadline: float
         if status in BY_STATUS:
             return BY_STATUS[status] if not goal else 1
         gone = gone + 1 if status == "interrupted" else 0
-        if gone > 20:  # noqa: PLR2004 - an owner that has just begun may not hold its lock yet
+        if gone > 20:
             common.say(f"run {run} is interrupted; go on with: kos resume {run}")
             return UNREACHABLE
         if deadline is not None and time.monotonic() > deadline:
@@ -93,9 +93,7 @@ def follow(common: Common, reading: Any, run: str) -> int:
         else:
             status = _plain(common, reading, run)
     except KeyboardInterrupt:
-        print(
-            f"\nDetached. The run goes on. Re-attach: kos watch {run}   State: kos get {run}", file=sys.stderr
-        )
+        print(f"\nDetached. The run goes on. Re-attach: kos watch {run}   State: kos get {run}", file=sys.stderr)
         return DETACHED
     if status == "interrupted":
         common.say(f"run {run} is interrupted: its owner is gone. Go on with: kos resume {run}")
@@ -121,7 +119,7 @@ class _Watch:
         self.view = self.reading.view(self.run, into=self.view)
         if status == "interrupted":
             self.gone_since = self.gone_since or time.monotonic()
-            if time.monotonic() - self.gone_since < 2.0:  # noqa: PLR2004 - seconds in which a new owner may come
+            if time.monotonic() - self.gone_since < 2.0:
                 return self.view, "running"
         else:
             self.gone_since = 0.0
@@ -170,7 +168,7 @@ def _plain(common: Common, reading: Any, run: str) -> str:
     seen = 0
     begin = 0
     while True:
-        view, status = watch.look()
+        _, status = watch.look()
         for line in reading.lines(run, after=seen):
             seen = line.seq
             begin = begin or line.time

@@ -49,7 +49,7 @@ def _edges(body: Body) -> list[tuple[str, str, str]]:
             for label, path in (("yes", step.form.true_path), ("no", step.form.false_path),
                                 ("else", step.form.default_path or ())):  # fmt: skip
                 last = step.id
-                for id in path:  # noqa: A001 - a step's id
+                for id in path:
                     found.append((last, id, label if last == step.id else ""))
                     last = id
     return found
@@ -78,7 +78,9 @@ def _text(plan: Plan, statuses: dict[str, str]) -> str:
             demand = "  (when named)" if step.on_demand else ""
             when = f"  when {step.when}" if step.when else ""
             spread = "  ∥" if step.spread else ""
-            rows.append(f"{prefix}{'└─' if last else '├─'} {mark}{' ' if mark else ''}{step.id}  {_label(step)}{spread}{after}{demand}{when}")
+            rows.append(
+                f"{prefix}{'└─' if last else '├─'} {mark}{' ' if mark else ''}{step.id}  {_label(step)}{spread}{after}{demand}{when}"
+            )
             inner = _inside(step)
             if inner is not None:
                 walk(inner, prefix + ("   " if last else "│  "), f"{path}{step.id}/")
@@ -119,12 +121,18 @@ def _mermaid(plan: Plan, statuses: dict[str, str]) -> str:
 def _dot(plan: Plan, statuses: dict[str, str]) -> str:
     rows = [f"digraph {json.dumps(plan.workflow)} {{", "  rankdir=TB; node [shape=box, style=rounded];"]
     for step in plan.body.steps:
-        fill = f', style="rounded,filled", fillcolor="{_FILL[statuses[step.id]]}"' if statuses.get(step.id) in _FILL else ""
+        fill = (
+            f', style="rounded,filled", fillcolor="{_FILL[statuses[step.id]]}"'
+            if statuses.get(step.id) in _FILL
+            else ""
+        )
         shape = ", shape=diamond" if isinstance(step.form, Decision) else ""
         text = json.dumps(step.id + "\n" + _label(step))
         rows.append(f"  {json.dumps(step.id)} [label={text}{shape}{fill}];")
     for before, after, label in _edges(plan.body):
-        rows.append(f"  {json.dumps(before)} -> {json.dumps(after)}" + (f" [label={json.dumps(label)}];" if label else ";"))
+        rows.append(
+            f"  {json.dumps(before)} -> {json.dumps(after)}" + (f" [label={json.dumps(label)}];" if label else ";")
+        )
     return "\n".join([*rows, "}"])
 
 

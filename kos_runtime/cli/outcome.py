@@ -34,7 +34,7 @@ DETACHED: Final = 130
 BY_STATUS: Final = {"completed": OK, "failed": FAILED, "quarantined": FAILED, "cancelled": 5, "waiting": WAITS}
 
 
-class Exit(Exception):  # noqa: N818 - it is no error
+class Exit(Exception):
     """Ends a command with a code, and a message when there is one."""
 
     def __init__(self, code: int, message: str = "") -> None:

@@ -1,5 +1,7 @@
 """``kos up``, ``down`` and ``agents``: the process that owns a store."""
 
+import json
+import os
 import time
 from typing import Annotated
 
@@ -73,7 +75,7 @@ def agents(*, common: Common | None = None) -> int:
     else:
         for agent in channel.request({"op": "agents"}).get("agents", []):
             steps = agent.get("steps") or []
-            shown = ", ".join(steps[:3]) + (f" … {len(steps)}" if len(steps) > 3 else "")  # noqa: PLR2004
+            shown = ", ".join(steps[:3]) + (f" … {len(steps)}" if len(steps) > 3 else "")
             rows.append({**agent, "step": shown})
     columns = {"agent": "AGENT", "kind": "KIND", "actor": "ACTOR", "pid": "PID", "node": "NODE", "step": "STEP",
                "restarts": "RESTARTS"}  # fmt: skip
@@ -85,4 +87,5 @@ def own(*, store: str, keep: Annotated[bool, Parameter(negative="")] = False) ->
     """Be the owner of a store (started by the other commands)."""
     from kos_runtime.composition.owner import main
 
-    return main(["--store", store, *(["--keep"] if keep else [])])
+    settings = json.loads(os.environ.get("KOS_OWNER_SETTINGS") or "{}")
+    return main(store, settings, keep=keep)

@@ -69,9 +69,7 @@ def _span(text: str) -> int:
         raise Exit(2, f"error: {error}") from error
 
 
-def get(
-    *runs: str, at: int | None = None, common: Common | None = None
-) -> int:
+def get(*runs: str, at: int | None = None, common: Common | None = None) -> int:
     """Show runs: status, steps, what they wait for, outputs.
 
     Args:
@@ -197,7 +195,11 @@ def events(
         return (
             (not type_ or fnmatchcase(line.type, type_))
             and (not step or path == step or (path.startswith(step) and path[len(step) : len(step) + 1] in "/[#!"))
-            and (not agent or str(line.data.get("agent", "")).partition("-")[0] == agent or line.data.get("agent") == agent)
+            and (
+                not agent
+                or str(line.data.get("agent", "")).partition("-")[0] == agent
+                or line.data.get("agent") == agent
+            )
         )
 
     seen = after

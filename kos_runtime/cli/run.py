@@ -39,7 +39,9 @@ def run(
     inputs = _inputs(p or [], inputs_file, document)
     corpus = engine.settings.agents.get("kExecutor", {}).get("corpus")
     if corpus is None and _searches(document.content):
-        common.say("corpus: python:ray, the documentation inside the installed package (set another: KOS_CORPUS=PATH or --set agents.kExecutor.corpus=PATH)")
+        common.say(
+            "corpus: python:ray, the documentation inside the installed package (set another: KOS_CORPUS=PATH or --set agents.kExecutor.corpus=PATH)"
+        )
     try:
         handle = engine.create_workflow(document, inputs, name=name, key=key, start=True)
         if detach:
@@ -49,7 +51,7 @@ def run(
             common.say(f"run {handle.id} exists already under this key")
         code = follow(common, engine.reading, handle.id)
         while code == WAITS and common.asks():
-            if not _ask(common, engine, handle.id):
+            if not _ask(engine, handle.id):
                 break
             code = follow(common, engine.reading, handle.id)
         return report(common, engine.reading, handle.id, code)
@@ -59,7 +61,9 @@ def run(
 
 def _searches(content: dict[str, Any]) -> bool:
     text = json.dumps(content, default=str)
-    return any(f'"{name}"' in text for name in ("kExecutor", "kPlanner", "planner", "executor", "kReviewer", "reviewer"))
+    return any(
+        f'"{name}"' in text for name in ("kExecutor", "kPlanner", "planner", "executor", "kReviewer", "reviewer")
+    )
 
 
 def _inputs(pairs: list[str], file: str | None, document: Any) -> dict[str, Any]:
@@ -78,7 +82,9 @@ def _inputs(pairs: list[str], file: str | None, document: Any) -> dict[str, Any]
         name, equals, text = pair.partition("=")
         if not equals:
             raise Exit(2, f"error: -p {pair}: write -p NAME=VALUE")
-        values[name] = text if types.get(name) in {"string", "enum", "document", "datetime", "duration"} else _value(text)
+        values[name] = (
+            text if types.get(name) in {"string", "enum", "document", "datetime", "duration"} else _value(text)
+        )
     return values
 
 
@@ -124,15 +130,15 @@ def shown(value: Any, indent: str = "  ") -> str:
         return "\n".join(indent + line for line in value.splitlines())
     if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
         listed = [f"{indent}- {item}" for item in value[:50]]
-        return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)  # noqa: PLR2004
+        return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     rows = text.splitlines()
-    if len(rows) > 60:  # noqa: PLR2004 - a screen; the whole is in -o json
+    if len(rows) > 60:
         rows = [*rows[:60], f"… ({len(text)} characters; the whole: -o json)"]
     return "\n".join(indent + line for line in rows)
 
 
-def _ask(common: Common, engine: Any, run: str) -> bool:
+def _ask(engine: Any, run: str) -> bool:
     """Ask the person at the terminal for what the run waits for; say whether an answer was given."""
     view = engine.view(run)
     for step in view.waits_for_people:

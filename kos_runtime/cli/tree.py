@@ -18,8 +18,8 @@ _MOST_PARTS: Final = 12
 def lines(view: RunView, declared: list[tuple[str, str]], *, now: int | None = None) -> Iterator[tuple[str, str]]:
     """Return (style, text) lines of the tree; ``declared`` are (id, agent) of steps that may not have come up yet."""
     at = now if now is not None else now_ms()
-    shown = set()
-    for id, agent in declared:  # noqa: A001 - a step's id
+    shown: set[str] = set()
+    for id, agent in declared:
         step = view.steps.get(id)
         if step is None:
             if view.status in {"running", "created"}:
@@ -39,7 +39,10 @@ def _with_parts(view: RunView, step: StepView, at: int, shown: set[str], depth: 
     inside = [
         other
         for path, other in view.steps.items()
-        if path not in shown and path.startswith(step.path) and len(path) > len(step.path) and path[len(step.path)] in "/[#!"
+        if path not in shown
+        and path.startswith(step.path)
+        and len(path) > len(step.path)
+        and path[len(step.path)] in "/[#!"
     ]
     live = [other for other in inside if other.status not in DONE or other.status == "failed"]
     few = inside if len(inside) <= _MOST_PARTS else live[:_MOST_PARTS]

@@ -64,7 +64,13 @@ class AsyncWorkflowEngine:
         await self._call(self.engine.execute_workflow, _id(run))
 
     async def start(
-        self, definition: str | Path, *, inputs: Mapping[str, Any] | None = None, name: str = "", key: str = "", **more: Any
+        self,
+        definition: str | Path,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        name: str = "",
+        key: str = "",
+        **more: Any,
     ) -> AsyncRunHandle:
         handle = await self._call(
             self.engine.create_workflow, definition, {**(inputs or {}), **more}, name=name, key=key, start=True

@@ -28,9 +28,14 @@ from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.plan.types import complete_inputs
 from kos_runtime.core.projection.steps import RunView
-from kos_runtime.core.workflow.commands import Accepted
 from kos_runtime.definition import (
-    DefinitionError, EngineSettings, Problem, TemplatesDocument, WorkflowDocument, compile_workflow, load,
+    DefinitionError,
+    EngineSettings,
+    Problem,
+    TemplatesDocument,
+    WorkflowDocument,
+    compile_workflow,
+    load,
 )  # fmt: skip
 from kos_runtime.ports.control import Message
 
@@ -89,7 +94,7 @@ class WorkflowEngine:
         settings: EngineSettings | None = None,
         host: Literal["ray", "process"] = "ray",
         address: str = "",
-        say: Callable[[str], None] = lambda text: None,
+        say: Callable[[str], None] = lambda _: None,
         author: str = "",
     ) -> None:
         self.folder = find_store(str(store) if store is not None else None)
@@ -157,7 +162,9 @@ class WorkflowEngine:
         plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
         values, problems = complete_inputs(plan, inputs or {})
         if problems:
-            raise InvalidDefinition(f"workflow {plan.workflow!r} cannot start:\n" + "\n".join(f"  - {p}" for p in problems))
+            raise InvalidDefinition(
+                f"workflow {plan.workflow!r} cannot start:\n" + "\n".join(f"  - {p}" for p in problems)
+            )
         self._own(start=start)
         from kos_runtime.composition import wiring
 
@@ -224,7 +231,7 @@ class WorkflowEngine:
     def get_execution_history(self, run: str | RunHandle) -> list[dict[str, Any]]:
         """Return every event of a run as plain data, oldest first."""
         return [
-            {"seq": line.seq, "time": line.time, "type": line.type, "cause": line.cause, **{"data": line.data}}
+            {"seq": line.seq, "time": line.time, "type": line.type, "cause": line.cause, "data": line.data}
             for line in self.events(run)
         ]
 
@@ -243,7 +250,7 @@ class WorkflowEngine:
             Unreachable: It is at work and its owner is gone.
             TimeoutError: It did not end within ``timeout`` seconds.
         """
-        id = _id(run)  # noqa: A001
+        id = _id(run)
         deadline = None if timeout is None else time.monotonic() + timeout
         pause, gone = 0.005, 0
         while True:
@@ -257,8 +264,10 @@ class WorkflowEngine:
                 tasks = [{"step": s.path, **(s.manual or {})} for s in self.view(id).waits_for_people]
                 raise RunWaits(id, tasks)
             gone = gone + 1 if status == "interrupted" else 0
-            if gone > 20:  # noqa: PLR2004 - an owner that has just begun may not hold its lock yet
-                raise Unreachable(f"run {id} is interrupted: nobody owns {self.folder}; `kos resume {id}` goes on with it")
+            if gone > 20:
+                raise Unreachable(
+                    f"run {id} is interrupted: nobody owns {self.folder}; `kos resume {id}` goes on with it"
+                )
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"run {id} is {status} after {timeout:g} s")
             time.sleep(pause)

@@ -45,7 +45,7 @@ def start_owner(
     *,
     config: dict[str, Any] | None = None,
     keep: bool = False,
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda _: None,
     timeout: float = START_TIMEOUT_S,
 ) -> ControlClient:
     """Start the store's owner in a session of its own, and return a channel to it when it answers.
@@ -61,7 +61,7 @@ def start_owner(
     environment = {**os.environ, "KOS_OWNER_SETTINGS": json.dumps(config or {}), "RAY_USAGE_STATS_ENABLED": "0"}
     begin = log_path.stat().st_size if log_path.exists() else 0
     with log_path.open("ab") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
         )
     deadline = time.monotonic() + timeout
@@ -80,7 +80,9 @@ def start_owner(
             say("starting local Ray (the first start takes 5 to 20 s)")
             said = True
         time.sleep(0.05)
-    raise Unreachable(f"the store's owner gave no answer within {timeout:g} s; see {log_path}: {_tail(log_path, begin)}")
+    raise Unreachable(
+        f"the store's owner gave no answer within {timeout:g} s; see {log_path}: {_tail(log_path, begin)}"
+    )
 
 
 def _tail(path: Path, begin: int) -> str:

@@ -102,7 +102,14 @@ class Reading:
             except (UnknownEvent, ValueError) as error:
                 data = {"problem": str(error)}
                 yield EventLine(
-                    record.position, record.offset, record.time, record.names, record.causation, record.epoch, data, None
+                    record.position,
+                    record.offset,
+                    record.time,
+                    record.names,
+                    record.causation,
+                    record.epoch,
+                    data,
+                    None,
                 )
                 continue
             for event in events:

@@ -83,7 +83,9 @@ class _Linker:
             if policy.escalation_agent is not None and "escalate" in policy.ladder:
                 agent = self._agent(policy.escalation_agent, policy.rule)
                 if agent is not None and ASK_ACTION not in agent.actions:
-                    self._error(f"{policy.rule}: {policy.escalation_agent} has no action {ASK_ACTION}, so it cannot be asked")
+                    self._error(
+                        f"{policy.rule}: {policy.escalation_agent} has no action {ASK_ACTION}, so it cannot be asked"
+                    )
 
     def _error(self, message: str) -> None:
         self.errors.append(message)

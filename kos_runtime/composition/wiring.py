@@ -68,9 +68,7 @@ def make_runner(
 
 
 def limits_of(settings: "EngineSettings") -> Limits:
-    return Limits(
-        max_active_runs=settings.max_concurrent_workflows, max_pending_runs=settings.max_pending_workflows
-    )
+    return Limits(max_active_runs=settings.max_concurrent_workflows, max_pending_runs=settings.max_pending_workflows)
 
 
 class LocalClock:

@@ -101,9 +101,7 @@ class Host:
             code_version=self.code_version,
         )
         after = 0
-        while rows := self.log.runs(
-            status=[RunStatus.RUNNING], newest_first=False, after_offset=after, limit=_PAGE
-        ):
+        while rows := self.log.runs(status=[RunStatus.RUNNING], newest_first=False, after_offset=after, limit=_PAGE):
             for row in rows:
                 partition.recover(row.run)
             after = self._creation_offset(rows[-1])
@@ -147,8 +145,7 @@ class Host:
         except (StoreFull, StoreBusy, StoreReadOnly) as error:
             return self._stall(error, batch, now)
         self.stalled_by = ""
-        effects = partition.advance(ready)
-        return effects
+        return partition.advance(ready)
 
     def _store(self, ready: msg.Ready) -> None:
         for digest, data in ready.blobs.items():
@@ -157,7 +154,7 @@ class Host:
                 self.blobs.put(data)
                 hit("blob.after")
                 self._written.add(digest)
-                if len(self._written) > 100_000:  # noqa: PLR2004 - a bound of memory, not of meaning
+                if len(self._written) > 100_000:
                     self._written.clear()
         if ready.batch.snapshots:
             hit("snapshot.before")
@@ -271,7 +268,7 @@ class Host:
                 for record in records:
                     events = rebuild(record.names, self.codec.unpack(record.payload))
                     loaded.history.append((record.position, events))
-                    if record.position <= 2:  # noqa: PLR2004 - linking follows creation at once
+                    if record.position <= 2:
                         link = next((e.link for e in events if isinstance(e, ev.RunLinked)), link)
                 loaded.last_hash = records[-1].hash
                 after = records[-1].position

@@ -209,7 +209,7 @@ class Partition:
             pending = self._pending[run.id] = Pending(Desk(run, self.time, self.epoch, self.pools))
         desk = pending.desk
         desk.now = self.time
-        if len(pending.causes) < 4:  # noqa: PLR2004 - a batch's cause is named by its first inputs
+        if len(pending.causes) < 4:
             pending.causes.append(cause)
         sent = len(desk.dispatches)
         try:
@@ -341,7 +341,7 @@ class Partition:
 
     def _admit(self) -> None:
         while self.active < self.limits.max_active_runs and self.queue:
-            id = self.queue.popleft()  # noqa: A001 - the run's id
+            id = self.queue.popleft()
             self._admitting.discard(id)
             run = self.runs.get(id)
             if run is None:
@@ -354,7 +354,7 @@ class Partition:
             self.more_pending = 0
 
     def _pending_loaded(self, item: msg.PendingLoaded) -> None:
-        for id in item.runs:  # noqa: A001
+        for id in item.runs:
             if id not in self._admitting:
                 self._admitting.add(id)
                 self.queue.append(id)
@@ -492,7 +492,9 @@ class Partition:
             assert isinstance(request.command, CreateRun)
             if item.program is None or item.linked is None:
                 gone = "plan" if item.program is None else "link"
-                self._reply(request, Rejected(code="invalid", message=f"the {gone} of {request.command.run} is not stored"))
+                self._reply(
+                    request, Rejected(code="invalid", message=f"the {gone} of {request.command.run} is not stored")
+                )
             else:
                 self._parked.setdefault(request.command.run, deque())
                 self._create(request, request.command)
@@ -584,9 +586,7 @@ class Partition:
             if self.pools.wants_process(pool):
                 pool.starting += 1
                 link = pool.link
-                self._effects.append(
-                    msg.StartProcess(pool.name, link.kind, link.target, link.settings, link.resources)
-                )
+                self._effects.append(msg.StartProcess(pool.name, link.kind, link.target, link.settings, link.resources))
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -767,7 +767,17 @@ class Partition:
         )
         batch.records.append(
             Record(
-                self.offset, stream, meta.position, self.epoch, self.time, names, cause, run_id, payload, digest, meta.hash
+                self.offset,
+                stream,
+                meta.position,
+                self.epoch,
+                self.time,
+                names,
+                cause,
+                run_id,
+                payload,
+                digest,
+                meta.hash,
             )
         )
 
@@ -792,9 +802,21 @@ class Partition:
         error = "" if run.error is None else str(run.error.get("message", ""))[:500]
         batch.runs.append(
             RunRow(
-                run.id, run.workflow, run.version, run.name, str(status), meta.created_at, self.time, self.offset,
-                meta.position, run.key, meta.input_digest, run.plan_digest, waiting, error,
-            )  # fmt: skip
+                run.id,
+                run.workflow,
+                run.version,
+                run.name,
+                str(status),
+                meta.created_at,
+                self.time,
+                self.offset,
+                meta.position,
+                run.key,
+                meta.input_digest,
+                run.plan_digest,
+                waiting,
+                error,
+            )
         )
 
     def _snapshot(self, run: Run, meta: Meta, batch: Batch) -> None:
@@ -827,19 +849,30 @@ class Partition:
         known = run or Run(run_id, self.store_id, self.codec)
         batch.runs.append(
             RunRow(
-                run_id, known.workflow, known.version, known.name, RunStatus.QUARANTINED.value, meta.created_at, self.time,
-                self.offset, meta.position, known.key, meta.input_digest, known.plan_digest, "", error[:500],
-            )  # fmt: skip
+                run_id,
+                known.workflow,
+                known.version,
+                known.name,
+                RunStatus.QUARANTINED.value,
+                meta.created_at,
+                self.time,
+                self.offset,
+                meta.position,
+                known.key,
+                meta.input_digest,
+                known.plan_digest,
+                "",
+                error[:500],
+            )
         )
         del self.metas[run_id]
 
     def advance(self, ready: msg.Ready) -> list[msg.Effect]:
         """The batch is stored: return what follows, and let runs go that have nothing to do."""
         for row in ready.batch.runs:
-            if row.status in TERMINAL:
-                self.runs.pop(row.run, None)
-                self.metas.pop(row.run, None)
-            elif row.status in {RunStatus.WAITING, RunStatus.CREATED, RunStatus.PENDING} and self._may_leave(row.run):
+            if row.status in TERMINAL or (
+                row.status in {RunStatus.WAITING, RunStatus.CREATED, RunStatus.PENDING} and self._may_leave(row.run)
+            ):
                 self.runs.pop(row.run, None)
                 self.metas.pop(row.run, None)
         return ready.effects

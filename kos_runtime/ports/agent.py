@@ -77,7 +77,9 @@ def action(
         setattr(
             target,
             MARK,
-            ActionMark(name=name or target.__name__, over=over, gather=gather, idempotent=idempotent, isolated=isolated),
+            ActionMark(
+                name=name or target.__name__, over=over, gather=gather, idempotent=idempotent, isolated=isolated
+            ),
         )
         return target
 

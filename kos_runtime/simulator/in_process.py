@@ -96,7 +96,7 @@ class InProcessHost:
         self.clock = clock
         self.failure: BaseException | None = None
         self._processes = _Processes(make_runner, hands)
-        self._on_notice = on_notice or (lambda notice: None)
+        self._on_notice = on_notice or (lambda _: None)
         self._inbox: SimpleQueue[msg.Input | None] = SimpleQueue()
         self._waiting: dict[int, SimpleQueue[Answer]] = {}
         self._tokens = 0

@@ -68,7 +68,9 @@ def test_the_first_policy_for_the_kind_wins_and_is_named() -> None:
 
 def test_a_fallback_is_an_action_of_the_same_agent_where_there_is_one() -> None:
     world = World({"go": failing(9), "plan_b": lambda _, v: {"ok": "b"}}).run(
-        with_policy(Policy(rule="eh", ladder=("retry", "fallback", "fail"), max_retries=1, fallback="plan_b", backoff=FIXED))
+        with_policy(
+            Policy(rule="eh", ladder=("retry", "fallback", "fail"), max_retries=1, fallback="plan_b", backoff=FIXED)
+        )
     )
     assert world.outputs() == {"ok": "b"}
     assert world.named(ev.FallbackStarted)[0].action == "plan_b"
@@ -107,7 +109,9 @@ def test_a_fallback_to_nothing_known_asks_a_person_and_leaves_memory() -> None:
         ("a", {"data": 1, "sources": {}}, "invalid", "no 'sources.first'"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_refused_and_changes_nothing(path: str, data: Any, code: str, words: str) -> None:
+def test_an_answer_that_does_not_fit_is_refused_and_changes_nothing(
+    path: str, data: Any, code: str, words: str
+) -> None:
     world = manual_world()
     before = world.store.head()
     answer = world.answer(path, data)
@@ -202,7 +206,9 @@ def test_a_silent_agent_is_given_up_after_timeout_and_grace() -> None:
         return HANGS if len(calls) == 1 else {"ok": v}
 
     world = World({"go": go})
-    world.create(plan(act("a", "go", inputs={"v": 1}, timeout_ms=5_000), policies=(Policy(rule="default", backoff=FIXED),)))
+    world.create(
+        plan(act("a", "go", inputs={"v": 1}, timeout_ms=5_000), policies=(Policy(rule="default", backoff=FIXED),))
+    )
     world.virtual.run_until_idle()
     (failed,) = world.named(ev.StepFailed)
     assert failed.error["type"] == "timeout"

@@ -6,7 +6,17 @@ import pytest
 
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.plan.model import (
-    Break, Decision, Emit, Fail, ForEach, Group, Loop, OutputSpec, SetVariables, Step, Body,
+    Body,
+    Break,
+    Decision,
+    Emit,
+    Fail,
+    ForEach,
+    Group,
+    Loop,
+    OutputSpec,
+    SetVariables,
+    Step,
 )  # fmt: skip
 from kos_runtime.core.workflow import events as ev
 
@@ -25,7 +35,7 @@ def numbers(_: Any, n: int) -> dict[str, list[int]]:
     return {"items": list(range(n))}
 
 
-ACTIONS = {"square": square, "total": total, "numbers": numbers}
+ACTIONS: dict[str, Any] = {"square": square, "total": total, "numbers": numbers}
 
 
 def test_a_sequence_hands_results_on() -> None:
@@ -110,7 +120,12 @@ def each(policy: str, quorum: float = 1.0, items: int = 10) -> Any:
         Step(
             id="each",
             form=ForEach(
-                items=list(range(items)), agent="k", action="go", on_item_failure=policy, quorum=quorum, max_concurrency=2
+                items=list(range(items)),
+                agent="k",
+                action="go",
+                on_item_failure=policy,
+                quorum=quorum,
+                max_concurrency=2,
             ),
             inputs={"v": "$item"},
             outputs=(("y", "y"),),
@@ -151,7 +166,8 @@ def test_a_quorum_of_items_is_enough(bad: tuple[int, ...], status: str) -> None:
 
 def test_an_array_that_is_none_is_said_to_be_none() -> None:
     world = World(ACTIONS).run(
-        plan(Step(id="each", form=ForEach(items="$inputs.v", agent="k", action="square"), inputs={"v": "$item"})), {"v": 3}
+        plan(Step(id="each", form=ForEach(items="$inputs.v", agent="k", action="square"), inputs={"v": "$item"})),
+        {"v": 3},
     )
     assert world.status() == "failed"
     assert "no array" in world.named(ev.RunFailed)[0].error["message"]
@@ -221,14 +237,16 @@ def test_a_decision_takes_one_path_in_the_order_written(condition: str, branch: 
 
 
 def test_a_decision_without_default_path_fails_when_its_condition_cannot_be_told() -> None:
-    world = World(ACTIONS).run(plan(Step(id="dec", form=Decision(condition="$inputs.v < null")), ), {"v": 1})
+    world = World(ACTIONS).run(plan(Step(id="dec", form=Decision(condition="$inputs.v < null"))), {"v": 1})
     assert world.status() == "failed"
     assert "there is no default_path" in world.named(ev.RunFailed)[0].error["message"]
 
 
 def group(sync: str, **more: Any) -> Any:
     members = Body(steps=tuple(act(f"m{i}", "go", inputs={"v": i}, outputs=(("y", "y"),)) for i in range(4)))
-    return plan(Step(id="g", form=Group(body=members, sync=sync, **more)), act("end", "go", after=("g",), inputs={"v": 9}))
+    return plan(
+        Step(id="g", form=Group(body=members, sync=sync, **more)), act("end", "go", after=("g",), inputs={"v": 9})
+    )
 
 
 def test_a_group_waits_for_all_its_members() -> None:
@@ -305,11 +323,17 @@ def test_a_spread_step_joins_its_parts_field_by_field() -> None:
     def gather(_: Any, plan: list[int], tag: str) -> dict[str, Any]:
         return {"data": [p * 10 for p in plan], "tag": tag + str(len(plan))}
 
-    actions = {"gather": gather, **ACTIONS}
+    actions: dict[str, Any] = {"gather": gather, **ACTIONS}
     link = link_for(actions, gather=spread_over("plan", "data"))
     world = World(actions).run(
         plan(
-            act("g", "gather", spread=True, inputs={"plan": "$inputs.items", "tag": "t"}, outputs=(("d", "data"), ("tags", "tag"))),
+            act(
+                "g",
+                "gather",
+                spread=True,
+                inputs={"plan": "$inputs.items", "tag": "t"},
+                outputs=(("d", "data"), ("tags", "tag")),
+            ),
             act("sum", "total", after=("g",), inputs={"ys": "$steps.g.d"}),
             outputs=(
                 OutputSpec(name="total", type="integer"),
@@ -325,7 +349,7 @@ def test_a_spread_step_joins_its_parts_field_by_field() -> None:
 
 
 def test_a_spread_step_over_nothing_completes_with_empty_arrays() -> None:
-    actions = {"gather": lambda _, plan: {"data": plan}, **ACTIONS}
+    actions: dict[str, Any] = {"gather": lambda _, plan: {"data": plan}, **ACTIONS}
     world = World(actions).run(
         plan(
             act("g", "gather", spread=True, inputs={"plan": []}, outputs=(("d", "data"),)),
@@ -346,7 +370,7 @@ def test_large_values_travel_as_blobs_and_are_put_together_by_the_agent() -> Non
     def count(_: Any, data: list[Any]) -> dict[str, Any]:
         return {"n": len(data), "sum": sum(d["i"] for d in data)}
 
-    actions = {"make": make, "gather": gather, "count": count}
+    actions: dict[str, Any] = {"make": make, "gather": gather, "count": count}
     world = World(actions).run(
         plan(
             act("m", "make", inputs={"n": 300}, outputs=(("items", "items"),)),
@@ -360,7 +384,7 @@ def test_large_values_travel_as_blobs_and_are_put_together_by_the_agent() -> Non
 
 
 def test_a_condition_may_read_what_lies_in_a_blob() -> None:
-    actions = {"make": lambda _, n: {"items": ["x" * 100] * n}, **ACTIONS}
+    actions: dict[str, Any] = {"make": lambda _, n: {"items": ["x" * 100] * n}, **ACTIONS}
     world = World(actions).run(
         plan(
             act("m", "make", inputs={"n": 1000}, outputs=(("items", "items"),)),
@@ -385,12 +409,16 @@ def test_forms_nest_in_one_another() -> None:
         condition="",
         max_iterations=2,
     )
-    members = Body(steps=(Step(id="lp", form=inner), act("side", "square", inputs={"v": "$index"}, outputs=(("y", "y"),))))
+    members = Body(
+        steps=(Step(id="lp", form=inner), act("side", "square", inputs={"v": "$index"}, outputs=(("y", "y"),)))
+    )
     world = World(ACTIONS).run(
         plan(
             Step(
                 id="each",
-                form=ForEach(items=[3, 4], max_concurrency=1, body=Body(steps=(Step(id="g", form=Group(body=members)),))),
+                form=ForEach(
+                    items=[3, 4], max_concurrency=1, body=Body(steps=(Step(id="g", form=Group(body=members)),))
+                ),
             )
         )
     )
@@ -402,13 +430,18 @@ def test_forms_nest_in_one_another() -> None:
 def test_a_step_without_inputs_receives_what_its_action_declares() -> None:
     from kos_runtime.core.plan.link import ActionLink, ParameterLink
 
-    actions = {"first": lambda _, topic: {"plan": [topic]}, "second": lambda _, **given: {"got": sorted(given)}}
+    actions: dict[str, Any] = {
+        "first": lambda _, topic: {"plan": [topic]},
+        "second": lambda _, **given: {"got": sorted(given)},
+    }
     link = link_for(
         actions,
         first=ActionLink(parameters=(ParameterLink(name="topic"),)),
         second=ActionLink(parameters=(ParameterLink(name="plan"), ParameterLink(name="topic"))),
     )
-    world = World(actions).run(plan(act("a", "first"), act("b", "second", after=("a",))), {"topic": "t", "x": 1}, link=link)
+    world = World(actions).run(
+        plan(act("a", "first"), act("b", "second", after=("a",))), {"topic": "t", "x": 1}, link=link
+    )
     assert world.outputs() == {"got": ["plan", "topic"]}
 
 

@@ -11,10 +11,10 @@ from kos_runtime.core.errors import Fenced, StoreFull
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.model import Backoff, Body, ForEach, Group, Loop, Policy, SetVariables, Step
+from kos_runtime.core.workflow import decide as deciding
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected
 from kos_runtime.core.workflow.waiting import waits_for
-from kos_runtime.engine import partition as partition_module
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
 
@@ -37,7 +37,9 @@ def rich_plan() -> Any:
             id="lp",
             after=("each",),
             form=Loop(
-                body=Body(steps=(act("b", "square", inputs={"v": "${{ $loop.index + $vars.base }}"}, outputs=(("y", "y"),)),)),
+                body=Body(
+                    steps=(act("b", "square", inputs={"v": "${{ $loop.index + $vars.base }}"}, outputs=(("y", "y"),)),)
+                ),
                 condition="$loop.index < 3",
                 max_iterations=9,
             ),
@@ -46,10 +48,17 @@ def rich_plan() -> Any:
         Step(
             id="g",
             after=("set",),
-            form=Group(body=Body(steps=tuple(act(f"m{i}", "square", inputs={"v": i}, outputs=(("y", "y"),)) for i in range(3)))),
+            form=Group(
+                body=Body(steps=tuple(act(f"m{i}", "square", inputs={"v": i}, outputs=(("y", "y"),)) for i in range(3)))
+            ),
         ),
         act("sp", "gather", after=("g",), spread=True, inputs={"plan": "$steps.n.items"}, outputs=(("d", "data"),)),
-        act("end", "total", after=("sp",), inputs={"ys": "$steps.sp.d", "zs": "$steps.each.y", "w": "$steps.lp.last.b.y"}),
+        act(
+            "end",
+            "total",
+            after=("sp",),
+            inputs={"ys": "$steps.sp.d", "zs": "$steps.each.y", "w": "$steps.lp.last.b.y"},
+        ),
         policies=(Policy(rule="default", max_retries=3, backoff=backoff),),
         variables={"base": 10},
     )
@@ -92,7 +101,7 @@ def whole_run() -> World:
 def cut_after(world: World, batches: int) -> World:
     """Return a new world whose store holds only the first commits of another's."""
     assert isinstance(world.store, Recording)
-    kept = [copy.deepcopy(batch) for batch in world.store.batches if batch.records or batch.runs][:batches]
+    kept = [copy.deepcopy(batch) for batch in world.store.appended if batch.records or batch.runs][:batches]
     store = Recording(MemoryLog(world.store.store_id))
     store.claim(0, "before")
     for batch in kept:
@@ -103,7 +112,7 @@ def cut_after(world: World, batches: int) -> World:
 def test_a_run_cut_anywhere_ends_with_the_same_result_and_repeats_nothing_that_was_completed() -> None:
     original = whole_run()
     assert isinstance(original.store, Recording)
-    commits = len([batch for batch in original.store.batches if batch.records])
+    commits = len([batch for batch in original.store.appended if batch.records])
     assert commits > 10
     for cut in range(1, commits):
         world = cut_after(original, cut)
@@ -173,9 +182,9 @@ def test_recovery_uses_a_snapshot_and_its_tail() -> None:
     world.virtual.run_until_idle()
     assert world.outputs() == EXPECTED
     assert isinstance(world.store, Recording)
-    taken = [i for i, batch in enumerate(world.store.batches) if batch.snapshots]
+    taken = [i for i, batch in enumerate(world.store.appended) if batch.snapshots]
     assert taken
-    kept = world.store.batches[: taken[-1] + 1]
+    kept = world.store.appended[: taken[-1] + 1]
     cut = cut_after(world, len([batch for batch in kept if batch.records or batch.runs]))
     loaded = cut.host.load_run("r")
     assert loaded.snapshot is not None
@@ -211,14 +220,14 @@ def test_a_run_that_makes_deciding_raise_is_set_aside_alone(monkeypatch: pytest.
     simple = plan(act("a", "square", inputs={"v": 2}))
     world.create(simple, run="good")
     world.create(simple, run="bad")
-    real = partition_module.decide.outcome
+    real = deciding.outcome
 
     def broken(desk: Any, result: Any) -> None:
         if result.run == "bad":
             raise RuntimeError("a bug")
         real(desk, result)
 
-    monkeypatch.setattr(partition_module.decide, "outcome", broken)
+    monkeypatch.setattr(deciding, "outcome", broken)
     world.virtual.run_until_idle()
     assert world.status("good") == "completed"
     assert world.status("bad") == "quarantined"

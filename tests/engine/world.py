@@ -18,9 +18,10 @@ from kos_runtime.core.plan.model import Action, Body, Plan, Step
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.record import INLINE_LIMIT, Batch
 from kos_runtime.core.workflow.commands import Accepted, Answer, AnswerTask, CreateRun
-from kos_runtime.core.workflow.snapshot import from_plain, to_plain as state_plain
-from kos_runtime.core.workflow.state import Run
 from kos_runtime.core.workflow.evolve import evolve
+from kos_runtime.core.workflow.snapshot import from_plain
+from kos_runtime.core.workflow.snapshot import to_plain as state_plain
+from kos_runtime.core.workflow.state import Run
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
@@ -77,11 +78,11 @@ class Recording(MemoryEventStore):
     def __init__(self, log: MemoryLog | None = None) -> None:
         self.log = log if log is not None else MemoryLog("store")
         super().__init__(self.log)
-        self.batches: list[Batch] = []
+        self.appended: list[Batch] = []
 
     def append(self, batch: Batch) -> None:
         super().append(batch)
-        self.batches.append(copy.deepcopy(batch))
+        self.appended.append(copy.deepcopy(batch))
 
 
 class World:
@@ -108,10 +109,14 @@ class World:
 
     # --- what a test says
 
-    def create(self, plan: Plan, inputs: dict[str, Any] | None = None, *, run: str = "r", link: Link | None = None, **more: Any) -> Answer:
+    def create(
+        self, plan: Plan, inputs: dict[str, Any] | None = None, *, run: str = "r", link: Link | None = None, **more: Any
+    ) -> Answer:
         return self.virtual.request(self.command(plan, inputs, run=run, link=link, **more), command_id=f"create-{run}")
 
-    def command(self, plan: Plan, inputs: dict[str, Any] | None = None, *, run: str = "r", link: Link | None = None, **more: Any) -> CreateRun:
+    def command(
+        self, plan: Plan, inputs: dict[str, Any] | None = None, *, run: str = "r", link: Link | None = None, **more: Any
+    ) -> CreateRun:
         return CreateRun(
             run=run,
             plan=self.blobs.put(CODEC.pack(to_plain(plan))).digest,
@@ -271,7 +276,7 @@ def spread_over(name: str, *arrays: str) -> ActionLink:
     return ActionLink(over=name, fields=tuple(FieldLink(name=array, type="array") for array in arrays))
 
 
-def act(id: str, action: str, *, after: tuple[str, ...] = (), **more: Any) -> Step:  # noqa: A002
+def act(id: str, action: str, *, after: tuple[str, ...] = (), **more: Any) -> Step:
     return Step(id=id, form=Action(agent="k", action=action), after=after, predecessors=after, **more)
 
 
@@ -293,4 +298,15 @@ def restored(world: World, run: Run) -> Run:
     return copy_of
 
 
-__all__ = ["HANGS", "Fails", "ScriptedRunner", "WorkflowError", "World", "act", "link_for", "plan", "restored", "state_of"]
+__all__ = [
+    "HANGS",
+    "Fails",
+    "ScriptedRunner",
+    "WorkflowError",
+    "World",
+    "act",
+    "link_for",
+    "plan",
+    "restored",
+    "state_of",
+]

@@ -45,7 +45,7 @@ def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> d
     documents = {name: load(text, f"{name}.yaml") for name, (text, _) in WORKLOADS.items()}
     begin = time.monotonic()
     # Snapshots at every turn, so that there are some in histories this short.
-    wiring.limits_of = lambda _: Limits(snapshot_records=4, snapshot_at_rest=2)
+    wiring.limits_of = _often
     while done < kills and trial < kills * 4 + 100:
         # Every place in turn, every workload with every place in time.
         name = names[trial % len(names)]
@@ -67,6 +67,11 @@ def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> d
         "violations": violations,
         "seconds": round(time.monotonic() - begin, 1),
     }
+
+
+def _often(settings: EngineSettings) -> Limits:
+    del settings
+    return Limits(snapshot_records=4, snapshot_at_rest=2)
 
 
 def _trial(

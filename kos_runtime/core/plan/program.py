@@ -54,9 +54,7 @@ class Program:
         self.plan = plan
         self.digest = digest
         self.body = _body(plan.body, DEFAULT_ROOTS)
-        self.outputs = tuple(
-            (spec, parse_template(spec.value) if spec.has_value else None) for spec in plan.outputs
-        )
+        self.outputs = tuple((spec, parse_template(spec.value) if spec.has_value else None) for spec in plan.outputs)
 
 
 def _body(body: model.Body, roots: frozenset[str], *, in_group: bool = False) -> BodyProgram:
@@ -112,9 +110,7 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
     if step.inputs is not None:
         node.inputs = {name: _template(value, inside) for name, value in step.inputs.items()}
         node.inputs_are_stable = all(_is_stable(template) for template in node.inputs.values())
-    node.is_plain = (
-        type(step.form) is model.Action and step.when is None and not step.spread and not in_group
-    )
+    node.is_plain = type(step.form) is model.Action and step.when is None and not step.spread and not in_group
     return node
 
 

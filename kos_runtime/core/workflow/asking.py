@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
+from kos_runtime.core.failure import WorkflowError
 from kos_runtime.core.invocation import Invocation
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import policy_for, request_manual
 from kos_runtime.core.workflow.state import StepState
-from kos_runtime.core.failure import WorkflowError
 
 #: The action by which an agent is asked.
 ASK_ACTION: Final = "on_escalation"
@@ -61,7 +61,7 @@ _NO_ERROR: Final = {"type": "unknown", "message": ""}
 def _question(desk: Desk, about: StepState, max_retries: int) -> dict[str, Any]:
     form: Any = about.node.form
     left = []
-    if about.escalations < 3:  # noqa: PLR2004 - asked again at most so often, see failing.MAX_ESCALATIONS
+    if about.escalations < 3:
         left.append("escalate")
     left.extend(("manual", "fail"))
     return {

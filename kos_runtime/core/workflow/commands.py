@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRun:
     """Make a run. ``plan`` and ``link`` are digests of what lies in the blob store; ``salt`` is 16 random bytes.

@@ -164,7 +164,9 @@ def answer(desk: Desk, command: AnswerTask) -> Accepted | Rejected:
         if packed is None and blob is not None:
             value = exposed.pop(name)
             kind = "array" if isinstance(value, list) else "object"
-            blobs.append([name, blob.digest, blob.size, kind, len(value) if isinstance(value, list | dict | str) else 0])
+            blobs.append(
+                [name, blob.digest, blob.size, kind, len(value) if isinstance(value, list | dict | str) else 0]
+            )
     desk.emit(ev.ManualTaskAnswered(path, run.codec.pack(exposed), blobs, command.by))
     advance(desk)
     return Accepted(run=run.id, event="ManualTaskAnswered")
@@ -187,5 +189,3 @@ def _misfits(data: Mapping[str, Any], fields: list[list[Any]]) -> str:
 def is_waiting_only(desk_run: Any) -> bool:
     """Say whether a run owes nothing but people's answers and timers."""
     return not desk_run.open and not desk_run.agenda and desk_run.status is RunStatus.RUNNING
-
-

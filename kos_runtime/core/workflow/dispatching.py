@@ -20,7 +20,7 @@ from kos_runtime.core.workflow.values import View, blob_value
 MAX_PARTS = 256
 
 
-def names_of(desk: Desk, step: StepState) -> tuple[str, str]:
+def names_of(step: StepState) -> tuple[str, str]:
     """Return the agent's name in the definition and the action that this step's next attempt calls."""
     form: Any = step.node.form
     return form.agent, step.action or form.action
@@ -40,7 +40,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
     """
     run = desk.run
     path = step.path if index < 0 else f"{step.path}[{index}]"
-    agent_name, action_name = names_of(desk, step)
+    agent_name, action_name = names_of(step)
     agent, action = linked(desk, agent_name, action_name)
     alone = step.kills > 0
     if not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone):
@@ -110,7 +110,9 @@ def _digest(packed: bytes | None, blob: str, gathers: list[Gather]) -> bytes:
     for gather in gathers:
         hashed.update(repr((gather.place, gather.mode, gather.cut)).encode())
         for piece in gather.pieces:
-            hashed.update(piece.packed if piece.packed is not None else piece.blob.digest.encode() if piece.blob else b"")
+            hashed.update(
+                piece.packed if piece.packed is not None else piece.blob.digest.encode() if piece.blob else b""
+            )
     return hashed.digest()[:16]
 
 
@@ -173,7 +175,9 @@ def split(desk: Desk, step: StepState, action: ActionLink) -> None:
                 at = _gathered_array(desk, gathered)
         if not isinstance(at, list):
             message = f"{step.path} is spread over {over!r}, which is no array in its inputs"
-            fail_before_start(desk, step.path, failure(ErrorType.VALIDATION, message, step=step.path, recoverable=False))
+            fail_before_start(
+                desk, step.path, failure(ErrorType.VALIDATION, message, step=step.path, recoverable=False)
+            )
             return
         count = len(at)
     parts = min(count, MAX_PARTS)
@@ -194,4 +198,3 @@ def _gathered_array(desk: Desk, gather: Gather) -> Any:
             return value
         joined.extend(value if gather.mode == "concat" else [value])
     return joined
-

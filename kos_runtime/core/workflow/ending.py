@@ -73,8 +73,8 @@ def _output(run: Run, spec: OutputSpec, template: Template | None) -> tuple[Any,
 def _completed(run: Run) -> list[StepState]:
     """Return the completed steps of the run's own body, in declaration order; members that keep their names too."""
     scope = run.scopes[""]
-    found = []
-    for id, node in scope.body.nodes.items():  # noqa: A001
+    found: list[StepState] = []
+    for id, node in scope.body.nodes.items():
         step = run.steps.get(scope.step_path(id))
         if step is None:
             continue

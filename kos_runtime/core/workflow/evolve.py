@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import ForEach, Group
-from kos_runtime.core.plan.program import BodyProgram, Node
+from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
@@ -123,14 +123,14 @@ def _leave_all(run: Run) -> None:
 def _open_scope(run: Run, path: str, body: BodyProgram, owner: StepState | None, outer: Scope | None) -> Scope:
     scope = Scope(path, body, owner, outer)
     run.scopes[path] = scope
-    for id in body.first:  # noqa: A001 - the step's id
+    for id in body.first:
         _enter(run, scope, id)
     if scope.remaining == 0:
         _close(run, scope)
     return scope
 
 
-def _enter(run: Run, scope: Scope, id: str) -> None:  # noqa: A002
+def _enter(run: Run, scope: Scope, id: str) -> None:
     path = f"{scope.path}/{id}" if scope.path else id
     run.steps[path] = StepState(path, id, scope, scope.body.nodes[id])
     run.agenda[path] = ENTER
@@ -150,7 +150,7 @@ def _close(run: Run, scope: Scope) -> None:
 
 def _over(run: Run, step: StepState) -> None:
     """A step of a body is over: count down whoever waits for it."""
-    scope, id, node = step.scope, step.id, step.node  # noqa: A001
+    scope, id, node = step.scope, step.id, step.node
     _rest(step)
     if scope.parked:
         run.todo.append(scope.parked.popleft())
@@ -414,7 +414,7 @@ def _item_started(run: Run, e: ev.ItemStarted) -> None:
     scope = Scope(path, step.node.body, step, step.scope)
     scope.item = e.index
     run.scopes[path] = scope
-    for id in step.node.body.first:  # noqa: A001
+    for id in step.node.body.first:
         _enter(run, scope, id)
     if scope.remaining == 0:
         _close(run, scope)

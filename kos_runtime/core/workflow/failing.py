@@ -41,7 +41,7 @@ def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_m
     """Decide what follows a failed attempt, and say so."""
     policy = policy_for(desk, step, error)
     rung = step.rung if step.rule == policy.rule else 0
-    then, rung = _next_rung(desk, step, policy, error, rung)
+    then, rung = _next_rung(step, policy, error, rung)
     desk.emit(
         ev.StepFailed(step.path, step.fence, step.attempt, error.to_plain(), policy.rule, then, rung, duration_ms)
     )
@@ -63,7 +63,7 @@ def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_m
             desk.emit(ev.StepGaveUp(step.path, error.to_plain(), policy.rule))
 
 
-def _next_rung(desk: Desk, step: StepState, policy: Policy, error: WorkflowError, rung: int) -> tuple[str, int]:
+def _next_rung(step: StepState, policy: Policy, error: WorkflowError, rung: int) -> tuple[str, int]:
     """Climb from a rung to the first that can be taken; below the last one there is only failing."""
     ladder = policy.ladder
     while rung < len(ladder):

@@ -64,9 +64,14 @@ def compute(run: Run, view: View, step: StepState, action: ActionLink | None) ->
             reference = node.reference
             path = reference.path
             # The common case, one name of one finished action beside this step, is looked up without ceremony.
-            if reference.root == "steps" and len(path) == 2:  # noqa: PLR2004
+            if reference.root == "steps" and len(path) == 2:
                 other = run.steps.get(view.scope.step_path(path[0]))  # type: ignore[arg-type]
-                if other is not None and other.status is StepStatus.COMPLETED and type(other.node.form) is Action and other.fan is None:
+                if (
+                    other is not None
+                    and other.status is StepStatus.COMPLETED
+                    and type(other.node.form) is Action
+                    and other.fan is None
+                ):
                     value = (other.cache or exposed(run, other)).get(path[1], _ABSENT)  # type: ignore[arg-type]
                     if value is not _ABSENT and type(value) is not BlobRef:
                         values[name] = value
@@ -174,7 +179,7 @@ def _implied(run: Run, step: StepState, action: ActionLink | None, found: Inputs
 def _handed_on(run: Run, scope: Scope, step: StepState) -> dict[str, tuple[str, str]]:
     """Return name → (step, name) of what the direct predecessors expose; a skipped one hands on what it was given."""
     names: dict[str, tuple[str, str]] = {}
-    for id in step.node.step.predecessors:  # noqa: A001
+    for id in step.node.step.predecessors:
         before = run.steps.get(scope.step_path(id))
         if before is None:
             continue

@@ -70,7 +70,7 @@ def _enter(desk: Desk, step: StepState) -> None:
         if _is_crowded(scope, step):
             scope.parked.append(step.path)
             return
-        for id in node.step.reads:  # noqa: A001
+        for id in node.step.reads:
             if not is_available(run, scope, id):
                 desk.emit(ev.StepSkipped(step.path, f"it reads {id}, which has no result"))
                 return
@@ -109,7 +109,7 @@ def _enter(desk: Desk, step: StepState) -> None:
             assert_never(form)
 
 
-def _is_done_beside(run: Run, scope: Scope, id: str) -> bool:  # noqa: A002
+def _is_done_beside(run: Run, scope: Scope, id: str) -> bool:
     """Say whether a step of the same body has completed: the quick half of ``is_available``."""
     step = run.steps.get(scope.step_path(id))
     return step is not None and step.status is StepStatus.COMPLETED
@@ -231,15 +231,18 @@ def _turn(desk: Desk, step: StepState, form: model.Loop, turn: int) -> None:
 
 def _freeze(desk: Desk, step: StepState) -> None:
     assert step.node.value is not None
+    problem = ""
     try:
-        items = evaluate_template(step.node.value, View(desk.run, step.scope, step))
+        items: Any = evaluate_template(step.node.value, View(desk.run, step.scope, step))
         if not isinstance(items, list):
-            raise ValueError(f"{step.path} runs over {items!r:.100}, which is no array")  # noqa: TRY004
-        if len(items) > MAX_ITEMS:
-            raise ValueError(f"limit_exceeded: {step.path} runs over {len(items)} items, at most {MAX_ITEMS}")
+            problem = f"{step.path} runs over {items!r:.100}, which is no array"
+        elif len(items) > MAX_ITEMS:
+            problem = f"limit_exceeded: {step.path} runs over {len(items)} items, at most {MAX_ITEMS}"
         packed, blob = desk.pack_large(items, INLINE_LIMIT)
     except (ExpressionError, ValueError) as error:
-        fail_before_start(desk, step.path, _invalid(step, str(error)))
+        problem = str(error)
+    if problem:
+        fail_before_start(desk, step.path, _invalid(step, problem))
         return
     desk.emit(ev.ItemsFrozen(step.path, len(items), packed or b"", [blob.digest, blob.size] if blob else None))
     assert step.fan is not None

@@ -55,7 +55,7 @@ def _scope(scope: Scope) -> dict[str, Any]:
     plain = {name: getattr(scope, name) for name in _SCOPE}
     plain["owner"] = None if scope.owner is None else scope.owner.path
     plain["outer"] = None if scope.outer is None else scope.outer.path
-    plain["follow"] = {id: list(after) for id, after in scope.follow.items()}  # noqa: A001 - a step's id
+    plain["follow"] = {id: list(after) for id, after in scope.follow.items()}
     return plain
 
 
@@ -108,7 +108,7 @@ def _restore_scope(run: Run, path: str, stored: dict[str, Any], owners: dict[str
     scope = run.scopes[path] = Scope(path, body, owner, outer)
     for name in _SCOPE:
         setattr(scope, name, plain[name])
-    scope.follow = {id: (after[0], after[1]) for id, after in plain["follow"].items()}  # noqa: A001
+    scope.follow = {id: (after[0], after[1]) for id, after in plain["follow"].items()}
     return scope
 
 

@@ -71,7 +71,7 @@ class StepState:
         "scope", "spent_ms", "status", "then", "turn",
     )  # fmt: skip
 
-    def __init__(self, path: str, id: str, scope: "Scope", node: Node) -> None:  # noqa: A002 - the field's own name
+    def __init__(self, path: str, id: str, scope: "Scope", node: Node) -> None:
         self.path = path
         self.id = id
         self.scope = scope
@@ -136,7 +136,7 @@ class Scope:
         self.item = -1
         self.turn = -1
 
-    def step_path(self, id: str) -> str:  # noqa: A002
+    def step_path(self, id: str) -> str:
         return f"{self.path}/{id}" if self.path else id
 
 
@@ -150,7 +150,7 @@ class Run:
         "workflow",
     )  # fmt: skip
 
-    def __init__(self, id: str, store_id: str, codec: Codec) -> None:  # noqa: A002
+    def __init__(self, id: str, store_id: str, codec: Codec) -> None:
         self.id = id
         self.store_id = store_id
         self.codec = codec

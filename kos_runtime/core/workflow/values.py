@@ -40,7 +40,7 @@ class View:
             case "steps":
                 if not path:
                     raise MissingReference(root, path)
-                scope, step = find_step(self.run, self.scope, str(path[0]))
+                _, step = find_step(self.run, self.scope, str(path[0]))
                 return _walk(root, path, step_value(self.run, step, path[1:]), consumed=len(path))
             case "inputs":
                 return _walk(root, path, self._inputs(), optional=True)
@@ -67,9 +67,7 @@ class View:
         run = self.run
         if run.inputs is None:
             packed = run.inputs_packed
-            run.inputs = (
-                blob_value(run, run.inputs_blob) if run.inputs_blob is not None else run.codec.unpack(packed)
-            )
+            run.inputs = blob_value(run, run.inputs_blob) if run.inputs_blob is not None else run.codec.unpack(packed)
         assert run.inputs is not None
         return run.inputs
 
@@ -107,7 +105,11 @@ class View:
         if step is None:
             raise MissingReference("self", ())
         path = f"{step.path}[{self.index}]" if self.index >= 0 and step.index < 0 else step.path
-        return {"id": step.id, "path": path, "idempotency_key": idempotency_key(self.run.store_id, self.run.id, path, 0)}
+        return {
+            "id": step.id,
+            "path": path,
+            "idempotency_key": idempotency_key(self.run.store_id, self.run.id, path, 0),
+        }
 
 
 def _called(owner: StepState, name: str) -> bool:
@@ -118,9 +120,9 @@ def _called(owner: StepState, name: str) -> bool:
 def _walk(root: str, path: Path, value: Any, *, consumed: int = 0, optional: bool = False) -> Any:
     """Go down plain data. An optional input that was not given is null."""
     for place, key in enumerate(path[consumed:]):
-        if isinstance(value, dict) and isinstance(key, str) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and isinstance(key, int) and -len(value) <= key < len(value):
+        if (isinstance(value, dict) and isinstance(key, str) and key in value) or (
+            isinstance(value, list) and isinstance(key, int) and -len(value) <= key < len(value)
+        ):
             value = value[key]
         elif optional and place == 0 and isinstance(key, str):
             return None
@@ -129,7 +131,7 @@ def _walk(root: str, path: Path, value: Any, *, consumed: int = 0, optional: boo
     return value
 
 
-def find_step(run: Run, scope: Scope, id: str) -> tuple[Scope, StepState]:  # noqa: A002
+def find_step(run: Run, scope: Scope, id: str) -> tuple[Scope, StepState]:
     """Return the nearest step of that name that has run or is running, and its scope."""
     at: Scope | None = scope
     while at is not None:
@@ -149,7 +151,7 @@ def find_step(run: Run, scope: Scope, id: str) -> tuple[Scope, StepState]:  # no
     raise MissingReference("steps", (id,))
 
 
-def is_available(run: Run, scope: Scope, id: str) -> bool:  # noqa: A002
+def is_available(run: Run, scope: Scope, id: str) -> bool:
     """Say whether the data of a step can be read: it was completed."""
     try:
         _, step = find_step(run, scope, id)
@@ -199,7 +201,7 @@ def _loop_value(run: Run, step: StepState, path: Path) -> Any:
 def scope_value(run: Run, scope: Scope, path: Path) -> Any:
     """Return what the steps of a body expose: of one step for a path, of all that completed for none."""
     if path:
-        id = str(path[0])  # noqa: A001
+        id = str(path[0])
         if id not in scope.body.nodes:
             raise MissingReference("steps", path)
         step = run.steps.get(scope.step_path(id))
@@ -207,7 +209,7 @@ def scope_value(run: Run, scope: Scope, path: Path) -> Any:
             raise MissingReference("steps", path)
         return step_value(run, step, path[1:])
     found = {}
-    for id in scope.body.nodes:  # noqa: A001
+    for id in scope.body.nodes:
         step = run.steps.get(scope.step_path(id))
         if step is not None and step.status is StepStatus.COMPLETED:
             found[id] = step_value(run, step, ())
@@ -286,7 +288,7 @@ def fan_value(run: Run, step: StepState, path: Path) -> Any:
             return [{"index": index, "kind": kind, "message": message} for index, kind, message in fan.failures]
         if name == "items":
             return [_item_object(run, step, fan, index) for index in range(fan.count)]
-        return [_pick(run, step, item, name) for item in _item_objects(run, step, fan)]
+        return [_pick(step, item, name) for item in _item_objects(run, step, fan)]
     return part_value(run, step, name)
 
 
@@ -307,7 +309,7 @@ def _item_object(run: Run, step: StepState, fan: Fan, index: int) -> Any:
     return {name: _load(run, value) for name, value in unpack_exposed(run, *result).items()}
 
 
-def _pick(run: Run, step: StepState, item: dict[str, Any], name: str) -> Any:
+def _pick(step: StepState, item: dict[str, Any], name: str) -> Any:
     """Return one name of an item. The steps of an item with a body are mapped by ``outputs`` here."""
     form = step.node.form
     if isinstance(form, ForEach) and form.body is not None and step.node.step.outputs is not None:
