@@ -1,7 +1,5 @@
 """``kos up``, ``down`` and ``agents``: the process that owns a store."""
 
-import json
-import os
 import time
 from typing import Annotated
 
@@ -87,5 +85,4 @@ def own(*, store: str, keep: Annotated[bool, Parameter(negative="")] = False) ->
     """Be the owner of a store (started by the other commands)."""
     from kos_runtime.composition.owner import main
 
-    settings = json.loads(os.environ.get("KOS_OWNER_SETTINGS") or "{}")
-    return main(store, settings, keep=keep)
+    return main(["--store", store, *(["--keep"] if keep else [])])
