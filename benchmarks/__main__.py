@@ -1,0 +1,59 @@
+"""``python -m benchmarks WORKLOAD``: each ends with one line of JSON.
+
+::
+
+    python -m benchmarks w1 [--in-flight 1000] [--seconds 10] [--rounds 3]
+    python -m benchmarks lonely [--runs 200]
+    python -m benchmarks w2 [--width 1000] [--rounds 5]
+    python -m benchmarks w3
+    python -m benchmarks w5
+    python -m benchmarks profile
+    python -m benchmarks peers [--rounds 5] [--only NAME,…] [--workloads w1,w2]
+"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["peers"]:
+        from benchmarks.peers.cli import main as peers
+
+        return int(peers(argv[1:]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("workload", choices=["w1", "w2", "w3", "w5", "lonely", "profile", "peers"])
+    parser.add_argument("--in-flight", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--width", type=int, default=1_000)
+    parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
+    given = parser.parse_args(argv)
+    print(json.dumps(_measure(given)))
+    return 0
+
+
+def _measure(given: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks import workloads
+
+    match given.workload:
+        case "w1":
+            return workloads.w1(in_flight=given.in_flight, seconds=given.seconds, rounds=given.rounds)
+        case "w2":
+            return workloads.w2(width=given.width, rounds=max(given.rounds, 3))
+        case "lonely":
+            return workloads.lonely(runs=given.runs)
+        case "w3":
+            return workloads.w3()
+        case "profile":
+            from benchmarks.profile import profile
+
+            return profile()
+        case _:
+            return workloads.w5()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

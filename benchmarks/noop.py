@@ -1,0 +1,28 @@
+"""The agent of the benchmarks: a typed action that does nothing, and one that makes a list."""
+
+from typing import TypedDict
+
+from agents import Agent, action
+
+
+class Payload(TypedDict):
+    """About 200 bytes."""
+
+    text: str
+    n: int
+
+
+class Noop(Agent):
+    """What is measured is the engine, not the work."""
+
+    @action
+    def noop(self, d: Payload) -> Payload:
+        return d
+
+    @action
+    def numbers(self, n: int) -> dict[str, list[Payload]]:
+        return {"items": [{"text": "x" * 180, "n": i} for i in range(n)]}
+
+    @action
+    def join(self, count: int) -> dict[str, int]:
+        return {"count": count}
