@@ -1,7 +1,7 @@
 """Text in, plan out: reading, checking and compiling definitions."""
 
 from kos_runtime.definition.compile import compile_workflow
-from kos_runtime.definition.document import Document, EngineDocument, TemplatesDocument, WorkflowDocument, load
+from kos_runtime.definition.document import Document, EngineDocument, TemplatesDocument, WorkflowDocument, check, load
 from kos_runtime.definition.problems import DefinitionError, Problem, render, render_github, render_sarif
 from kos_runtime.definition.settings import EngineSettings
 
@@ -13,6 +13,7 @@ __all__ = [
     "Problem",
     "TemplatesDocument",
     "WorkflowDocument",
+    "check",
     "compile_workflow",
     "load",
     "render",

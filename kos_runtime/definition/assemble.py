@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kos_runtime.core.expression import ExpressionError, parse_expression
-from kos_runtime.core.nearest import nearest
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.shapes import Check
 
@@ -20,6 +19,10 @@ class Entry:
     def id(self) -> str:
         return str(self.step.get("id", "?"))
 
+    def names(self) -> list[str]:
+        """Return its id, and those of members that keep their names outside."""
+        return [self.id, *(member.id for member in self.step.get("members") or ())]
+
 
 def assemble(content: dict[str, Any], at: Path, check: Check) -> list[Entry]:
     """Return the steps of a workflow's own body, interface spellings included, in their order."""
@@ -33,53 +36,69 @@ def assemble(content: dict[str, Any], at: Path, check: Check) -> list[Entry]:
         }
         entries.append(Entry({"id": "loop", "loop": loop}, at))
     _points(content, at, entries)
-    for index, point in enumerate(content.get("synchronization_points") or []):
-        where = [i for i, entry in enumerate(entries) if entry.id in point["wait_for"]]
-        step = {"id": point["id"], "depends_on": list(point["wait_for"]), "join": point}
-        entries.insert(max(where) + 1 if where else len(entries), Entry(step, (*at, "synchronization_points", index)))
+    _joins(content, at, entries)
     _spread_keys(content, at, check, entries)
     return entries
 
 
 def _groups(content: dict[str, Any], at: Path, check: Check, entries: list[Entry]) -> None:
+    """Put steps that groups name by id into them; a group stands where the first of its steps stood."""
+    taken: dict[str, Entry] = {}
+    first: dict[str, Entry] = {}
+    known = {entry.id: entry for entry in entries}
     for index, group in enumerate(content.get("parallel_groups") or []):
         path = (*at, "parallel_groups", index)
-        members = group["steps"]
-        named = [member for member in members if isinstance(member, str)]
-        form = {key: value for key, value in group.items() if key not in {"id", "steps"}}
-        if not named:
-            entries.append(Entry({"id": group["id"], "parallel_group": {**form, "steps": members}, "at": path}, path))
+        members, form = group.get("steps") or [], {k: v for k, v in group.items() if k not in {"id", "steps"}}
+        if not any(isinstance(member, str) for member in members):
+            entries.append(Entry({"id": group.get("id", "?"), "parallel_group": {**form, "steps": members}}, path))
             continue
-        taken: list[Entry] = []
-        position = len(entries)
+        held: list[Entry] = []
+        made = Entry(
+            {"id": group.get("id", "?"), "parallel_group": {**form, "transparent": True}, "members": held}, path
+        )
         for place, member in enumerate(members):
+            here = (*path, "steps", place)
             if not isinstance(member, str):
-                taken.append(Entry(member, (*path, "steps", place)))
-                continue
-            found = next((i for i, entry in enumerate(entries) if entry.id == member), None)
-            if found is None:
-                near = nearest(member, tuple(entry.id for entry in entries))
-                hint = f"did you mean {near!r}?" if near else ""
-                check.fail((*path, "steps", place), "KOS201", f"no step {member!r} to group", hint)
-                continue
-            position = min(position, found)
-            taken.append(entries.pop(found))
-        form["transparent"] = True
-        group_step = {"id": group["id"], "parallel_group": form, "members": taken}
-        entries.insert(position, Entry(group_step, path))
+                held.append(Entry(dict(member), here))
+            elif member in taken:
+                check.fail(here, "KOS111", f"step {member!r} is in group {taken[member].id!r} already")
+            elif member in known:
+                taken[member] = made
+                held.append(known[member])
+            else:
+                check.fail(here, "KOS201", f"no step {member!r} to group", check.hint(member, known))
+    stood = [(taken.get(entry.id), entry) for entry in entries]
+    entries.clear()
+    for group_entry, entry in stood:
+        if group_entry is None:
+            entries.append(entry)
+        elif first.setdefault(group_entry.id, entry) is entry:
+            entries.append(group_entry)
+
+
+def _joins(content: dict[str, Any], at: Path, entries: list[Entry]) -> None:
+    """Put synchronization points right after the last that they wait for."""
+    for index, point in enumerate(content.get("synchronization_points") or []):
+        awaited = set(point.get("wait_for") or ())
+        where = [place for place, entry in enumerate(entries) if not awaited.isdisjoint(entry.names())]
+        step = {"id": point.get("id", "?"), "depends_on": list(point.get("wait_for") or ()), "join": point}
+        entries.insert(where[-1] + 1 if where else len(entries), Entry(step, (*at, "synchronization_points", index)))
 
 
 def _points(content: dict[str, Any], at: Path, entries: list[Entry]) -> None:
     for index, point in enumerate(content.get("decision_points") or []):
-        step = {"id": point["id"], "decision": {key: value for key, value in point.items() if key != "id"}}
+        step = {"id": point.get("id", "?"), "decision": {key: value for key, value in point.items() if key != "id"}}
         last = -1
         try:
-            reads = {str(r.path[0]) for r in parse_expression(point["condition"]).references if r.root == "steps" and r.path}
+            reads = {
+                str(r.path[0])
+                for r in parse_expression(point.get("condition", "null")).references
+                if r.root == "steps" and r.path
+            }
         except ExpressionError:
             reads = set()
         for place, entry in enumerate(entries):
-            members = {member.id for member in entry.step.get("members", ())}
-            if entry.id in reads or members & reads:
+            if not reads.isdisjoint(entry.names()):
                 last = place
         entries.insert(last + 1, Entry(step, (*at, "decision_points", index)))
 
@@ -95,8 +114,7 @@ def _spread_keys(content: dict[str, Any], at: Path, check: Check, entries: list[
             here = (*at, key, name)
             target = known.get(name)
             if target is None:
-                near = nearest(name, tuple(known))
-                check.fail(here, "KOS201", f"no step {name!r}", f"did you mean {near!r}?" if near else "", key=True)
+                check.fail(here, "KOS201", f"no step {name!r}", check.hint(name, known), key=True)
             elif into == "depends_on":
                 target.step[into] = [*target.step.get(into, ()), *value]
             elif into in target.step:

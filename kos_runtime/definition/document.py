@@ -1,103 +1,111 @@
-"""A file, checked against the language: a workflow, a set of templates or an engine's configuration."""
+"""Loading: text to a checked document, with everything that is wrong with it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kos_runtime.core.nearest import nearest
+from kos_runtime.definition.compile import Compiler
+from kos_runtime.definition.documents import Document, EngineDocument, TemplatesDocument, WorkflowDocument
 from kos_runtime.definition.language import TEMPLATES, WORKFLOW
-from kos_runtime.definition.problems import DefinitionError, Path, Problem
-from kos_runtime.definition.settings import FILE
+from kos_runtime.definition.positions import Source
+from kos_runtime.definition.problems import DefinitionError, Problem, in_order
+from kos_runtime.definition.second_look import second_look
+from kos_runtime.definition.settings import FILE, EngineSettings
 from kos_runtime.definition.shapes import Check
-from kos_runtime.definition.text import Source, read
+from kos_runtime.definition.text import read
 
+__all__ = ["Document", "EngineDocument", "TemplatesDocument", "WorkflowDocument", "check", "load"]
 
-@dataclass(slots=True)
-class WorkflowDocument:
-    """One workflow. ``content`` is its checked form; ``at`` where it stands in its file."""
-
-    content: dict[str, Any]
-    source: Source
-    at: Path = ("workflow",)
-    warnings: list[Problem] = field(default_factory=list)
-    #: Templates of the same file or folder, by name.
-    templates: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        return str(self.content.get("id", ""))
-
-
-@dataclass(slots=True)
-class TemplatesDocument:
-    """Templates by name."""
-
-    content: dict[str, dict[str, Any]]
-    source: Source
-    warnings: list[Problem] = field(default_factory=list)
-
-    def workflow(self, name: str) -> WorkflowDocument:
-        """Return a template as a workflow of its own; any inputs are taken.
-
-        Raises:
-            DefinitionError: There is no template of that name.
-        """
-        if name not in self.content:
-            near = nearest(name, tuple(self.content))
-            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(self.content)}"
-            raise DefinitionError([self.source.problem(("templates",), "KOS120", f"no template {name!r}", hint=hint)])
-        return WorkflowDocument(
-            {"id": name, **self.content[name]}, self.source, ("templates", name), [], dict(self.content)
-        )
-
-
-@dataclass(slots=True)
-class EngineDocument:
-    """An engine's configuration."""
-
-    content: dict[str, Any]
-    source: Source
-    warnings: list[Problem] = field(default_factory=list)
-
-
-Document = WorkflowDocument | TemplatesDocument | EngineDocument
 _TOP: Final = ("workflow", "templates", "engine", "agents", "people")
+#: So many problems of one file are told; more would help nobody.
+MAX_PROBLEMS: Final = 200
 
 
 def load(text: str | bytes, name: str) -> Document:
-    """Read and check a file. Its meaning (references, cycles, names) is checked when it is compiled.
+    """Read and check a file.
+
+    What a workflow means (references, cycles, names) is checked when it is compiled; of a file that is refused here
+    it is checked as well, as far as it can be told, so that all its errors are shown at once.
 
     Raises:
-        DefinitionError: Everything that is wrong with it.
+        DefinitionError: Everything that is wrong with it, in the order of its lines.
     """
     source = read(text, name)
     data = source.data
     if not isinstance(data, dict) or not data:
         hint = "a file begins with workflow:, templates: or engine:"
-        raise DefinitionError([source.problem((), "KOS100", "the file is empty or no mapping", hint=hint)])
+        what = "is empty" if data is None or data == {} else "holds no keys"
+        raise DefinitionError([*source.problems, source.problem((), "KOS100", f"the file {what}", hint=hint)])
+    to = Check(source)
+    to.problems += source.problems
+    document = _document(data, source, to)
+    if any(problem.severity == "error" for problem in to.problems):
+        errors = [
+            problem for problem in (*to.problems, *second_look(document, to.problems)) if problem.severity == "error"
+        ]
+        raise DefinitionError(in_order(errors)[:MAX_PROBLEMS])
+    document.warnings = to.problems
+    return document
+
+
+def _document(data: dict[str, Any], source: Source, to: Check) -> Document:
     kinds = [key for key in ("workflow", "templates", "engine") if key in data]
     if not kinds and ("agents" in data or "people" in data):
         kinds = ["engine"]
-    check = Check(source)
     for key in data:
         if key not in _TOP or (kinds and kinds[0] != "engine" and key in {"agents", "people"}):
             near = nearest(key, _TOP[:3])
             hint = f"did you mean {near!r}?" if near else "a file holds workflow:, templates: or engine:"
-            check.fail((key,), "KOS102", f"unknown key {key!r} at the top of the file", hint, key=True)
+            to.fail((key,), "KOS102", f"unknown key {key!r} at the top of the file", hint, key=True)
     if len(kinds) > 1:
-        check.fail((kinds[1],), "KOS100", f"a file holds one of {' and '.join(kinds)}, not both", key=True)
-    if not kinds and not check.problems:
-        check.fail((), "KOS100", "the file begins with none of workflow:, templates: and engine:")
-    document: Document
+        to.fail((kinds[1],), "KOS100", f"a file holds one of {' and '.join(kinds)}, not both", key=True)
+    if not kinds and len(to.problems) == len(source.problems):
+        to.fail((), "KOS100", "the file begins with none of workflow:, templates: and engine:")
     match kinds[0] if kinds else "":
         case "workflow":
-            content = WORKFLOW.check(data["workflow"], ("workflow",), check)
-            document = WorkflowDocument(content, source)
+            return WorkflowDocument(WORKFLOW.check(data["workflow"], ("workflow",), to), source)
         case "templates":
-            document = TemplatesDocument(TEMPLATES.check(data["templates"], ("templates",), check), source)
+            return TemplatesDocument(TEMPLATES.check(data["templates"], ("templates",), to), source)
         case _:
-            document = EngineDocument(FILE.check(data, (), check), source)
-    errors = [problem for problem in check.problems if problem.severity == "error"]
-    if errors:
-        raise DefinitionError(sorted(errors, key=lambda p: (p.line, p.column)))
-    document.warnings = [problem for problem in check.problems if problem.severity != "error"]
-    return document
+            return EngineDocument(FILE.check({k: v for k, v in data.items() if k in FILE.keys}, (), to), source)
+
+
+def check(
+    document: Document, *, settings: EngineSettings | None = None, templates: Mapping[str, Any] | None = None
+) -> list[Problem]:
+    """Return errors and warnings of a document's meaning, in the order of its lines.
+
+    Of a set of templates each is checked as a workflow of its own. What loads and does not run yet is a warning at
+    the place that asks for it.
+    """
+    match document:
+        case WorkflowDocument():
+            return _check_workflow(document, settings or EngineSettings(), templates or {})
+        case TemplatesDocument():
+            found = [
+                problem
+                for name in document.content
+                for problem in _check_workflow(document.workflow(name), settings or EngineSettings(), templates or {})
+            ]
+            return in_order([*document.warnings, *found])
+        case EngineDocument():
+            return list(document.warnings)
+
+
+def _check_workflow(
+    document: WorkflowDocument, settings: EngineSettings, templates: Mapping[str, Any]
+) -> list[Problem]:
+    compiler = Compiler(document, settings, {**document.templates, **templates})
+    compiler.plan()
+    carried = {
+        (requirement, path): document.source.problem(
+            path,
+            "KOS220",
+            f"{requirement.feature} (at {requirement.where}) does not run in this version",
+            hint="it loads; a run that needs it is refused when it is linked",
+            severity="warning",
+            key=True,
+        )
+        for requirement, path in compiler.requires
+    }
+    return in_order([*document.warnings, *compiler.check.problems, *carried.values()])

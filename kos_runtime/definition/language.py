@@ -4,7 +4,21 @@ from typing import Any, Final
 
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.shapes import (
-    Amount, Anything, Check, Condition, Either, Flag, Later, ListOf, MapOf, Number, Obj, OneOf, Shape, Span, Text,
+    Amount,
+    Anything,
+    Check,
+    Condition,
+    Either,
+    Flag,
+    Later,
+    ListOf,
+    MapOf,
+    Number,
+    Obj,
+    OneOf,
+    Shape,
+    Span,
+    Text,
 )  # fmt: skip
 
 KINDS: Final = ("transient", "permanent", "resource", "dependency", "timeout", "validation", "security", "unknown")
@@ -18,11 +32,14 @@ FORMS: Final = (
     "approval", "set", "emit", "fail",
 )  # fmt: skip
 MAX_STEPS: Final = 5_000
+#: Entries of a workflow's own lists: inputs, outputs, handlers, groups, points.
+MAX_ENTRIES: Final = 500
 MAX_ITERATIONS: Final = 100_000
 MAX_RETRIES: Final = 100
 
 _ID: Final = Text(name=True)
 _IDS: Final = ListOf(_ID, single=True)
+_SOME_IDS: Final = ListOf(_ID, single=True, least=1)
 _VALUES: Final = MapOf(Anything())
 _STEPS: Final = ListOf(Later("step", lambda: STEP), most=MAX_STEPS, least=1)
 _BREAKS: Final = ListOf(
@@ -162,9 +179,7 @@ def _one_form(step: dict[str, Any], path: Path, to: Check) -> None:
     """A step has exactly one form; ``action`` (and ``agent``) go with some of them."""
     forms = [form for form in FORMS if form in step]
     name = step.get("id", "?")
-    known: Any = to.source.data
-    for part in path:
-        known = known[part]
+    known = to.source.at(path)
     if len(forms) > 1:
         to.fail(path, "KOS110", f"step {name!r} has {len(forms)} forms: {', '.join(forms)}", "it takes exactly one")
     elif not forms and not ("agent" in known or "action" in known):
@@ -192,7 +207,7 @@ def _one_form(step: dict[str, Any], path: Path, to: Check) -> None:
 COMPENSATE: Final = Obj(
     "compensate", {"agent": Text(), "action": Text(), "inputs": _VALUES}, required=("agent", "action")
 )
-STEP: Final = Obj(
+STEP: Final[Obj] = Obj(
     "step",
     {
         "id": _ID,
@@ -280,18 +295,17 @@ POOL: Final = Obj(
     required=("agent",),
 )  # fmt: skip
 _GROUP_MEMBERS: Final = ListOf(Either((str, _ID), (dict, Later("step", lambda: STEP)), (object, _ID)), least=1)
-TEMPLATE_STEPS: Final = _STEPS
 WORKFLOW_KEYS: Final[dict[str, Shape]] = {
     "id": _ID,
     "version": Text(raw=True),
     "description": Text(),
-    "inputs": ListOf(INPUT),
-    "outputs": ListOf(OUTPUT),
+    "inputs": ListOf(INPUT, most=MAX_ENTRIES),
+    "outputs": ListOf(OUTPUT, most=MAX_ENTRIES),
     "variables": _VALUES,
     "agents": MapOf(POOL),
     "execution_order": OneOf("sequential", "parallel", "conditional", "loop"),
     "steps": ListOf(Later("step", lambda: STEP), most=MAX_STEPS),
-    "error_handling": ListOf(HANDLER),
+    "error_handling": ListOf(HANDLER, most=MAX_ENTRIES),
     "compensation": Obj(
         "compensation",
         {"order": OneOf("reverse"), "on": ListOf(OneOf("failed", "cancelled"), single=True)},
@@ -318,17 +332,20 @@ WORKFLOW_KEYS: Final[dict[str, Shape]] = {
                 "resource_requirements": RESOURCES, "sync": SYNC,
             },
             required=("id", "steps"),
-        )
+        ),
+        most=MAX_ENTRIES,
     ),
     "synchronization_points": ListOf(
-        Obj("synchronization point", {"id": _ID, "wait_for": _IDS, "sync": SYNC}, required=("id", "wait_for"))
+        Obj("synchronization point", {"id": _ID, "wait_for": _SOME_IDS, "sync": SYNC}, required=("id", "wait_for")),
+        most=MAX_ENTRIES,
     ),
     "decision_points": ListOf(
         Obj(
             "decision point",
             {"id": _ID, "condition": Condition(), "true_path": _IDS, "false_path": _IDS, "default_path": _IDS},
             required=("id", "condition"),
-        )
+        ),
+        most=MAX_ENTRIES,
     ),
     "loop_body": _STEPS,
     "loop_condition": Condition(),
@@ -339,21 +356,23 @@ WORKFLOW_KEYS: Final[dict[str, Shape]] = {
 
 def _has_steps(value: dict[str, Any], path: Path, to: Check) -> None:
     if not value.get("steps") and not value.get("parallel_groups") and not value.get("loop_body"):
-        known: Any = to.source.data
-        for part in path:
-            known = known[part]
+        known = to.source.at(path)
         if not any(known.get(key) for key in ("steps", "parallel_groups", "loop_body")):
             to.fail(path, "KOS101", "a workflow needs steps")
     if "loop_body" in value and "max_iterations" not in value:
         to.fail((*path, "loop_body"), "KOS101", "loop_body needs max_iterations", key=True)
+    for key in ("loop_condition", "max_iterations", "break_conditions"):
+        if key in value and "loop_body" not in value:
+            to.fail((*path, key), "KOS101", f"{key} needs a loop_body beside it", key=True)
 
 
 WORKFLOW: Final = Obj("workflow", WORKFLOW_KEYS, required=("id",), also=_has_steps)
 TEMPLATE: Final = Obj(
     "template",
     {
-        "description": Text(), "inputs": ListOf(INPUT), "outputs": ListOf(OUTPUT), "steps": _STEPS,
-        "error_handling": ListOf(HANDLER), "execution_order": OneOf("sequential", "parallel", "conditional", "loop"),
+        "description": Text(), "inputs": ListOf(INPUT, most=MAX_ENTRIES),
+        "outputs": ListOf(OUTPUT, most=MAX_ENTRIES), "steps": _STEPS,
+        "error_handling": ListOf(HANDLER, most=MAX_ENTRIES), "execution_order": OneOf("sequential", "parallel", "conditional", "loop"),
         "variables": _VALUES, "agents": MapOf(POOL),
     },
     required=("steps",),

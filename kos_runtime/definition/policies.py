@@ -1,52 +1,53 @@
-"""Which entry of ``error_handling`` is for which step, decided once."""
+"""Which entry of ``error_handling`` is for which step, decided once.
 
-from collections.abc import Mapping
+The first entry that is for a failure's kind wins, so of the entries that select a step only those are kept that some
+kind still reaches: at most one for each kind, and one for all.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.core.instant import parse_duration
-from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
+from kos_runtime.definition.language import KINDS
 from kos_runtime.definition.problems import Path
-from kos_runtime.definition.settings import EngineSettings
-from kos_runtime.definition.shapes import Check
+
+if TYPE_CHECKING:
+    from kos_runtime.definition.compile import Compiler
 
 #: Rungs that load and do not run yet.
-_NOT_YET = ("different_agent", "compensate")
+_NOT_YET: Final = ("different_agent", "compensate")
+_GLOB: Final = frozenset("*?[")
 
 
 class Policies:
     """The table of a plan's policies while it grows."""
 
-    def __init__(
-        self,
-        content: dict[str, Any],
-        at: Path,
-        settings: EngineSettings,
-        check: Check,
-        requires: list[model.Requirement],
-        templates: Mapping[str, Any],
-        entries: list[Entry],
-    ) -> None:
-        self.at = (*at, "error_handling")
-        self.settings = settings
-        self.check = check
-        self.requires = requires
-        self.handlers = list(content.get("error_handling") or [])
-        self.steps = {entry.id for entry in entries}
+    def __init__(self, compiler: "Compiler", entries: Sequence[Entry], templates: Mapping[str, Any]) -> None:
+        self.compiler = compiler
+        self.at: Path = (*compiler.at, "error_handling")
+        self.settings = compiler.settings
+        self.handlers: list[dict[str, Any]] = list(compiler.content.get("error_handling") or [])
+        self.steps = {entry.id for entry in entries} | {m.id for e in entries for m in e.step.get("members") or ()}
         self.templates = templates
-        self._matched = [False] * len(self.handlers)
+        #: Steps that a fallback names: they run only then.
+        self.fallback_steps: set[str] = set()
+        self._seen: set[str] = set()
+        self._selectors = _Selectors(self.handlers)
         self._table = [self._policy(index, handler) for index, handler in enumerate(self.handlers)]
-        self._table.append(model.Policy(rule="default", max_retries=settings.retry_default, backoff=settings.backoff))
+        self._table.append(
+            model.Policy(rule="default", max_retries=self.settings.retry_default, backoff=self.settings.backoff)
+        )
 
     def table(self) -> tuple[model.Policy, ...]:
         return tuple(self._table)
 
     def _policy(self, index: int, handler: dict[str, Any]) -> model.Policy:
-        where = f"error_handling[{index}]"
-        ladder = list(handler["on_failure"]) if "on_failure" in handler else ["fail"]
+        where, path = f"error_handling[{index}]", (*self.at, index)
+        ladder: list[str] = list(handler.get("on_failure") or ["fail"])
         fallback = handler.get("fallback")
         if fallback is not None and "fallback" not in ladder:
             place = ladder.index("retry") + 1 if "retry" in ladder else 0
@@ -55,18 +56,7 @@ class Policies:
             ladder.append("fail")
         for rung in _NOT_YET:
             if rung in ladder:
-                self.requires.append(model.Requirement(feature=f"on_failure: {rung}", where=where))
-        kind = ""
-        if fallback in self.steps:
-            kind = "step"
-        elif fallback in self.templates:
-            kind = "template"
-        if kind:
-            self.requires.append(model.Requirement(feature=f"fallback to a {kind}", where=where))
-        elif fallback is not None:
-            message = f"fallback {fallback!r} names no step, workflow or template of this file"
-            hint = "an action of the same agent, if it has one of that name, else a manual task"
-            self.check.warn((*self.at, index, "fallback"), "KOS213", message, hint)
+                self.compiler.need(f"on_failure: {rung}", where, (*path, "on_failure"))
         return model.Policy(
             rule=where,
             ladder=tuple(ladder),
@@ -74,60 +64,129 @@ class Policies:
             max_retries=handler.get("max_retries", self.settings.retry_default),
             backoff=backoff_of(handler.get("backoff"), self.settings.backoff),
             fallback=fallback,
-            fallback_kind=kind,
+            fallback_kind=self._fallback_kind(fallback, where, (*path, "fallback")),
             escalation_agent=handler.get("escalation_agent"),
         )
 
+    def _fallback_kind(self, fallback: str | None, where: str, path: Path) -> str:
+        if fallback is None:
+            return ""
+        if fallback in self.steps:
+            self.fallback_steps.add(fallback)
+            self.compiler.need("fallback to a step", where, path)
+            return "step"
+        if fallback in self.templates:
+            self.compiler.need("fallback to a template", where, path)
+            return "template"
+        near = self.compiler.check.nearest(fallback, {*self.steps, *self.templates})
+        hint = "an action of the same agent, if it has one of that name, else a manual task"
+        message = f"fallback {fallback!r} names no step, workflow or template of this file"
+        self.compiler.check.warn(path, "KOS213", message, hint + (f"; did you mean {near!r}?" if near else ""))
+        return ""
+
     def of(self, entry: Entry, where: str, form: model.Form) -> tuple[int, ...]:
-        """Return the policies of a step, in the order in which they are asked; the last is for everything."""
-        found = []
-        acts = isinstance(form, model.Action) or (isinstance(form, model.ForEach) and form.body is None)
-        for index, handler in enumerate(self.handlers):
-            selectors = handler.get("step")
-            if selectors is None or any(selects(s, entry.id, where) for s in selectors):
-                self._matched[index] = True
-                found.append(index)
-                explicit = selectors is not None and any(s in {entry.id, where} for s in selectors)
-                nested = isinstance(form, model.Loop | model.Group | model.Decision | model.ForEach)
-                if explicit and nested and not acts:
-                    feature = f"error_handling of a {type(form).__name__.lower()}"
-                    self.requires.append(model.Requirement(feature=feature, where=where))
-        found.append(len(self.handlers))
+        """Return the policies of a step, in the order in which they are asked; the last is for every kind."""
+        self._seen |= {entry.id, where}
+        found: list[int] = []
+        left = set(KINDS)
+        for index in self._selectors.matching(entry.id, where):
+            errors = self._table[index].errors
+            if left.isdisjoint(errors or KINDS):
+                continue
+            left -= set(errors or KINDS)
+            found.append(index)
+            if self._is_explicit(index, entry.id, where) and _contains_steps(form):
+                feature = f"error_handling of a {_word(form)}"
+                self.compiler.need(feature, where, (*self.at, index))
+        if left:
+            found.append(len(self.handlers))
         own = entry.step.get("retry")
-        if not own:
-            return tuple(found)
-        mine = []
-        for index in found:
-            policy = self._table[index]
-            changed = replace(
-                policy,
-                max_retries=own.get("max_retries", policy.max_retries),
-                backoff=backoff_of(own.get("backoff"), policy.backoff),
-            )
-            self._table.append(changed)
-            mine.append(len(self._table) - 1)
-        return tuple(mine)
+        return tuple(self._with_retry(index, own) for index in found) if own else tuple(found)
+
+    def _is_explicit(self, index: int, id: str, where: str) -> bool:
+        return any(selector in {id, where} for selector in self.handlers[index].get("step") or ())
+
+    def _with_retry(self, index: int, own: dict[str, Any]) -> int:
+        """Return a policy with a step's own budget and backoff in the place of its own."""
+        policy = self._table[index]
+        backoff = backoff_of(own.get("backoff"), policy.backoff)
+        self._table.append(replace(policy, max_retries=own.get("max_retries", policy.max_retries), backoff=backoff))
+        return len(self._table) - 1
 
     def finish(self) -> None:
-        """Say which entries select nothing, with the nearest step."""
-        for index, (handler, matched) in enumerate(zip(self.handlers, self._matched, strict=True)):
-            if matched or not handler.get("step"):
-                continue
-            name = handler["step"][0]
-            near = nearest(name, tuple(self.steps))
-            hint = f"did you mean {near!r}?" if near else ""
-            self.check.fail((*self.at, index, "step"), "KOS201", f"error_handling selects no step: {name!r}", hint)
+        """Say which selectors select nothing, with the nearest step."""
+        for index, handler in enumerate(self.handlers):
+            selectors = handler.get("step") or ()
+            listed = len(selectors) > 1 or isinstance(self.compiler.document.source.at((*self.at, index, "step")), list)
+            for place, selector in enumerate(selectors):
+                if self._selects_any(selector):
+                    continue
+                hint = self.compiler.check.hint(selector, self._seen)
+                path = (*self.at, index, "step", place) if listed else (*self.at, index, "step")
+                self.compiler.check.fail(path, "KOS201", f"error_handling selects no step: {selector!r}", hint)
+
+    def _selects_any(self, selector: str) -> bool:
+        if _GLOB.isdisjoint(selector):
+            return selector in self._seen
+        return any(fnmatchcase(name, selector) for name in self._seen)
 
 
-def selects(selector: str, id: str, where: str) -> bool:  # noqa: A002
-    """Say whether a selector (an id, a path, a glob) is for a step; a bare id is, wherever the step is nested."""
-    return selector in {id, where} or fnmatchcase(where, selector) or ("/" not in selector and fnmatchcase(id, selector))
+class _Selectors:
+    """Finds the entries that select a step: exact names at once, only globs one by one."""
+
+    def __init__(self, handlers: Iterable[Mapping[str, Any]]) -> None:
+        self._exact: dict[str, list[int]] = {}
+        self._globs: list[tuple[int, str]] = []
+        self._all: list[int] = []
+        for index, handler in enumerate(handlers):
+            if handler.get("step") is None:
+                self._all.append(index)
+            for selector in handler.get("step") or ():
+                if _GLOB.isdisjoint(selector):
+                    self._exact.setdefault(selector, []).append(index)
+                elif selector == "*":
+                    self._all.append(index)
+                else:
+                    self._globs.append((index, selector))
+
+    def matching(self, id: str, where: str) -> list[int]:
+        """Return the entries for a step in their order; a bare id is for it wherever it is nested."""
+        found = {*self._all, *self._exact.get(id, ()), *self._exact.get(where, ())}
+        for index, glob in self._globs:
+            if index not in found and (fnmatchcase(where, glob) or ("/" not in glob and fnmatchcase(id, glob))):
+                found.add(index)
+        return sorted(found)
 
 
-def backoff_of(raw: dict[str, Any] | None, base: model.Backoff) -> model.Backoff:
+def _contains_steps(form: model.Form) -> bool:
+    match form:
+        case model.Loop() | model.Group() | model.Decision():
+            return True
+        case model.ForEach(body=body):
+            return body is not None
+        case _:
+            return False
+
+
+def _word(form: model.Form) -> str:
+    match form:
+        case model.Loop():
+            return "loop"
+        case model.Group():
+            return "group"
+        case model.Decision():
+            return "decision"
+        case _:
+            return "for_each with steps"
+
+
+def backoff_of(raw: Mapping[str, Any] | None, base: model.Backoff) -> model.Backoff:
+    """Return a backoff with what an entry says of it in the place of what applies otherwise."""
     if raw is None:
         return base
-    changes: dict[str, Any] = {key: raw[key] for key in ("strategy", "factor", "jitter") if key in raw}
+    changes: dict[str, Any] = {key: raw[key] for key in ("strategy", "jitter") if key in raw}
+    if "factor" in raw:
+        changes["factor"] = float(raw["factor"])
     for key, name in (("initial", "initial_ms"), ("max", "max_ms")):
         if key in raw:
             changes[name] = parse_duration(raw[key])

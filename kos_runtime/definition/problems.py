@@ -1,6 +1,6 @@
 """What is wrong with a file: every problem with its place, and how it is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,11 @@ class DefinitionError(InvalidDefinition):
         return "\n".join(render(problem) for problem in self.problems)
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems by line and column, each once."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+
+
 def render(problem: Problem) -> str:
     """Return a problem as text: place, message, the line itself with the spot marked.
 
@@ -55,7 +60,7 @@ def render(problem: Problem) -> str:
         return head
     number = f"{problem.line:>5}"
     text = problem.text.replace("\t", " ")
-    if len(text) > 160:  # noqa: PLR2004 - a line of a terminal, not of a file
+    if len(text) > 160:
         text = text[:157] + "..."
     mark = " " * (problem.column - 1) + "^" * max(1, min(problem.length, max(1, len(text) - problem.column + 1)))
     return f"{head}\n{number} | {text}\n{' ' * len(number)} | {mark[:160]}"

@@ -10,9 +10,9 @@ from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import Backoff
+from kos_runtime.definition.positions import Source
 from kos_runtime.definition.problems import DefinitionError, render
 from kos_runtime.definition.shapes import Anything, Check, Flag, ListOf, MapOf, Number, Obj, OneOf, Span, Text
-from kos_runtime.definition.text import Source
 
 _BACKENDS: Final = {
     "state_backend": ("sqlite", "memory", "postgresql"),
@@ -101,7 +101,7 @@ class EngineSettings:
             *((key, monitoring.get(key)) for key in ("metrics_collection", "audit_logging", "performance_tracking")),
         ):
             if value is not None:
-                changes[name] = value
+                changes[name] = value  # noqa: PERF403 - other changes come before and after
         for name, span in (
             ("max_workflow_duration_ms", engine.get("max_workflow_duration")),
             ("checkpoint_interval_ms", engine.get("checkpoint_interval")),
@@ -154,7 +154,7 @@ class EngineSettings:
 
 def _value(text: str, where: str) -> Any:
     try:
-        value = yaml.safe_load(text) if len(text) < 65_536 and "&" not in text and "*" not in text else text  # noqa: PLR2004
+        value = yaml.safe_load(text) if len(text) < 65_536 and "&" not in text and "*" not in text else text
     except yaml.YAMLError:
         return text
     if isinstance(value, str | int | float | bool | list | dict) or value is None:

@@ -4,18 +4,23 @@ A shape takes plain data and gives it back in its canonical form; whatever does 
 and checking goes on, so that a file's problems are all told at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from kos_runtime.core.expression import looks_cut
 from kos_runtime.core.identity import is_name
 from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.types import word_for
+from kos_runtime.definition.positions import Source
 from kos_runtime.definition.problems import Path, Problem
-from kos_runtime.definition.text import Source
+from kos_runtime.definition.quantities import amount_of
 
 BAD: Final[Any] = object()
-_UNITS: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "": 1}
+#: So many problems of one file are told; more would help nobody.
+MAX_PROBLEMS: Final = 200
+#: So many words are compared with mistaken ones, all in all, so that a hostile file does not take long to refuse.
+_MAX_COMPARED: Final = 20_000
 
 
 class Check:
@@ -24,12 +29,36 @@ class Check:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.problems: list[Problem] = []
+        self._compared = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough problems were found that looking for more helps nobody."""
+        return len(self.problems) >= MAX_PROBLEMS
+
+    def nearest(self, word: object, choices: Iterable[str]) -> str | None:
+        """Return the choice that a mistaken word was probably meant to be."""
+        known = tuple(choices)
+        if not isinstance(word, str) or self._compared > _MAX_COMPARED:
+            return None
+        self._compared += len(known)
+        return nearest(word, known)
+
+    def hint(self, word: object, choices: Iterable[str], otherwise: str = "") -> str:
+        """Return the hint that names the nearest choice, else what to say when nothing is near."""
+        near = self.nearest(word, choices)
+        return f"did you mean {near!r}?" if near else otherwise
 
     def fail(self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False, offset: int = 0) -> Any:
+        """Note down an error; it returns ``BAD``, which stands for a value that does not fit."""
+        if self.is_full:
+            return BAD
         self.problems.append(self.source.problem(path, code, message, hint=hint, key=key, offset=offset))
         return BAD
 
     def warn(self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False) -> None:
+        if self.is_full:
+            return
         self.problems.append(self.source.problem(path, code, message, hint=hint, severity="warning", key=key))
 
 
@@ -92,7 +121,7 @@ class Condition(Shape):
         if isinstance(value, bool):
             return "true" if value else "false"
         if not isinstance(value, str):
-            hint = "put an expression that begins with [ or { or \" in quotes"
+            hint = 'put an expression that begins with [ or { or " in quotes'
             return to.fail(path, "KOS105", f"{_place(path)}: expected a condition, got {word_for(value)}", hint)
         return value
 
@@ -162,21 +191,6 @@ class Amount(Shape):
         return {"type": ["number", "string"]}
 
 
-def amount_of(value: float | str) -> float | None:
-    """Return a resource's quantity as a number: ``512MiB`` is 536870912."""
-    if not isinstance(value, str):
-        return float(value)
-    text = value.strip().lower().removesuffix("b")
-    end = len(text)
-    while end and not (text[end - 1].isascii() and text[end - 1].isdigit()):
-        end -= 1
-    number, unit = text[:end], text[end:].strip()
-    try:
-        return float(number) * _UNITS[unit] if number else None
-    except (ValueError, KeyError):
-        return None
-
-
 class OneOf(Shape):
     """One of a few words."""
 
@@ -186,9 +200,9 @@ class OneOf(Shape):
     def check(self, value: Any, path: Path, to: Check) -> Any:
         if isinstance(value, str) and value in self.words:
             return value
-        near = nearest(value, self.words) if isinstance(value, str) else None
-        message = f"{_place(path)}: expected one of {', '.join(self.words)}, got {value!r:.60}"
-        return to.fail(path, "KOS108", message, f"did you mean {near!r}?" if near else "")
+        shown = f"{value!r:.60}" if isinstance(value, str | int | float | bool) else word_for(value)
+        message = f"{_place(path)}: expected one of {', '.join(self.words)}, got {shown}"
+        return to.fail(path, "KOS108", message, to.hint(value, self.words))
 
     def schema(self) -> dict[str, Any]:
         return {"enum": list(self.words)}
@@ -287,16 +301,15 @@ class Obj(Shape):
         name = f" {value['id']!r}" if isinstance(value.get("id"), str) else ""
         found: dict[str, Any] = {}
         for key, item in value.items():
+            if to.is_full:
+                break
             shape = self.keys.get(key)
             if shape is None:
-                near = nearest(key, tuple(self.keys))
-                if _is_cut(key):
+                if looks_cut(key):
                     hint = "an expression was cut by YAML: put it in quotes"
-                elif near:
-                    hint = f"did you mean {near!r}?"
                 else:
-                    hint = f"known are {', '.join(sorted(self.keys)[:24])}"
-                to.fail((*path, key), "KOS102", f"unknown key {key!r} in {self.what}{name}", hint, key=True)
+                    hint = to.hint(key, self.keys, f"known are {', '.join(sorted(self.keys)[:24])}")
+                to.fail((*path, key), "KOS102", f"unknown key {key!r:.80} in {self.what}{name}", hint, key=True)
                 continue
             checked = shape.check(item, (*path, key), to)
             if checked is not BAD:
@@ -318,9 +331,3 @@ class Obj(Shape):
         if self.required:
             schema["required"] = list(self.required)
         return schema
-
-
-def _is_cut(text: str) -> bool:
-    from kos_runtime.core.expression import looks_cut
-
-    return looks_cut(text)
