@@ -22,6 +22,10 @@ START_TIMEOUT_S = 180.0
 LOCK = "owner.lock"
 
 
+#: Owners that this process started: they outlive it, and those that ended are collected when another is started.
+_started: list["subprocess.Popen[bytes]"] = []
+
+
 def is_owned(folder: Path) -> bool:
     """Say whether an owner process holds the store."""
     return owner_of(folder / LOCK) is not None
@@ -60,10 +64,12 @@ def start_owner(
         command.append("--keep")
     environment = {**os.environ, "KOS_OWNER_SETTINGS": json.dumps(config or {}), "RAY_USAGE_STATS_ENABLED": "0"}
     begin = log_path.stat().st_size if log_path.exists() else 0
+    _started[:] = [earlier for earlier in _started if earlier.poll() is None]
     with log_path.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
         )
+    _started.append(process)
     deadline = time.monotonic() + timeout
     said = False
     while time.monotonic() < deadline:

@@ -1,0 +1,45 @@
+"""An agent for the tests on Ray: it writes down every execution of its actions' bodies, then does as it is told."""
+
+import os
+import time
+from typing import Any
+
+from kos_runtime.ports.agent import Agent, Context, action
+
+
+class kWorker(Agent):  # noqa: N801 - the class name is what a person reads on the dashboard
+    @action
+    def note(self, ledger: str, context: Context, value: Any = None) -> dict[str, Any]:
+        write(ledger, context)
+        return {"value": value, "pid": os.getpid()}
+
+    @action
+    def nap(self, ledger: str, seconds: float, context: Context, value: Any = None) -> dict[str, Any]:
+        write(ledger, context)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not context.cancelled:
+            time.sleep(0.02)
+        return {"value": value, "pid": os.getpid()}
+
+    @action
+    def gate(self, ledger: str, opened_by: str, context: Context) -> dict[str, Any]:
+        """Go on when a file is there."""
+        write(ledger, context)
+        while not os.path.exists(opened_by):  # noqa: PTH110
+            time.sleep(0.02)
+        return {"pid": os.getpid()}
+
+    @action
+    def die(self, ledger: str, context: Context) -> dict[str, Any]:
+        write(ledger, context)
+        os._exit(9)
+
+
+def write(ledger: str, context: Context) -> None:
+    """Append one line in one write, so that processes may share the file."""
+    line = f"{context.run} {context.step} {context.attempt} {context.fence}\n"
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,30 @@
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.world import World
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One owner, with its Ray, for a module's tests; each test brings runs of its own."""
+    made = World(tmp_path_factory.mktemp("store"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> Iterator[World]:
+    """An owner for a test that ends it."""
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if re.search(r"tests/cluster/", str(item.path)):
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.slow)

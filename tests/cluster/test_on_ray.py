@@ -1,0 +1,85 @@
+"""Runs on a real local Ray while agents and the partition are killed."""
+
+import os
+import stat
+
+from kos_runtime.client import RunFailed
+from kos_runtime.core.workflow import events as ev
+from tests.cluster.listening import listeners_of
+from tests.cluster.world import World, descendants, kill, wait_until
+
+import pytest
+
+
+def test_a_run_completes_and_its_agents_have_names_that_read_well(world: World) -> None:
+    world.open_gate()
+    run = world.start("three")
+    assert world.result(run) == {"first": 1, "last": 1}
+    agent = world.agents()[0]
+    assert agent["kind"] == "kWorker"
+    assert agent["agent"].startswith("kWorker-")
+    assert world.violations() == []
+
+
+def test_two_hundred_items_run_and_come_back_in_order(world: World) -> None:
+    run = world.start("wide", items=list(range(200)), seconds=0)
+    assert world.result(run)["value"] == list(range(200))
+    assert world.violations() == []
+
+
+def test_nothing_listens_beyond_this_machine_and_the_token_is_ours_alone(world: World) -> None:
+    world.start("wide", items=[1], seconds=0)
+    processes = descendants(world.pid("kos/owner"))
+    found = listeners_of(processes)
+    assert len(found) > 3, "Ray's servers are among these processes"
+    assert {address for address, _ in found} == {"127.0.0.1"}
+    assert stat.S_IMODE(os.stat(world.folder / "ray.token").st_mode) == 0o600
+
+
+def test_a_killed_agent_is_replaced_and_only_what_it_ran_runs_again(world: World) -> None:
+    world.gate.unlink(missing_ok=True)
+    run = world.start("three")
+    wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
+    before = {agent["agent"] for agent in world.agents()}
+    for agent in world.agents():
+        kill(int(agent["pid"]))
+    wait_until(lambda: world.executions(run, "middle") == 2, "the middle step began again")
+    world.open_gate()
+    assert world.result(run) == {"first": 1, "last": 1}
+    assert [world.executions(run, path) for path in ("before", "middle", "after")] == [1, 2, 1]
+    assert not before & {agent["agent"] for agent in world.agents()}, "names are not used twice"
+    assert len(world.causes_of_redispatch(run)) == 1
+    assert max(event.attempt for event in world.events(run) if isinstance(event, ev.StepScheduled)) == 1
+    assert world.violations() == []
+
+
+def test_a_killed_partition_comes_back_and_adopts_the_step_that_runs(world: World) -> None:
+    world.gate.unlink(missing_ok=True)
+    run = world.start("three")
+    wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
+    epoch = world.ask("status")["epoch"]
+    kill(world.pid("kos/partition-0"))
+    wait_until(lambda: world.ask("status")["epoch"] > epoch, "a new epoch began")
+    world.open_gate()
+    assert world.result(run) == {"first": 1, "last": 1}
+    assert [world.executions(run, path) for path in ("before", "middle", "after")] == [1, 1, 1]
+    assert world.causes_of_redispatch(run) == []
+    assert world.violations() == []
+
+
+def test_a_step_that_ends_its_process_is_given_up_and_its_neighbours_finish(world: World) -> None:
+    run = world.start("deadly")
+    other = world.start("wide", items=list(range(20)), seconds=0.02)
+    with pytest.raises(RunFailed, match="poison"):
+        world.result(run)
+    assert world.executions(run, "before") == 1
+    assert world.executions(run, "deadly") == 2
+    assert world.result(other)["value"] == list(range(20))
+    assert world.violations() == []
+
+
+def test_what_no_node_has_fails_the_step_and_the_text_names_it(world: World) -> None:
+    run = world.start("greedy")
+    with pytest.raises(RunFailed, match="3 unobtainium more is needed; free in the cluster: .*CPU"):
+        world.result(run)
+    assert world.ledger()[-1][0] != run

@@ -1,0 +1,78 @@
+"""The owner is killed, alone and with everything, and outlived."""
+
+import subprocess
+import sys
+
+
+from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
+from kos_runtime.adapters.event_store.connection import Tuning
+from kos_runtime.client.owner import is_owned
+from tests.cluster.world import World, descendants, is_alive, kill, wait_until
+
+
+def begun(world: World) -> str:
+    """Start a run and return it when its middle step is at work."""
+    run = world.start("three")
+    wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
+    return run
+
+
+def test_a_killed_owner_leaves_nothing_behind_and_its_run_goes_on_from_the_log(own_world: World) -> None:
+    run = begun(own_world)
+    owner = own_world.pid("kos/owner")
+    processes = descendants(owner)
+    assert len(processes) > 5, "Ray and the actors are among them"
+    kill(owner)
+    wait_until(lambda: not any(map(is_alive, processes)), "every process of the owner has ended", timeout=20.0)
+    assert own_world.engine.get_workflow_status(run) == "interrupted"
+    own_world.engine.close()
+    own_world.open_gate()
+    own_world.engine.resume(run)
+    assert own_world.result(run) == {"first": 1, "last": 1}
+    assert own_world.executions(run, "before") == 1
+    assert own_world.executions(run, "after") == 1
+    assert own_world.violations() == []
+
+    # And once more with everything killed in the same moment, without waiting for anything.
+    own_world.gate.unlink()
+    second = begun(own_world)
+    for pid in descendants(own_world.pid("kos/owner")):
+        kill(pid)
+    wait_until(lambda: not is_owned(own_world.folder), "the lock is free")
+    own_world.engine.close()
+    own_world.open_gate()
+    own_world.engine.resume(second)
+    assert own_world.result(second) == {"first": 1, "last": 1}
+    assert own_world.executions(second, "before") == 1
+    assert own_world.violations() == []
+
+
+def test_a_second_owner_is_told_who_owns_the_store_and_a_fenced_one_never_claims_again(own_world: World) -> None:
+    run = begun(own_world)
+    owner = own_world.pid("kos/owner")
+    command = [sys.executable, "-m", "kos_runtime", "_owner", "--store", str(own_world.folder)]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 7
+    assert f"is owned already by process {owner}" in second.stderr
+
+    store = SqliteEventStore.open(own_world.folder, wall=lambda: 0, tuning=Tuning(owned=False))
+    claimed = store.claim(store.lease().epoch, "somebody else")
+    own_world.open_gate()
+    wait_until(lambda: not is_owned(own_world.folder), "the fenced owner has ended")
+    assert store.lease().epoch == claimed.epoch
+    assert store.lease().owner == "somebody else"
+    store.close()
+    assert "fenced" in (own_world.folder / "owner.log").read_text().splitlines()[-1]
+    assert own_world.engine.get_workflow_status(run) == "interrupted"
+    assert own_world.violations() == []
+
+
+def test_an_owner_without_work_ends_by_itself_unless_it_is_kept(own_world: World) -> None:
+    own_world.open_gate()
+    own_world.result(own_world.start("three"))
+    processes = descendants(own_world.pid("kos/owner"))
+    wait_until(lambda: not is_owned(own_world.folder), "the owner has ended by itself", timeout=30.0)
+    wait_until(lambda: not any(map(is_alive, processes)), "and everything with it", timeout=10.0)
+    assert not (own_world.folder / "owner.json").exists()
+
+
