@@ -1,11 +1,11 @@
 """The agent of the benchmarks: a typed action that does nothing, and one that makes a list."""
 
-from typing import TypedDict
+from pydantic import BaseModel
 
 from agents import Agent, action
 
 
-class Payload(TypedDict):
+class Payload(BaseModel):
     """About 200 bytes."""
 
     text: str
