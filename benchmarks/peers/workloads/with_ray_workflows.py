@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import statistics
 import tempfile
 import time
@@ -27,8 +28,11 @@ from ray import workflow  # noqa: E402
 
 PEER = "ray-workflows"
 
-BEST_IN_FLIGHT = 8
+BEST_IN_FLIGHT = 4
 """Runs in flight at which it was fastest on two cores."""
+
+FOLDER_IS_IN = "ray-folder"
+"""The file, beside the storage, that says where this Ray keeps its sockets and logs."""
 
 
 @ray.remote
@@ -67,6 +71,7 @@ def running(directory: pathlib.Path) -> Iterator[None]:
     """Start a Ray of its own whose workflows are kept below ``directory``; stop it at the end."""
     # Ray puts sockets below its folder, and a socket's path has at most 107 characters.
     folder = tempfile.mkdtemp(prefix="rw-", dir="/tmp")
+    (directory / FOLDER_IS_IN).write_text(folder)
     try:
         ray.init(
             address="local",
@@ -121,6 +126,20 @@ def history(directory: pathlib.Path, steps: int) -> None:
         measuring.hang()
 
 
+def end_what_is_left(directory: pathlib.Path) -> None:
+    """Kill the processes of a Ray whose driver was killed: its agents outlive it by minutes.
+
+    They are told by the folder made for this measurement alone, which stands in their command lines.
+    """
+    folder = (directory / FOLDER_IS_IN).read_text()
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if folder.encode() in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def recovery(directory: pathlib.Path, steps: int) -> dict[str, Any]:
     """Resume the run; the clock starts when Ray is up, as for every engine that needs it."""
     before = time.perf_counter()
@@ -141,7 +160,10 @@ def main() -> None:
         case "w3-recover":
             measuring.emit(PEER, "w3", unit="ms", settings={}, **recovery(asked.dir, asked.steps))
         case "w3":
-            measuring.build_history_and_kill(__file__, shared, asked.dir)
+            try:
+                measuring.build_history_and_kill(__file__, shared, asked.dir)
+            finally:
+                end_what_is_left(asked.dir)
             report = measuring.recover(__file__, shared, asked.dir)
             settings = {"steps": asked.steps, "clock": "Ray up to result", "history": "side by side", **facts()}
             more = {key: report[key] for key in ("ray_up_ms", "process_ms")}
