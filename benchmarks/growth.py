@@ -60,7 +60,7 @@ class Local:
         self.store = wiring.open_store(str(self.folder))
         self.blobs = wiring.blob_store(str(self.folder))
         limits = Limits(max_active_runs=active, max_pending_runs=10_000_000)
-        self.host = Host(self.store, self.blobs, wiring.CODEC, owner="benchmark", limits=limits)
+        self.host = Host(self.store, self.blobs, wiring.INNER_CODEC, owner="benchmark", limits=limits)
         self.inbox: list[msg.Input] = []
         self.now = max(wiring.wall_ms(), self.store.head().time)
         self.count = self.answered = 0

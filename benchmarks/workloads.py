@@ -33,7 +33,7 @@ def _keep(runtime: Runtime, in_flight: int, *, until: float) -> None:
         if missing >= max(1, in_flight // 10):
             runtime.create(SEQUENTIAL, {"d": PAYLOAD}, missing)
         else:
-            time.sleep(0.002)
+            time.sleep(0.03)
 
 
 def lonely(*, runs: int = 200) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def run_once(folder: Path, settings: EngineSettings, command: Command, command_i
         host = Host(
             store,
             wiring.blob_store(str(folder)),
-            wiring.CODEC,
+            wiring.INNER_CODEC,
             owner=wiring.owner_name(),
             limits=wiring.limits_of(settings),
         )

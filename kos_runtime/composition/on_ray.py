@@ -57,7 +57,7 @@ def open_engine(settings: dict[str, Any]) -> EngineParts:
         takeover_after_ms=TAKEOVER_MS,
     )
     limits = Limits(max_active_runs=settings["active"], max_pending_runs=settings["pending"])
-    host = Host(store, wiring.blob_store(folder), wiring.CODEC, owner=wiring.owner_name(), limits=limits)
+    host = Host(store, wiring.blob_store(folder), wiring.INNER_CODEC, owner=wiring.owner_name(), limits=limits)
     return EngineParts(
         host=host,
         codec=wiring.CODEC,
@@ -76,9 +76,7 @@ def make_runner(
     hands = settings["hands"]
     log = line_writer("agent")
     runner = wiring.make_runner(settings["store"], target, agent_settings, on_late, threads=hands, log=log)
-    return RunnerParts(
-        runner=runner, hands=hands, unpack_invocations=unpack_invocations, pack_outcomes=pack_outcomes
-    )
+    return RunnerParts(runner=runner, hands=hands, unpack_invocations=unpack_invocations, pack_outcomes=pack_outcomes)
 
 
 def make_codec() -> MsgpackCodec:

@@ -15,6 +15,7 @@ from kos_runtime.adapters.agent_runner import AgentRunner
 from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
+from kos_runtime.adapters.trusted import TrustedCodec
 from kos_runtime.composition.discovery import load_class
 from kos_runtime.core.invocation import Outcome
 from kos_runtime.engine import messages as msg
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from kos_runtime.definition.settings import EngineSettings
 
 CODEC = MsgpackCodec()
+#: For the partition's own use, behind every door.
+INNER_CODEC = TrustedCodec()
 
 
 def wall_ms() -> int:
@@ -103,7 +106,7 @@ def open_in_process(
 ) -> tuple[InProcessHost, SqliteEventStore]:
     """Own a store in this process, with the agents on threads beside it. Close both when done."""
     store = open_store(folder)
-    host = Host(store, blob_store(folder), CODEC, owner=owner_name(), limits=limits_of(settings))
+    host = Host(store, blob_store(folder), INNER_CODEC, owner=owner_name(), limits=limits_of(settings))
     runner: MakeRunner = lambda effect, on_late: make_runner(  # noqa: E731
         folder, effect.target, effect.settings, on_late, threads=settings.hands_per_process
     )
