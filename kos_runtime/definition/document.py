@@ -12,7 +12,7 @@ from kos_runtime.definition.problems import DefinitionError, Problem, in_order
 from kos_runtime.definition.second_look import second_look
 from kos_runtime.definition.settings import FILE, EngineSettings
 from kos_runtime.definition.shapes import Check
-from kos_runtime.definition.text import read
+from kos_runtime.definition.text import parse
 
 __all__ = ["Document", "EngineDocument", "TemplatesDocument", "WorkflowDocument", "check", "load"]
 
@@ -30,7 +30,7 @@ def load(text: str | bytes, name: str) -> Document:
     Raises:
         DefinitionError: Everything that is wrong with it, in the order of its lines.
     """
-    source = read(text, name)
+    source = parse(text, name)
     data = source.data
     if not isinstance(data, dict) or not data:
         hint = "a file begins with workflow:, templates: or engine:"

@@ -63,6 +63,10 @@ RETRY: Final = Obj("retry", {"max_retries": Number(0, MAX_RETRIES), "backoff": B
 RESOURCES: Final = MapOf(Amount())
 
 
+#: Exactly one of the keys.
+_ONE: Final = {"minProperties": 1, "maxProperties": 1}
+
+
 def _one_sync(value: dict[str, Any], path: Path, to: Check) -> None:
     if len(value) != 1:
         to.fail(path, "KOS109", "sync: exactly one of count and quorum")
@@ -70,7 +74,10 @@ def _one_sync(value: dict[str, Any], path: Path, to: Check) -> None:
 
 SYNC: Final = Either(
     (str, OneOf("all", "any")),
-    (dict, Obj("sync", {"count": Number(1, MAX_STEPS), "quorum": Number(0, 1, whole=False)}, also=_one_sync)),
+    (
+        dict,
+        Obj("sync", {"count": Number(1, MAX_STEPS), "quorum": Number(0, 1, whole=False)}, also=_one_sync, more=_ONE),
+    ),
 )
 GROUP: Final = Obj(
     "parallel_group",
@@ -101,6 +108,7 @@ LOOP: Final = Obj(
     },
     required=("max_iterations",),
     also=_loop_body,
+    more={"oneOf": [{"required": ["body"]}, {"required": ["loop_body"]}]},
 )
 FOR_EACH: Final = Obj(
     "for_each",
@@ -155,7 +163,7 @@ FORM_SHAPES: Final[dict[str, Shape]] = {
         required=("id",),
     ),
     "template": Obj("template", {"use": _ID, "with": _VALUES}, required=("use",)),
-    "wait": Obj("wait", {"for": Span(), "until": Anything()}),
+    "wait": Obj("wait", {"for": Span(), "until": Anything()}, more=_ONE),
     "wait_for": Obj(
         "wait_for",
         {"signal": _ID, "match": Condition(), "timeout": Span(), "on_timeout": OneOf("fail", "continue", "escalate")},
@@ -204,6 +212,17 @@ def _one_form(step: dict[str, Any], path: Path, to: Check) -> None:
         to.fail((*path, "wait"), "KOS109", "wait takes exactly one of for and until")
 
 
+def _form_choices() -> list[dict[str, Any]]:
+    """Say in the words of JSON Schema that a step has exactly one form."""
+    choices = []
+    for form in ("action", *FORMS):
+        needed = {"action": ["agent", "action"], "coordination": ["coordination", "action"]}.get(form, [form])
+        beside = {"action": (), "coordination": ("agent",), "for_each": ()}.get(form, ("agent", "action"))
+        others = [key for key in (*FORMS, *beside) if key not in needed]
+        choices.append({"required": needed, "not": {"anyOf": [{"required": [key]} for key in others]}})
+    return choices
+
+
 COMPENSATE: Final = Obj(
     "compensate", {"agent": Text(), "action": Text(), "inputs": _VALUES}, required=("agent", "action")
 )
@@ -234,6 +253,7 @@ STEP: Final[Obj] = Obj(
     },
     required=("id",),
     also=_one_form,
+    more={"oneOf": _form_choices()},
     docs={
         "agent": "An agent's kind, alias or pool.",
         "action": "The action of that agent.",
@@ -366,7 +386,13 @@ def _has_steps(value: dict[str, Any], path: Path, to: Check) -> None:
             to.fail((*path, key), "KOS101", f"{key} needs a loop_body beside it", key=True)
 
 
-WORKFLOW: Final = Obj("workflow", WORKFLOW_KEYS, required=("id",), also=_has_steps)
+WORKFLOW: Final = Obj(
+    "workflow",
+    WORKFLOW_KEYS,
+    required=("id",),
+    also=_has_steps,
+    more={"anyOf": [{"required": [key]} for key in ("steps", "parallel_groups", "loop_body")]},
+)
 TEMPLATE: Final = Obj(
     "template",
     {

@@ -17,6 +17,7 @@ from kos_runtime.definition.problems import Path, Problem
 from kos_runtime.definition.quantities import amount_of
 
 BAD: Final[Any] = object()
+NAME_PATTERN: Final = "^[A-Za-z_][A-Za-z0-9_-]*$"
 #: So many problems of one file are told; more would help nobody.
 MAX_PROBLEMS: Final = 200
 #: So many words are compared with mistaken ones, all in all, so that a hostile file does not take long to refuse.
@@ -110,7 +111,7 @@ class Text(Shape):
 
     def schema(self) -> dict[str, Any]:
         if self.name:
-            return {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_-]*$", "maxLength": 128}
+            return {"type": "string", "pattern": NAME_PATTERN, "maxLength": 128}
         return {"type": ["string", "number"]} if self.raw else {"type": "string"}
 
 
@@ -248,7 +249,8 @@ class MapOf(Shape):
         return {name: self.value.check(item, (*path, name), to) for name, item in value.items()}
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": self.value.schema()}
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": self.value.schema()}
+        return {**schema, "propertyNames": {"pattern": NAME_PATTERN}} if self.names else schema
 
 
 class Either(Shape):
@@ -281,7 +283,7 @@ class Later(Shape):
 
 
 class Obj(Shape):
-    """Known keys, each with its shape. ``what`` names it in messages; ``also`` checks the whole."""
+    """Known keys, each with its shape. ``what`` names it in messages; ``also`` checks the whole, ``more`` says so in the schema."""
 
     def __init__(
         self,
@@ -291,9 +293,10 @@ class Obj(Shape):
         required: tuple[str, ...] = (),
         also: Callable[[dict[str, Any], Path, Check], None] | None = None,
         docs: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.what, self.keys, self.required, self.also = what, dict(keys), required, also
-        self.docs = dict(docs or {})
+        self.docs, self.more = dict(docs or {}), dict(more or {})
 
     def check(self, value: Any, path: Path, to: Check) -> Any:
         if not isinstance(value, dict):
@@ -330,4 +333,4 @@ class Obj(Shape):
         schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
         if self.required:
             schema["required"] = list(self.required)
-        return schema
+        return {**schema, **self.more}

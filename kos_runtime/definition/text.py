@@ -24,6 +24,18 @@ _UNFIT: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udff
 
 
 def read(text: str | bytes, name: str) -> Source:
+    """Read a file of plain data.
+
+    Raises:
+        DefinitionError: It is no YAML within the bounds, or holds what is not allowed.
+    """
+    source = parse(text, name)
+    if source.problems:
+        raise DefinitionError(source.problems)
+    return source
+
+
+def parse(text: str | bytes, name: str) -> Source:
     """Read a file; what is wrong with it and leaves the rest readable is in the source's problems.
 
     Raises:

@@ -72,6 +72,10 @@ class Builder:
             if len(event.value) > MAX_SCALAR:
                 message = f"a text of {len(event.value)} characters, at most {MAX_SCALAR} are allowed"
                 raise self._refuse(event, "KOS010", message)
+            if not event.value.isascii() and any("\ud800" <= character <= "\udfff" for character in event.value):
+                raise self._refuse(
+                    event, "KOS003", "a text holds half of a surrogate pair", "write the whole character"
+                )
         elif depth >= MAX_DEPTH:
             raise self._refuse(event, "KOS009", f"it is nested deeper than {MAX_DEPTH}")
 
