@@ -37,6 +37,11 @@ def passages_of(data: Sequence[Any], sources: Sequence[Any]) -> list[tuple[Passa
     return found
 
 
+def questions_of(data: Sequence[Any]) -> int:
+    """Return how many questions the data answers, passages found for several counted with each."""
+    return len({item.get("question") if isinstance(item, dict) else None for item in data})
+
+
 def _passage(item: Any, number: int) -> Passage:
     if isinstance(item, Passage):
         return item

@@ -1,6 +1,7 @@
 """Turns a topic into sub-questions, in the words of the corpus."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 from agents.corpus.index import Index
@@ -19,8 +20,6 @@ QUESTIONS: Final = {"shallow": 3, "moderate": 5, "deep": 9}
 _WANT: Final = {"shallow": 4, "moderate": 5, "deep": 6}
 #: Of two terms that stand in the same passages more often than this, one is enough.
 _OVERLAP: Final = 0.6
-#: A term is shared by at least so many passages, as long as there are such terms.
-_SHARED_BY: Final = 3
 
 
 class kPlanner(Scholar):
@@ -54,37 +53,60 @@ def _questions(index: Index, about: Study, depth: Depth) -> list[Question]:
     taken: list[Term] = []
     seen: list[str] = []
     topic = about.topic
-    # First only terms that several passages share and that lead to passages of their own; a small corpus may have too
-    # few of them, and then what is left to ask is asked.
-    for strict in (True, False):
+    for turn in _TURNS:
         for term in about.terms:
             if len(asked) >= QUESTIONS[depth]:
                 return asked
-            if any(term.stems & other.stems for other in taken) or (strict and not _stands_apart(term, taken)):
+            if any(term.stems & other.stems for other in taken) or not turn.accepts(term, taken):
                 continue
-            skip = seen if strict else []
+            skip = seen if turn.fresh else []
             found = search(index, topic, (term.text,), limit=_WANT[depth], skip=frozenset(skip))
-            if len(found) < (2 if strict else 1):
+            if len(found) < turn.finds:
                 continue
-            number = len(asked) + 1
-            question = Question(
-                id=f"q{number}",
-                question=_wording(topic.text, term.text),
-                topic=topic.text,
-                terms=[term.text],
-                want=_WANT[depth],
-                skip=list(skip),
+            asked.append(
+                Question(
+                    id=f"q{len(asked) + 1}",
+                    question=_wording(topic.text, term.text),
+                    topic=topic.text,
+                    terms=[term.text],
+                    want=_WANT[depth],
+                    skip=list(skip),
+                )
             )
-            asked.append(question)
             taken.append(term)
             seen += [hit.passage.source for hit in found if hit.passage.source not in seen]
     return asked
 
 
-def _stands_apart(term: Term, taken: Sequence[Term]) -> bool:
-    if term.strength <= 0 or len(term.hits) < _SHARED_BY or not term.is_noun:
-        return False
-    return all(len(term.hits & other.hits) <= _OVERLAP * min(len(term.hits), len(other.hits)) for other in taken)
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What is asked of a term in one turn through all of them.
+
+    ``shared``: so many passages hold it. ``finds``: so many passages are found by it. ``fresh``: they were not found by
+    an earlier question. ``noun``: it is used as a noun, and does not stand where earlier terms stand.
+    """
+
+    shared: int
+    finds: int
+    fresh: bool
+    noun: bool
+
+    def accepts(self, term: Term, taken: Sequence[Term]) -> bool:
+        if len(term.hits) < self.shared:
+            return False
+        if not self.noun:
+            return True
+        apart = all(len(term.hits & t.hits) <= _OVERLAP * min(len(term.hits), len(t.hits)) for t in taken)
+        return term.is_noun and term.strength > 0 and apart
+
+
+#: A rich corpus is done in the first turn; in a small one what is left to ask is asked in the later ones.
+_TURNS: Final = (
+    _Turn(shared=3, finds=2, fresh=True, noun=True),
+    _Turn(shared=1, finds=1, fresh=True, noun=True),
+    _Turn(shared=1, finds=1, fresh=True, noun=False),
+    _Turn(shared=1, finds=1, fresh=False, noun=False),
+)
 
 
 def _wording(topic: str, term: str) -> str:

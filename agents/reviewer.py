@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from agents import citations
-from agents.material import passages_of
+from agents.material import passages_of, questions_of
 from agents.models import Review, Summary
 from agents.review import review, texts_by_source
 from agents.scholar import Scholar
@@ -29,7 +29,7 @@ class kReviewer(Scholar):
         if not material:
             raise ActionFailed(ErrorType.PERMANENT, "there is nothing to summarize: no passage was found")
         context.progress(f"summarizing {len(material)} passages")
-        summary = summarize(index, material)
+        summary = summarize(index, material, questions_of(data))
         if not summary:
             raise ActionFailed(
                 ErrorType.PERMANENT, f"none of the {len(material)} passages has a sentence that can be quoted"

@@ -47,11 +47,11 @@ class Candidate:
     worth: float = 0.0
 
 
-def summarize(index: Index, material: Sequence[tuple[Passage, Source]]) -> str:
+def summarize(index: Index, material: Sequence[tuple[Passage, Source]], questions: int) -> str:
     """Return a summary of passages; empty when none of them has a sentence that can be quoted.
 
     Every sentence stands word for word in the passage that it cites and in no other passage that is cited. One
-    paragraph a question, in the order in which the questions were asked.
+    paragraph a question, in the order in which the questions were asked; the more ``questions``, the longer it is.
     """
     candidates = _candidates(index, material)
     if not candidates:
@@ -59,7 +59,8 @@ def summarize(index: Index, material: Sequence[tuple[Passage, Source]]) -> str:
     salience = centrality([c.vector for c in candidates], [c.relevance for c in candidates])
     for candidate, central in zip(candidates, salience, strict=True):
         candidate.worth = (0.7 * candidate.relevance + 0.3 * central) * _ease(candidate)
-    chosen = _choose(candidates, material)
+    goal = max(_LEAST, min(_MOST, _PER_QUESTION * questions))
+    chosen = _choose(candidates, material, goal)
     order = list(dict.fromkeys(passage.question for passage, _ in material))
     chosen.sort(key=lambda c: (order.index(c.question), c.passage, c.position))
     paragraphs = [[(c.text, c.source) for c in chosen if c.question == question] for question in order]
@@ -112,10 +113,9 @@ def _ease(candidate: Candidate) -> float:
     return (0.25 if is_dangling(candidate.text) else 1.0) * size / (1 + 0.05 * candidate.position)
 
 
-def _choose(candidates: Sequence[Candidate], material: Sequence[tuple[Passage, Source]]) -> list[Candidate]:
+def _choose(candidates: Sequence[Candidate], material: Sequence[tuple[Passage, Source]], goal: int) -> list[Candidate]:
     """Take turns between the questions, each time the best that is new; then fill up with the best that is left."""
     questions = list(dict.fromkeys(passage.question for passage, _ in material))
-    goal = max(_LEAST, min(_MOST, _PER_QUESTION * len(questions)))
     best = max(candidate.worth for candidate in candidates)
     good = [candidate for candidate in candidates if candidate.worth >= best * _GOOD]
     texts = {source.id: normal(passage.text) for passage, source in material}

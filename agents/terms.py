@@ -75,7 +75,7 @@ class _Seen:
         previous = ""
         for word in words(sentence):
             found = stem(word)
-            if found and is_telling(word):
+            if found and is_telling(word) and not word.endswith(_VERBAL):
                 # English says what is a noun by the word before it; so does this, without a dictionary.
                 self.nouns[found] += (previous in _BEFORE_NOUNS) - (previous in _BEFORE_VERBS)
             if not found or found in topic.weights or not is_telling(word):

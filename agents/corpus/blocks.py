@@ -9,8 +9,8 @@ from agents.sentences import split
 from agents.text import words
 
 #: A passage is closed when it has so many characters, and a block longer than the second number is divided.
-_FULL: Final = 600
-_DIVIDE: Final = 1_200
+_FULL: Final = 420
+_DIVIDE: Final = 800
 #: A passage of fewer words says nothing.
 _FEWEST_WORDS: Final = 5
 

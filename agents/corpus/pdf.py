@@ -12,6 +12,8 @@ from agents.corpus.blocks import Block, tidy
 MAX_PAGES: Final = 1_000
 
 _HYPHEN: Final = re.compile(r"(\w)[-\u00ad]\n(?=[a-z])")
+#: A line is short when it has less than this share of the page's widest.
+_SHORT: Final = 0.8
 _END: Final = re.compile(r"""[.!?:]["')”’]*$""")
 
 
@@ -35,7 +37,7 @@ def read_pdf(data: bytes) -> Iterator[Block]:
 
 
 def _blocks(lines: list[str], first: int, heading: str) -> Iterator[Block]:
-    """Paragraphs end at an empty line, or at a short line that ends a sentence."""
+    """Paragraphs end at an empty line, at a short line that ends a sentence, and after a short line that is a title."""
     width = max((len(line) for line in lines), default=0)
     texts: list[str] = []
     begin = first
@@ -45,7 +47,10 @@ def _blocks(lines: list[str], first: int, heading: str) -> Iterator[Block]:
             begin = first + index
         if stripped:
             texts.append(stripped)
-        if texts and (not stripped or (len(stripped) < width * 0.7 and _END.search(stripped))):
+        short = len(stripped) < width * _SHORT
+        following = lines[index + 1].strip() if index + 1 < len(lines) else ""
+        title = short and len(texts) == 1 and stripped[-1:].isalnum() and following[:1].isupper()
+        if texts and (not stripped or title or (short and _END.search(stripped))):
             yield Block(begin, heading, tidy(" ".join(texts)), first + index)
             texts = []
     if texts:
