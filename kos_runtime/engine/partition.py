@@ -574,7 +574,11 @@ class Partition:
     def _grant(self) -> None:
         """Give free hands to who is next, and ask for processes where somebody waits."""
         for pool in self.pools.pools.values():
-            while (turn := self.pools.next_in_turn(pool)) is not None:
+            # Each gets one turn: who must run alone may have to go on waiting although hands are free.
+            for _ in range(len(pool.waiting)):
+                turn = self.pools.next_in_turn(pool)
+                if turn is None:
+                    break
                 run_id, path = turn
                 run = self.runs.get(run_id)
                 if run is None or path not in run.agenda:

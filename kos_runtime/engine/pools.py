@@ -43,6 +43,9 @@ class Pool:
     #: Moving average of what an action took, in milliseconds; below 0 when nothing is known.
     mean_ms: float = -1.0
     failed: str = ""
+    #: The process that takes nothing new until it is empty, and who waits for it to run there alone.
+    reserved: str = ""
+    reserved_for: tuple[str, str] = ("", "")
 
     def ahead(self, hands: int, limits: Limits) -> int:
         """Return how many dispatches a process with so many hands may hold."""
@@ -78,6 +81,10 @@ class Pools:
             self.found = self._free(here, alone=alone)
             if self.found is not None:
                 return True
+        if alone and not self._is_reserved(here):
+            # Work that never pauses must not keep a suspect waiting for an empty process for ever.
+            least = min(here.processes.values(), key=lambda process: len(process.holds), default=None)
+            here.reserved, here.reserved_for = ("" if least is None else least.name), (run, path)
         if (run, path) not in here.waiting:
             here.waiting.add((run, path))
             turns = here.queue.setdefault(self.priority, OrderedDict())
@@ -97,8 +104,11 @@ class Pools:
         What is to run alone, because it may have ended a process before, needs one that holds nothing.
         """
         best: Process | None = None
+        reserved = pool.reserved if not alone and self._is_reserved(pool) else ""
         for process in pool.processes.values():
             held = len(process.holds)
+            if reserved and process.name == reserved:
+                continue
             if process.alone or (alone and held):
                 continue
             if held >= pool.ahead(process.hands, self.limits):
@@ -108,6 +118,13 @@ class Pools:
             if best is None or held * best.hands < len(best.holds) * process.hands:
                 best = process
         return best
+
+    def _is_reserved(self, pool: Pool) -> bool:
+        return pool.reserved in pool.processes and pool.reserved_for in pool.waiting
+
+    def _awaits_suspect(self, pool: Pool) -> bool:
+        """Say whether the reserved process is empty now."""
+        return self._is_reserved(pool) and not pool.processes[pool.reserved].holds
 
     # --- told by the partition
 
@@ -122,7 +139,9 @@ class Pools:
     def down(self, name: str) -> Process | None:
         process = self.processes.pop(name, None)
         if process is not None:
-            self.pools[process.pool].processes.pop(name, None)
+            pool = self.pools[process.pool]
+            pool.processes.pop(name, None)
+            pool.failed = ""
         return process
 
     def held(self, process: str, run: str, path: str, fence: int) -> None:
@@ -144,7 +163,7 @@ class Pools:
 
     def next_in_turn(self, pool: Pool) -> tuple[str, str] | None:
         """Take out who is next, if somebody waits and hands are free."""
-        if not pool.waiting or self._free(pool) is None:
+        if not pool.waiting or (self._free(pool) is None and not self._awaits_suspect(pool)):
             return None
         for priority in sorted(pool.queue, reverse=True):
             turns = pool.queue[priority]
@@ -164,5 +183,8 @@ class Pools:
     def wants_process(self, pool: Pool) -> bool:
         """Whether a pool should grow: somebody waits, nothing is on its way, and it may have more."""
         if pool.starting or len(pool.processes) >= max(pool.link.most, 1):
+            return False
+        if pool.failed and pool.processes:
+            # What could not be placed beside them is left out until something changes.
             return False
         return bool(pool.waiting) or len(pool.processes) < pool.link.least
