@@ -110,13 +110,13 @@ def unpack_bounded(data: bytes) -> Any:
     size = len(data)
     try:
         return _unpack(data, size, min(size, FAMILIAR))
-    except _TooLong:
+    except _TooLongError:
         if not _few_claims(data):
             walk_headers(data, MAX_DEPTH)
         return _unpack(data, size, size)
 
 
-class _TooLong(Exception):
+class _TooLongError(Exception):
     """A header claims more than ``FAMILIAR`` elements."""
 
 
@@ -138,7 +138,7 @@ def _unpack(data: bytes, size: int, longest: int) -> Any:
         )
     except (msgpack.UnpackException, ValueError, RecursionError) as error:
         if longest < size and "exceeds max_" in str(error):
-            raise _TooLong from error
+            raise _TooLongError from error
         raise ValueError(f"not a packed value: {type(error).__name__} {error}".rstrip()) from error
 
 
@@ -146,7 +146,7 @@ def _few_claims(data: bytes) -> bool:
     return data.count(b"\xdd") + data.count(b"\xdf") <= _FEW_32 and data.count(b"\xdc") + data.count(b"\xde") <= _FEW_16
 
 
-def _refuse_ext(code: int, data: bytes) -> NoReturn:
+def _refuse_ext(code: int, _data: bytes) -> NoReturn:
     raise ValueError(f"extension type {code} is no plain data")
 
 

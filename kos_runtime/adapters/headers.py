@@ -1,4 +1,4 @@
-"""Walks the headers of msgpack bytes without building anything: does each claim fit the bytes that there are?
+"""Walks the headers of msgpack bytes without building anything, to see whether each claim fits the bytes there are.
 
 Format: https://github.com/msgpack/msgpack/blob/master/spec.md. Only what plain data is made of is known here.
 """

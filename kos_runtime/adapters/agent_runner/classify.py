@@ -2,37 +2,58 @@
 
 import errno
 import traceback
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
+from kos_runtime.adapters.codec import MsgpackCodec, check_plain
+from kos_runtime.adapters.redaction import redact, redact_text
+from kos_runtime.core.errors import StoreError
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
 from kos_runtime.ports.agent import ActionFailed
 
-_RESOURCE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_RESOURCE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+#: Kept of a traceback: its last lines, in which the action's own code stands.
 _TRACE_LINES: Final = 12
+_TRACE_CHARACTERS: Final = 4_000
+#: Details are for reading, not for data. Bytes.
+_DETAILS_BYTES: Final = 8_192
+_CODEC: Final = MsgpackCodec()
 
 
 def classify(error: BaseException, step: str) -> WorkflowError:
-    """Return the failure that an exception of an action amounts to; never raises."""
-    if isinstance(error, ActionFailed):
-        return failure(error.kind, error.message, step=step, recoverable=error.recoverable, **_safe(error.details))
-    text = f"{type(error).__name__}: {_words(error)}"
-    details = {"traceback": _trace(error)}
-    return failure(_kind(error), text, step=step, **details)
+    """Return the failure that an exception of an action amounts to; never raises.
+
+    ``PermissionError`` is permanent and not a matter of security: it is the file system that says no, mostly to a
+    wrong path, and no person's authority would change that.
+    """
+    try:
+        if isinstance(error, ActionFailed):
+            return _as_it_says(error, step)
+        text = f"{type(error).__name__}: {_words(error)}".removesuffix(": ")
+        if isinstance(error, MemoryError):
+            text = "out of memory"
+        made = failure(_kind(error), _clean(text), step=step)
+        return replace(made, details={"traceback": _trace(error)})
+    except BaseException as problem:
+        return failure(ErrorType.UNKNOWN, f"an exception that cannot be read ({type(problem).__name__})", step=step)
+
+
+def _as_it_says(error: ActionFailed, step: str) -> WorkflowError:
+    made = failure(ErrorType(error.kind), _clean(str(error.message)), step=step, recoverable=error.recoverable)
+    return replace(made, details=_details(error.details)) if error.details else made
 
 
 def _kind(error: BaseException) -> ErrorType:
     match error:
         case TimeoutError():
             return ErrorType.TIMEOUT
-        case MemoryError():
+        case MemoryError() | StoreError():
             return ErrorType.RESOURCE
-        case PermissionError():
-            return ErrorType.PERMANENT
         case ConnectionError():
             return ErrorType.TRANSIENT
         case OSError() if error.errno in _RESOURCE:
             return ErrorType.RESOURCE
-        case FileNotFoundError() | IsADirectoryError() | NotADirectoryError():
+        case PermissionError() | FileNotFoundError() | IsADirectoryError() | NotADirectoryError():
             return ErrorType.PERMANENT
         case OSError():
             return ErrorType.TRANSIENT
@@ -45,26 +66,30 @@ def _kind(error: BaseException) -> ErrorType:
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:
         return "(its message cannot be read)"
+
+
+def _clean(text: str) -> str:
+    """Take out secrets, and halves of characters, which cannot be stored."""
+    return redact_text(text).encode("utf-8", "replace").decode()
 
 
 def _trace(error: BaseException) -> str:
     try:
         lines = "".join(traceback.format_exception(error)).splitlines()
-    except Exception:
+    except BaseException:
         return ""
-    return "\n".join(lines[-_TRACE_LINES:])[:4_000]
+    return _clean("\n".join(lines[-_TRACE_LINES:])[-_TRACE_CHARACTERS:])
 
 
-def _safe(details: dict[str, object]) -> dict[str, object]:
-    """Keep what is small and plain; the rest is said to be left out."""
-    from kos_runtime.adapters.codec import MsgpackCodec, check_plain
-
+def _details(details: dict[str, Any]) -> dict[str, Any]:
+    """Keep what is small and plain; of anything else only the names are said."""
     try:
         check_plain(details)
-        if len(MsgpackCodec().pack(details)) <= 8_192:  # noqa: PLR2004 - details are for reading, not for data
-            return details
+        if len(_CODEC.pack(details)) <= _DETAILS_BYTES:
+            cleaned: dict[str, Any] = redact(details)
+            return cleaned
     except ValueError:
         pass
-    return {"left_out": sorted(str(key)[:60] for key in details)[:20]}
+    return {"left_out": sorted(_clean(str(key)[:60]) for key in details)[:20]}

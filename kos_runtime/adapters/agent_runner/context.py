@@ -1,23 +1,35 @@
 """What an attempt knows of itself."""
 
+import contextlib
 import threading
-import time
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 from kos_runtime.core.invocation import Invocation
 
 #: Called with (run, path, fence, message, fraction).
 Progress = Callable[[str, str, int, str, float | None], None]
 
+#: The invocation that the code at hand works for, so that every log line can say so.
+CURRENT: Final[ContextVar[Invocation | None]] = ContextVar("kos_invocation", default=None)
+
+_MESSAGE: Final = 500
+
 
 class AttemptContext:
-    """The context of one attempt (see ``kos_runtime.ports.agent.Context``)."""
+    """The context of one attempt (see ``kos_runtime.ports.agent.Context``). Used by the action's threads."""
 
-    __slots__ = ("_log", "_progress", "_stop", "attempt", "beat", "cache_dir", "fence", "idempotency_key", "run", "step")
+    __slots__ = ("_clock", "_log", "_progress", "_stop", "attempt", "beat", "cache_dir", "fence", "idempotency_key", "run", "step")  # fmt: skip
 
     def __init__(
-        self, invocation: Invocation, cache_dir: str, progress: Progress | None, log: Callable[..., None] | None
+        self,
+        invocation: Invocation,
+        cache_dir: str,
+        progress: Progress | None,
+        log: Callable[..., None] | None,
+        stop: threading.Event,
+        clock: Callable[[], int],
     ) -> None:
         self.run = invocation.run
         self.step = invocation.path
@@ -25,28 +37,30 @@ class AttemptContext:
         self.fence = invocation.fence
         self.idempotency_key = invocation.key
         self.cache_dir = cache_dir
-        self.beat = time.monotonic()
-        self._stop: threading.Event | None = None
+        #: When the action last gave a sign of life, by the runner's clock, in nanoseconds.
+        self.beat = clock()
+        self._stop = stop
         self._progress = progress
         self._log = log
+        self._clock = clock
 
     def progress(self, message: str, fraction: float | None = None) -> None:
-        self.beat = time.monotonic()
+        self.beat = self._clock()
         if self._progress is not None:
-            self._progress(self.run, self.step, self.fence, message[:500], fraction)
+            share = None if fraction is None else min(max(float(fraction), 0.0), 1.0)
+            # A report that finds no listener is no failure of the action.
+            with contextlib.suppress(Exception):
+                self._progress(self.run, self.step, self.fence, str(message)[:_MESSAGE], share)
 
     def heartbeat(self) -> None:
-        self.beat = time.monotonic()
+        self.beat = self._clock()
 
     @property
     def cancelled(self) -> bool:
-        return self._stop is not None and self._stop.is_set()
-
-    def cancel(self) -> None:
-        if self._stop is None:
-            self._stop = threading.Event()
-        self._stop.set()
+        return self._stop.is_set()
 
     def log(self, message: str, **fields: Any) -> None:
         if self._log is not None:
-            self._log(message, run=self.run, step=self.step, attempt=self.attempt, **fields)
+            own = {"run": self.run, "step": self.step, "attempt": self.attempt}
+            with contextlib.suppress(Exception):
+                self._log(str(message), **{**fields, **own})

@@ -1,0 +1,74 @@
+"""What is wrong with a value, in the language's words and not in the validator's."""
+
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+_EXPECTED: Final = {
+    "int": "integer", "float": "number", "decimal": "number", "bool": "boolean", "string": "string", "str": "string",
+    "list": "array", "tuple": "array", "set": "array", "frozen_set": "array", "iterable": "array",
+    "dict": "object", "model": "object", "dataclass": "object", "mapping": "object", "none": "null",
+    "datetime": "datetime", "date": "datetime", "time": "time", "time_delta": "duration", "bytes": "bytes",
+}  # fmt: skip
+#: What a validator says of a value whose kind is another one: nothing else may turn it into what is expected.
+_OTHER_KIND: Final = frozenset({"int_type", "float_type", "bool_type", "string_type", "dict_type", "list_type"})
+_MOST: Final = 3
+
+
+def is_other_kind(error: ValidationError) -> bool:
+    """Say whether some value is of another kind (a text for a number), which no reading of it would mend.
+
+    Plain data has no dates, tuples or enumerations; where one of those is expected a text or an array is read as one.
+    """
+    return any(item["type"] in _OTHER_KIND and not isinstance(item.get("input"), tuple) for item in _errors(error))
+
+
+def problems_of(error: ValidationError) -> str:
+    """Return what is wrong, at most three things of it: ``score: expected number, got 'great'``."""
+    found = _errors(error)
+    texts = []
+    for item in found[:_MOST]:
+        place = place_of(item["loc"])
+        text = _sentence(item)
+        texts.append(f"{place}: {text}" if place else text)
+    more = len(found) - _MOST
+    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
+
+
+def place_of(path: tuple[str | int, ...]) -> str:
+    """Return a path as a person writes it: ``parts[3].score``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def shown(value: Any, longest: int = 80) -> str:
+    """Return a value as it may stand in a message; never raises."""
+    try:
+        text = repr(value)
+    except BaseException:
+        # A value that an agent made may do anything when it is looked at.
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def _errors(error: ValidationError) -> list[Any]:
+    return error.errors(include_url=False, include_context=True)
+
+
+def _sentence(item: Any) -> str:
+    kind = item["type"]
+    if kind == "missing":
+        return "missing"
+    if kind == "extra_forbidden":
+        return "no such field"
+    got = f", got {shown(item.get('input'))}"
+    expected = (item.get("ctx") or {}).get("expected")
+    if kind in {"enum", "literal_error"} and expected:
+        return f"expected {'one of ' if ',' in str(expected) or ' or ' in str(expected) else ''}{expected}{got}"
+    for begin, word in _EXPECTED.items():
+        if kind in {f"{begin}_type", f"{begin}_parsing", f"{begin}_from_float", f"{begin}_attributes_type"}:
+            return f"expected {word}{got}"
+    message = str(item["msg"])
+    return f"{message[:1].lower()}{message[1:]}{got}"
