@@ -1,0 +1,111 @@
+"""The lanes of the proof: how much of each is a full count, and what must be true of what they return."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """``full`` is the full count of the proof; ``module`` has the ``run`` that is called with it and a seed."""
+
+    name: str
+    module: str
+    full: int
+    title: str
+    call: Callable[[Any, int, int, float], Found]
+    problems: Callable[[Found, float], list[str]]
+    words: Callable[[Found], str]
+
+    def run(self, share: float, seed: int) -> Found:
+        count = max(1, round(self.full * share))
+        return self.call(importlib.import_module(self.module), count, seed, share)
+
+    def judge(self, found: Found, share: float) -> list[str]:
+        return self.problems(found, share)
+
+    def say(self, found: Found) -> str:
+        return self.words(found)
+
+
+def _zero(*keys: str) -> Callable[[Found, float], list[str]]:
+    """Say that these counts must be there and zero."""
+
+    def judge(found: Found, share: float) -> list[str]:
+        del share
+        return [f"{key} is {found.get(key)!r}, not 0" for key in keys if found.get(key) != 0]
+
+    return judge
+
+
+def _kills(found: Found, share: float) -> list[str]:
+    problems = [str(sentence) for sentence in found["violations"]]
+    wanted = round(KILLS * share)
+    if found["kills"] < wanted:
+        problems.append(f"{found['kills']} processes were killed, {wanted} were to be")
+    problems += [f"the failpoint {name} was never hit" for name in found["never_hit"]]
+    return problems
+
+
+def _tamper(found: Found, share: float) -> list[str]:
+    del share
+    wanted = found["flips"] + found["edits"]
+    problems = []
+    if found["detected"] != wanted:
+        problems.append(f"{wanted - found['detected']} of {wanted} changes were not found")
+    if found["exact_first_bad"] != wanted:
+        problems.append(f"{wanted - found['exact_first_bad']} of {wanted} were not named exactly")
+    return problems
+
+
+def _power(module: Any, count: int, seed: int, share: float) -> Found:
+    del share
+    full = module.run(count, seed, synchronous="FULL")
+    canary = module.run(max(20, count // 10), seed, synchronous="NORMAL")
+    return {**full, "canary_lost": canary["lost"], "canary_images": canary["images"]}
+
+
+def _power_problems(found: Found, share: float) -> list[str]:
+    problems = _zero("lost", "corrupt")(found, share)
+    if not found["canary_lost"]:
+        problems.append("synchronous=NORMAL lost nothing: the simulator of power losses sees nothing")
+    return problems
+
+
+def _plain(module: Any, count: int, seed: int, share: float) -> Found:
+    del share
+    return dict(module.run(count, seed))
+
+
+KILLS: Final = 300
+LANES: Final = (
+    Lane(
+        "kills", "tests.proof.kills", KILLS, "kill -9 at named failpoints, plain processes", _plain, _kills,
+        lambda f: f"{f['kills']} kills at {f['failpoints']} of {f['named']} failpoints, {len(f['violations'])} violations",
+    ),
+    Lane(
+        "tamper", "tests.proof.tamper", 1_000, "every single-bit flip, and structural edits of the log",
+        lambda m, n, s, share: dict(m.run(n, round(10_000 * share), s, share)), _tamper,
+        lambda f: f"{f['flips']} bit flips and {f['edits']} edits, {f['detected']} found, {f['exact_first_bad']} named exactly",
+    ),
+    Lane(
+        "power-loss", "tests.proof.power_loss", 3_000, "power-loss images of the store", _power, _power_problems,
+        lambda f: f"{f['images']} images, {f['lost']} lost, {f['corrupt']} corrupt; canary lost in {f['canary_lost']} of {f['canary_images']}",
+    ),
+    Lane(
+        "expressions", "tests.proof.expressions", 200_000, "expressions, and against Google's CEL", _plain,
+        _zero("mismatches", "errors"),
+        lambda f: f"{f['random_cases']} random, {f['differential_cases']} against CEL, {f['mismatches']} mismatches",
+    ),
+    Lane(
+        "yaml", "tests.proof.yaml_fuzz", 20_000, "hostile and mutated definitions", _plain, _zero("tracebacks", "slow"),
+        lambda f: f"{f['cases']} files, {f['tracebacks']} tracebacks, {f['slow']} too slow",
+    ),
+    Lane(
+        "outputs", "tests.proof.outputs_fuzz", 100_000, "what agents return", _plain, _zero("escaped", "accepted_wrongly"),
+        lambda f: f"{f['cases']} results, {f['escaped']} exceptions escaped, {f['accepted_wrongly']} accepted wrongly",
+    ),
+)  # fmt: skip

@@ -1,0 +1,92 @@
+"""Writes ``docs/reliability.md`` from a full proof, and says how far it is behind."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from kos_runtime.core import failpoint
+from tests.proof.lanes import Lane
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PAGE: Final = ROOT / "docs" / "reliability.md"
+#: The rooms that the page speaks of.
+ROOMS: Final = (
+    "kos_runtime/core", "kos_runtime/engine", "coordination", "kos_runtime/simulator", "kos_runtime/adapters/event_store",
+)  # fmt: skip
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def commits_behind() -> int:
+    """Return how many commits have touched those rooms since the page's commit; 0 outside a clone."""
+    if not PAGE.exists():
+        return len(_git("rev-list", "HEAD", "--", *ROOMS).splitlines())
+    found = re.search(r"commit `([0-9a-f]{7,40})`", PAGE.read_text(encoding="utf-8"))
+    if found is None:
+        return len(_git("rev-list", "HEAD", "--", *ROOMS).splitlines())
+    return len(_git("rev-list", f"{found.group(1)}..HEAD", "--", *ROOMS).splitlines())
+
+
+def write_page(results: list[tuple[Lane, dict[str, Any], float]], scale: float) -> None:
+    """Write the page: the figures of this run, and what stands beside them in ``found_bugs.md``."""
+    rows = [f"| {lane.title} | {lane.say(found)} | {took:.0f} s |" for lane, found, took in results]
+    kills = next((found for lane, found, _ in results if lane.name == "kills"), None)
+    places = ""
+    if kills is not None:
+        listed = [f"| `{name}` | {kills['hits'].get(name, 0)} |" for name in failpoint.NAMES]
+        places = "\n".join(["| failpoint | kills |", "| --- | --- |", *listed])
+    bugs = (ROOT / "tests" / "proof" / "found_bugs.md").read_text(encoding="utf-8").strip()
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}"
+    PAGE.write_text(
+        f"""# Reliability: what was tried, and what came of it
+
+Made by `python -m tests.proof` at commit `{_git("rev-parse", "--short=12", "HEAD")}`, on {machine}, Python
+{sys.version.split()[0]}, {scale:g} times the full counts. A push runs a fifth of it, with seeds derived from its commit.
+
+| what | figures | took |
+| --- | --- | --- |
+{chr(10).join(rows)}
+
+## Where processes were killed
+
+The kills are spread over a workflow that is shaped like the mission's (a plan, parts of it gathered side by side, a
+synthesis), a loop, a `for_each` of 200 items, and retries inside a group and a decision. After each trial the whole
+history is given to the oracle.
+
+{places}
+
+## The oracle
+
+Every history is checked for these, whatever was done to the processes that wrote it (`tests/oracle.py`):
+
+| | |
+| --- | --- |
+| I1 | positions of a stream and offsets of a partition have no gaps |
+| I2 | epochs never go back |
+| I3 | what was acknowledged is there, once |
+| I4 | nothing follows the end of a run, and it ends once |
+| I5 | every outcome names a dispatch that was open at that offset |
+| I6 | a step key is over once, and starts no more |
+| I7 | a step starts only after what it waits for is over |
+| I8 | attempts and retries stay within their policies |
+| I9 | nothing starts in a run that is not running |
+| I12 | every run folds, at every position |
+| I13 | snapshot and tail are the whole |
+| I14 | what was executed is what was dispatched: each fence once, and nothing after its completion |
+| I15 | hash chains and snapshots verify |
+| I20 | a run at work always waits for something |
+
+I10 (compensation), I11 (timers of their own), I16 (exported audit), I17 (grants), I18 (limits over runs) and I19 (messages
+between agents) have no subject yet: what they speak of does not run in this version.
+
+{bugs}
+""",
+        encoding="utf-8",
+    )
