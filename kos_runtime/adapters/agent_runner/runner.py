@@ -26,6 +26,7 @@ from kos_runtime.adapters.agent_runner.ledger import Ledger
 from kos_runtime.adapters.agent_runner.loop import Ended, EventLoop
 from kos_runtime.adapters.agent_runner.watch import Watch
 from kos_runtime.adapters.agent_runner.work import Attempt, Batch, Chunk, Key
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.ports.agent import Agent
 from kos_runtime.ports.blob_store import BlobStore
@@ -67,7 +68,6 @@ class AgentRunner:
         threads: int = 4,
         on_progress: Progress | None = None,
         log: Callable[..., None] | None = None,
-        failpoint: Callable[[str], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         ledger: Ledger | None = None,
     ) -> None:
@@ -77,7 +77,6 @@ class AgentRunner:
         self._on_late = on_late
         self._on_progress = on_progress
         self._log = log
-        self._fail = failpoint
         self._clock = clock
         self._actions = Actions(agent, self.kind, codec, blobs)
         self._ledger = ledger or Ledger()
@@ -214,13 +213,11 @@ class AgentRunner:
         if not outcomes:
             return
         self._ledger.weigh(outcomes)
-        if self._fail is not None:
-            self._fail("reply.before")
+        hit("reply.before")
         if batch.take(outcomes):
             return
         self._hand_out(outcomes)
-        if self._fail is not None:
-            self._fail("reply.after")
+        hit("reply.after")
 
     def _hand_out(self, outcomes: list[Outcome]) -> None:
         # Nothing is lost when nobody takes them: they are kept, and asked for by ``inventory``.
@@ -246,7 +243,9 @@ class AgentRunner:
             call, arguments = self._actions.prepare(invocation)
             if call.signature.context is not None:
                 arguments[call.signature.context] = self._context(attempt)
+            hit("action.before")
             value = call.method(**arguments)
+            hit("action.after")
             if type(value) is CoroutineType:
                 self._loop.start(attempt, value)
                 return None
