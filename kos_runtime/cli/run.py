@@ -131,11 +131,19 @@ def shown(value: Any, indent: str = "  ") -> str:
     if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
         listed = [f"{indent}- {item}" for item in value[:50]]
         return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
+    if isinstance(value, list) and value and all(_is_flat(item) for item in value):
+        listed = [f"{indent}- {'  '.join(str(part) for part in item.values())}" for item in value[:50]]
+        return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)  # noqa: PLR2004
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     rows = text.splitlines()
     if len(rows) > 60:
         rows = [*rows[:60], f"… ({len(text)} characters; the whole: -o json)"]
     return "\n".join(indent + line for line in rows)
+
+
+def _is_flat(item: Any) -> bool:
+    """Whether an object is short enough for a line: at most a handful of plain values."""
+    return isinstance(item, dict) and len(item) <= 6 and all(isinstance(v, str | int | float) for v in item.values())  # noqa: PLR2004
 
 
 def _ask(engine: Any, run: str) -> bool:
