@@ -5,10 +5,12 @@ import contextlib
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from kos_runtime.adapters.agent_runner.work import Attempt
 
+#: How long coroutines are given to end when the loop does, in seconds.
+_MOMENT_S: Final = 0.5
 #: What a coroutine came to: its attempt, its value or what it raised.
 Ended = tuple[Attempt, Any, BaseException | None]
 
@@ -76,6 +78,9 @@ class EventLoop:
             # A task that an action made itself may still bring the loop down; it is picked up again.
             with contextlib.suppress(BaseException):
                 self._loop.run_forever()
+        with contextlib.suppress(BaseException):
+            self._loop.run_until_complete(_end_all(self._loop))
+        self._loop.close()
 
     def _hand_on(self) -> None:
         while (first := self._ended.get()) is not None:
@@ -84,6 +89,15 @@ class EventLoop:
                 while (more := self._ended.get_nowait()) is not None:
                     ended.append(more)
             self._on_ended(ended)
+
+
+async def _end_all(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what still runs, and give it a moment."""
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_MOMENT_S)
 
 
 def _cancel(attempt: Attempt) -> None:
