@@ -15,6 +15,8 @@ from kos_runtime.engine.messages import PoolFailed, StartProcess
 
 #: What Ray cannot place within so many seconds is left out.
 PLACE_S: Final = 10.0
+#: What the cluster has but others hold is waited for so long, in seconds.
+BUSY_S: Final = 30.0
 #: A process that has found its place may take so long to start and to make its agent, in seconds.
 PREPARE_S: Final = 120.0
 #: How long processes of an earlier life of the partition may take to say what they hold, in seconds.
@@ -113,13 +115,17 @@ class Placement:
         return Joined(Member(name, effect.pool, effect.kind, about["hands"], handle, about))
 
     def _answer(self, handle: Any, ref: Any, effect: StartProcess, demand: dict[str, Any]) -> dict[str, Any]:
-        deadline = time.monotonic() + PREPARE_S
+        begun = time.monotonic()
+        deadline = begun + PREPARE_S
         patience = PLACE_S
         while True:
             try:
                 about: dict[str, Any] = ray.get(ref, timeout=patience)
             except GetTimeoutError:
-                if missing(demand, ray.available_resources()) and not self._is_placed(handle):
+                waited = time.monotonic() - begun
+                # What a process takes counts as taken while it starts, so only the whole cluster tells at once.
+                has = ray.cluster_resources() if waited < BUSY_S else ray.available_resources()
+                if missing(demand, has) and not self._is_placed(handle):
                     ray.kill(handle, no_restart=True)
                     raise _NoRoomError(no_room(effect, demand, ray.available_resources(), ray.cluster_resources())) from None
                 if time.monotonic() > deadline:
@@ -138,7 +144,7 @@ class Placement:
         from ray._private.state import actors
 
         entry = actors(handle._actor_id.hex())
-        return bool(entry and entry.get("Address", {}).get("NodeID"))
+        return bool(entry and entry.get("Address", {}).get("IPAddress"))
 
     def _number(self, kind: str) -> int:
         """Return the next number of a kind: counted in the cluster, so that a restart of the partition goes on."""
