@@ -3,11 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kos_runtime.core.errors import InvalidDefinition, NotFound
-from kos_runtime.definition.document import EngineDocument, load
-from kos_runtime.definition.settings import EngineSettings
+
+if TYPE_CHECKING:
+    # Finding a store is what every reading command does; it needs nothing of the language.
+    from kos_runtime.definition.settings import EngineSettings
 
 STORE: Final = ".kos"
 FILE: Final = "events.db"
@@ -35,7 +37,7 @@ def find_store(given: str | None, *, start: Path | None = None, must_exist: bool
 
 def load_settings(
     config: str | None, overrides: Sequence[str] = (), *, environment: Mapping[str, str] | None = None
-) -> EngineSettings:
+) -> "EngineSettings":
     """Return the effective settings: defaults, then the configuration file, then the environment, then ``--set``.
 
     ``config`` None takes ``workflow-engine.yaml`` of the working directory, if there is one, or ``KOS_CONFIG``.
@@ -43,6 +45,9 @@ def load_settings(
     Raises:
         InvalidDefinition: A file, a variable or a ``--set`` that does not fit.
     """
+    from kos_runtime.definition.document import EngineDocument, load
+    from kos_runtime.definition.settings import EngineSettings
+
     env = os.environ if environment is None else environment
     settings = EngineSettings()
     path = config or env.get("KOS_CONFIG") or (CONFIG if Path(CONFIG).is_file() else "")
