@@ -1,6 +1,6 @@
 """The mission's interfaces at workflow level, put into the forms of steps where they belong."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kos_runtime.core.expression import ExpressionError, parse_expression
@@ -14,6 +14,8 @@ class Entry:
 
     step: dict[str, Any]
     path: Path
+    #: Where what it waits for stands, when that is not below its own ``depends_on``.
+    places: dict[str, Path] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -82,7 +84,9 @@ def _joins(content: dict[str, Any], at: Path, entries: list[Entry]) -> None:
         awaited = set(point.get("wait_for") or ())
         where = [place for place, entry in enumerate(entries) if not awaited.isdisjoint(entry.names())]
         step = {"id": point.get("id", "?"), "depends_on": list(point.get("wait_for") or ()), "join": point}
-        entries.insert(where[-1] + 1 if where else len(entries), Entry(step, (*at, "synchronization_points", index)))
+        path = (*at, "synchronization_points", index)
+        places: dict[str, Path] = {name: (*path, "wait_for", i) for i, name in enumerate(point.get("wait_for") or ())}
+        entries.insert(where[-1] + 1 if where else len(entries), Entry(step, path, places))
 
 
 def _points(content: dict[str, Any], at: Path, entries: list[Entry]) -> None:
@@ -117,6 +121,7 @@ def _spread_keys(content: dict[str, Any], at: Path, check: Check, entries: list[
                 check.fail(here, "KOS201", f"no step {name!r}", check.hint(name, known), key=True)
             elif into == "depends_on":
                 target.step[into] = [*target.step.get(into, ()), *value]
+                target.places.update({name: (*here, index) for index, name in enumerate(value)})
             elif into in target.step:
                 check.fail(here, "KOS109", f"step {name!r} has a condition of its own already", key=True)
             else:

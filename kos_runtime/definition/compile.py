@@ -226,7 +226,8 @@ class Compiler:
         """Check the ids that a step names: in ``depends_on`` (also of bodies around), in the paths of its decision."""
         for index, target in enumerate(entry.step.get("depends_on") or ()):
             if all(at.names.holder(target) is None for at in scope.around()):
-                self._unknown(entry, target, ("depends_on", index), (n for at in scope.around() for n in at.names))
+                here = entry.places.get(target, (*entry.path, "depends_on", index))
+                self._unknown(entry, target, here, (n for at in scope.around() for n in at.names))
             elif target == entry.id:
                 self.check.fail((*entry.path, "depends_on", index), "KOS206", f"step {target!r} waits for itself")
         decision = entry.step.get("decision")
@@ -249,12 +250,12 @@ class Compiler:
                             here, "KOS201", f"{target!r} runs with its group and cannot be named alone", hint
                         )
                     else:
-                        self._unknown(entry, target, (*at, index), scope.names)
+                        self._unknown(entry, target, here, scope.names)
 
-    def _unknown(self, entry: Entry, target: str, at: Path, known: Iterable[str]) -> None:
+    def _unknown(self, entry: Entry, target: str, path: Path, known: Iterable[str]) -> None:
         hint = self.check.hint(target, known)
         message = f"step {entry.id!r} names no step of its body: {target!r}"
-        self.check.fail((*entry.path, *at), "KOS201", message, hint)
+        self.check.fail(path, "KOS201", message, hint)
 
     # --- steps
 

@@ -46,9 +46,12 @@ def add_edges(
 def _refuse_cycles(steps: Sequence[model.Step], entries: Sequence[Entry], names: Names, check: Check) -> None:
     """Say which steps wait for each other; a decision is over when the steps of its paths are."""
     edges = {step.id: list(step.after) for step in steps}
+    if len(edges) < len(steps):
+        # Two steps of one name were told already, and would look like one that waits for itself.
+        return
     for target, deciders in names.deciders.items():
         for decider in deciders:
-            if target in edges and decider in edges:
+            if target in edges and decider in edges and target != decider:
                 edges[decider].append(target)
     cycle = find_cycle(edges)
     if cycle:

@@ -188,6 +188,8 @@ def _one_form(step: dict[str, Any], path: Path, to: Check) -> None:
     forms = [form for form in FORMS if form in step]
     name = step.get("id", "?")
     known = to.source.at(path)
+    # A key that was misspelled is told as such; that it is missing needs no second word.
+    known = {*known, *(to.nearest(key, STEP.keys) for key in known if key not in STEP.keys)}
     if len(forms) > 1:
         to.fail(path, "KOS110", f"step {name!r} has {len(forms)} forms: {', '.join(forms)}", "it takes exactly one")
     elif not forms and not ("agent" in known or "action" in known):
@@ -377,7 +379,7 @@ WORKFLOW_KEYS: Final[dict[str, Shape]] = {
 def _has_steps(value: dict[str, Any], path: Path, to: Check) -> None:
     if not value.get("steps") and not value.get("parallel_groups") and not value.get("loop_body"):
         known = to.source.at(path)
-        if not any(known.get(key) for key in ("steps", "parallel_groups", "loop_body")):
+        if all(known.get(key, []) == [] for key in ("steps", "parallel_groups", "loop_body")):
             to.fail(path, "KOS101", "a workflow needs steps")
     if "loop_body" in value and "max_iterations" not in value:
         to.fail((*path, "loop_body"), "KOS101", "loop_body needs max_iterations", key=True)

@@ -1,9 +1,12 @@
 """Where everything in a file stands."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from kos_runtime.definition.problems import Path, Problem
+from kos_runtime.definition.problems import Path, Problem, window
+
+#: Characters of a line that a problem keeps.
+_KEPT: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -53,9 +56,10 @@ class Source:
             if mark is None and not at:
                 mark = Mark(0, 0, 1)
             elif mark is None:
-                at, key = at[:-1], True
+                at, key = at[:-1], isinstance(at[-1], str)
         text = self.lines[mark.line] if mark.line < len(self.lines) else ""
         column = mark.column + (offset if offset and mark.column + offset <= len(text) else 0)
+        shown, cut = window(text, column + 1, _KEPT)
         return Problem(
             file=self.name,
             line=mark.line + 1,
@@ -64,7 +68,8 @@ class Source:
             message=message,
             hint=hint,
             severity=severity,
-            text=text,
+            text=shown,
+            cut=cut,
             length=max(1, mark.length - offset) if offset else mark.length,
             path=dotted(path),
         )
@@ -73,10 +78,10 @@ class Source:
         self, line: int, column: int, code: str, message: str, *, hint: str = "", length: int = 1
     ) -> Problem:
         """Make a problem at a line and column, both from 0."""
-        text = self.lines[line] if line < len(self.lines) else ""
+        text, cut = window(self.lines[line] if line < len(self.lines) else "", column + 1, _KEPT)
         return Problem(
             file=self.name, line=line + 1, column=column + 1, code=code, message=message, hint=hint, text=text,
-            length=length,
+            cut=cut, length=length,
         )  # fmt: skip
 
 

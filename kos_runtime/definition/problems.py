@@ -2,16 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kos_runtime.core.errors import InvalidDefinition
 
 Path = tuple[str | int, ...]
+#: Characters of a line that are shown in a terminal.
+_WIDTH: Final = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One error or warning. Lines and columns count from 1; ``length`` characters are marked."""
+    """One error or warning. Lines and columns count from 1; ``length`` characters are marked.
+
+    ``text`` is the line itself, of a very long one the part around the column; ``cut`` characters of it are left out
+    before.
+    """
 
     file: str
     line: int
@@ -23,6 +29,7 @@ class Problem:
     text: str = ""
     length: int = 1
     path: str = ""
+    cut: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -59,19 +66,33 @@ def render(problem: Problem) -> str:
     if not problem.text:
         return head
     number = f"{problem.line:>5}"
-    text = problem.text.replace("\t", " ")
-    if len(text) > 160:
-        text = text[:157] + "..."
-    mark = " " * (problem.column - 1) + "^" * max(1, min(problem.length, max(1, len(text) - problem.column + 1)))
-    return f"{head}\n{number} | {text}\n{' ' * len(number)} | {mark[:160]}"
+    text, cut = window(problem.text, problem.column - problem.cut)
+    column = problem.column - problem.cut - cut
+    mark = " " * (column - 1) + "^" * max(1, min(problem.length, len(text) - column + 1))
+    return f"{head}\n{number} | {text.replace(chr(9), ' ')}\n{' ' * len(number)} | {mark}"
+
+
+def window(line: str, column: int, width: int = _WIDTH) -> tuple[str, int]:
+    """Return the part of a line around a column (from 1), and how many characters were left out before it."""
+    if len(line) <= width:
+        return line, 0
+    start = max(0, min(column - 1 - width // 2, len(line) - width))
+    return line[start : start + width], start
 
 
 def render_github(problem: Problem) -> str:
     """Return a problem as an annotation of GitHub's workflow log."""
     kind = "error" if problem.severity == "error" else "warning"
     words = problem.message + (f"; {problem.hint}" if problem.hint else "")
-    escaped = words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{kind} file={problem.file},line={problem.line},col={problem.column},title={problem.code}::{escaped}"
+    place = f"file={_escaped(problem.file, ',:')},line={problem.line},col={problem.column},title={problem.code}"
+    return f"::{kind} {place}::{_escaped(words)}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """Return a text that cannot end an annotation, or one of its properties."""
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
 
 
 def render_sarif(problems: Sequence[Problem]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _NAMING: Final = frozenset(
     {"id", "name", "steps", "body", "loop_body", "inputs", "outputs", "variables", "set", "loop", "for_each", "as",
      "parallel_group", "parallel_groups", "decision_points", "synchronization_points", "templates", "workflow"}
 )  # fmt: skip
+_NAMELESS: Final = ("needs 'id'", "needs 'name'")
 _OF_NAMES: Final = frozenset({"KOS111", "KOS201", "KOS204", "KOS205", "KOS206"})
 _BODIES: Final = frozenset({"steps", "body", "loop_body"})
 
@@ -42,7 +43,7 @@ def second_look(document: Document, told: Sequence[Problem]) -> list[Problem]:
             compiler.plan()
         found += compiler.check.problems
     places = {(problem.line, problem.column) for problem in told}
-    names_broken = any(problem.code == "KOS101" or _last(problem.path) in _NAMING for problem in told)
+    names_broken = any(_last(problem.path) in _NAMING or problem.message.endswith(_NAMELESS) for problem in told)
     return [
         problem
         for problem in found

@@ -5,6 +5,7 @@ and checking goes on, so that a file's problems are all told at once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from kos_runtime.core.expression import looks_cut
@@ -39,9 +40,9 @@ class Check:
 
     def nearest(self, word: object, choices: Iterable[str]) -> str | None:
         """Return the choice that a mistaken word was probably meant to be."""
-        known = tuple(choices)
-        if not isinstance(word, str) or self._compared > _MAX_COMPARED:
+        if not isinstance(word, str) or self._compared > _MAX_COMPARED or self.is_full:
             return None
+        known = tuple(islice(choices, _MAX_COMPARED))
         self._compared += len(known)
         return nearest(word, known)
 
@@ -303,6 +304,7 @@ class Obj(Shape):
             return self.wrong(value, path, to, f"{self.what} (keys with values)")
         name = f" {value['id']!r}" if isinstance(value.get("id"), str) else ""
         found: dict[str, Any] = {}
+        meant: set[str | None] = set()
         for key, item in value.items():
             if to.is_full:
                 break
@@ -311,14 +313,16 @@ class Obj(Shape):
                 if looks_cut(key):
                     hint = "an expression was cut by YAML: put it in quotes"
                 else:
-                    hint = to.hint(key, self.keys, f"known are {', '.join(sorted(self.keys)[:24])}")
+                    near = to.nearest(key, self.keys)
+                    meant.add(near)
+                    hint = f"did you mean {near!r}?" if near else f"known are {', '.join(sorted(self.keys)[:24])}"
                 to.fail((*path, key), "KOS102", f"unknown key {key!r:.80} in {self.what}{name}", hint, key=True)
                 continue
             checked = shape.check(item, (*path, key), to)
             if checked is not BAD:
                 found[key] = checked
         for key in self.required:
-            if key not in value:
+            if key not in value and key not in meant:
                 to.fail(path, "KOS101", f"{self.what}{name} needs {key!r}")
         if self.also is not None:
             self.also(found, path, to)

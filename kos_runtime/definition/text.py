@@ -117,6 +117,8 @@ def _syntax(error: Exception, source: Source) -> DefinitionError:
         line = source.lines[mark.line]
         if "\t" in line[: mark.column + 1]:
             hint = "YAML is indented by spaces, not by tabs"
+        elif "$" in line and any(bracket in line for bracket in "([{\"'"):
+            hint = "an expression was cut by YAML: put the whole expression in quotes"
         elif "mapping values are not allowed" in words:
             hint = "put a text that holds ': ' in quotes"
         elif "found character" in words or "expected" in words or "unexpected" in words:
