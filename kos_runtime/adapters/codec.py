@@ -55,6 +55,9 @@ class MsgpackCodec:
     def pack(self, value: Any) -> bytes:
         """Return the packed value, which ``unpack`` takes.
 
+        That keys are texts is taken on trust, since looking at each would cost as much as packing it; whoever takes
+        values from strangers calls ``check_plain``.
+
         Raises:
             ValueError: Something in it is no plain data; the message says where.
         """

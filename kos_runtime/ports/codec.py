@@ -6,7 +6,8 @@ from typing import Any, Protocol
 class Codec(Protocol):
     """Packs plain data (None, bool, 64-bit int, float, str, bytes, list, dict with text keys) into bytes.
 
-    Equal values that were made in the same order pack to equal bytes, and what packs can be unpacked. Unpacking refuses, with ``ValueError``, whatever is beyond its limits or was not
+    Equal values that were made in the same order pack to equal bytes, and what packs can be unpacked,
+    as long as its keys are texts. Unpacking refuses, with ``ValueError``, whatever is beyond its limits or was not
     made by packing: unknown extension types, duplicate keys, NaN, infinities, too deep nesting.
     """
 

@@ -52,7 +52,7 @@ class Worker(Agent):
     async def awaits(self, n: int = 0) -> dict[str, int]:
         self.entered.release()
         try:
-            while not self.gate.is_set():
+            while not self.gate.is_set():  # noqa: ASYNC110 - the gate is opened by another thread
                 await asyncio.sleep(0.001)
         except asyncio.CancelledError:
             self.stopped.set()

@@ -154,7 +154,8 @@ def test_a_result_that_is_not_what_was_declared_is_named(giver: Bench, name: str
 
 
 def test_a_model_that_was_filled_with_garbage_is_found_out(giver: Bench) -> None:
-    error = refused(giver, Verdict.model_construct(score="great"), "validate_summary")
+    garbage: dict[str, Any] = {"score": "great"}
+    error = refused(giver, Verdict.model_construct(**garbage), "validate_summary")
     assert error.message == "invalid output from kReviewer.validate_summary: score: expected number, got 'great'"
 
 
