@@ -48,7 +48,7 @@ def gather(path: str, blocks: Iterable[Block]) -> list[Passage]:
     found: list[Passage] = []
     at: Block | None = None
     texts: list[str] = []
-    last = 0
+    last = size = 0
 
     def close() -> None:
         nonlocal last
@@ -60,12 +60,14 @@ def gather(path: str, blocks: Iterable[Block]) -> list[Passage]:
         texts.clear()
 
     for block in _divided(blocks):
-        if at is not None and (block.heading != at.heading or sum(map(len, texts)) + len(block.text) > _FULL):
+        if at is not None and (block.heading != at.heading or size + len(block.text) > _FULL):
             close()
             at = None
+            size = 0
         if at is None:
             at = block
         texts.append(block.text)
+        size += len(block.text)
     close()
     return found
 

@@ -7,10 +7,14 @@ from typing import Final
 from agents.corpus.blocks import Block
 from agents.corpus.markup import blocks_of
 
-_STRING: Final = r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\''
-_SLASHES: Final = re.compile(rf"(?P<block>/\*.*?\*/)|(?P<line>//[^\n]*)|{_STRING}", re.DOTALL)
-_HASH: Final = re.compile(rf"(?P<line>(?<![\w$&{{])\#[^\n]*)|{_STRING}")
-_DASHES: Final = re.compile(rf"(?P<block>/\*.*?\*/|--\[\[.*?\]\]|\{{-.*?-\}})|(?P<line>--[^\n]*)|{_STRING}", re.DOTALL)
+# A string is looked for over a bounded length, and a comment that is not closed goes on to the end: so no text makes
+# the search try the same stretch again and again. An apostrophe may also be no string at all, as in Rust.
+_STRING: Final = r'"(?:[^"\\\n]|\\.){0,400}+"|\'(?:[^\'\\\n]|\\.){0,400}+\''
+_SLASHES: Final = re.compile(rf"(?P<block>/\*.*?(?:\*/|\Z))|(?P<line>//[^\n]*)|{_STRING}|\\.", re.DOTALL)
+_HASH: Final = re.compile(rf"(?P<line>(?<![\w$&{{])\#[^\n]*)|{_STRING}|\\.")
+_DASHES: Final = re.compile(
+    rf"(?P<block>/\*.*?(?:\*/|\Z)|--\[\[.*?(?:\]\]|\Z)|\{{-.*?(?:-\}}|\Z))|(?P<line>--[^\n]*)|{_STRING}|\\.", re.DOTALL
+)
 
 _BY_SUFFIX: Final = {
     **dict.fromkeys(
@@ -28,7 +32,7 @@ _BY_SUFFIX: Final = {
 SUFFIXES: Final = frozenset(_BY_SUFFIX)
 _LEGAL: Final = re.compile(r"copyright|licensed under|spdx-license|all rights reserved", re.IGNORECASE)
 _FRAME: Final = re.compile(r"^\s*(?:/\*+|\*+/|\*(?!\*)|//+!?|#+!?|--+(?:\[\[)?|\{-)\s?")
-_TAIL: Final = re.compile(r"\s*(?:\*+/|\]\]|-\})\s*$")
+_TAILS: Final = ("*/", "]]", "-}")
 
 
 def read_comments(text: str, suffix: str) -> Iterator[Block]:
@@ -43,7 +47,7 @@ def read_comments(text: str, suffix: str) -> Iterator[Block]:
         comment = groups.get("line") or groups.get("block")
         if comment is None:
             continue
-        lines = [_TAIL.sub("", _FRAME.sub("", part)) for part in comment.split("\n")]
+        lines = [_FRAME.sub("", _without_tail(part), count=1) for part in comment.split("\n")]
         if run and line > previous + 1:
             yield from _blocks(run, first)
             run = []
@@ -53,6 +57,14 @@ def read_comments(text: str, suffix: str) -> Iterator[Block]:
         previous = line + len(lines) - 1
     if run:
         yield from _blocks(run, first)
+
+
+def _without_tail(line: str) -> str:
+    line = line.rstrip()
+    for tail in _TAILS:
+        if line.endswith(tail):
+            return line.removesuffix(tail).rstrip("* ")
+    return line
 
 
 def _blocks(run: list[str], first: int) -> Iterator[Block]:

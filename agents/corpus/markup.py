@@ -39,9 +39,9 @@ _INLINE: Final = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"<!--.*?-->", " "),
-        (r"!\[[^\]]*\]\([^)]*\)", " "),
-        (r"\[([^\]]+)\]\((?:[^()]|\([^()]*\))*\)", r"\1"),
-        (r"\[([^\]]+)\]\[[^\]]*\]", r"\1"),
+        (r"!\[[^\]\[]*+\]\([^)(]*+\)", " "),
+        (r"\[([^\]\[]++)\]\((?:[^()]|\([^()]*+\))*+\)", r"\1"),
+        (r"\[([^\]\[]++)\]\[[^\]\[]*+\]", r"\1"),
         (r"`([^`<]+?)\s*<[^`>]*>`_{1,2}", r"\1"),
         (r":[\w:+.-]+:`(?:[^`<]+?)<[~!]?([^`>]*)>`", r"\1"),
         (r":[\w:+.-]+:`[~!]?([^`]*)`", r"\1"),
@@ -53,6 +53,8 @@ _INLINE: Final = tuple(
         (r"\\([_*`#\[\]|.-])", r"\1"),
     )
 )
+#: A line or paragraph that is longer is no prose, and is taken as it stands; characters.
+_MARKED: Final = 8_000
 _HAS_MARKS: Final = re.compile(r"[`*<\[\\]|__")
 
 
@@ -82,6 +84,12 @@ def blocks_of(lines: Sequence[str], first: int = 1, heading: str = "", *, titled
     front = bool(lines) and lines[0].strip() == "---"
     for index, line in enumerate(lines):
         stripped = line.strip()
+        if len(line) > _MARKED:
+            yield from flush()
+            begin = last = first + index
+            texts.append(stripped)
+            yield from flush()
+            continue
         if front:
             front = index == 0 or stripped not in {"---", "..."}
             if front and index > 60:
@@ -161,7 +169,7 @@ def blocks_of(lines: Sequence[str], first: int = 1, heading: str = "", *, titled
 
 def plain(text: str) -> str:
     """Return a line of marked-up text without its marks."""
-    if _HAS_MARKS.search(text) or ":`" in text:
+    if len(text) <= _MARKED and (_HAS_MARKS.search(text) or ":`" in text):
         for pattern, replacement in _INLINE:
             text = pattern.sub(replacement, text)
     return tidy(text)
