@@ -24,6 +24,7 @@ from kos_runtime.adapters.ownership import HeldByAnother, Ownership
 from kos_runtime.adapters.telemetry import line_writer
 from kos_runtime.composition import on_ray
 from kos_runtime.composition.commands import BadRequest, command_of, message_of, refusal
+from kos_runtime.composition.reaper import watch_over_session
 from kos_runtime.core.errors import KosError
 from kos_runtime.core.workflow.commands import Accepted, Answer, Command, CreateRun, Rejected
 from kos_runtime.definition.settings import EngineSettings
@@ -66,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     except (KosError, OSError, ValueError, TypeError) as error:
         print(str(error), file=sys.stderr)
         return EXIT_UNREACHABLE
+    watch_over_session()
     try:
         return Owner(folder, settings, keep=given.keep).run()
     finally:
