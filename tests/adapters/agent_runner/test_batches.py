@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -283,17 +284,18 @@ def test_too_many_unacknowledged_outcomes_hold_back_new_work(worker: Worker, led
 
 
 def test_a_listener_that_raises_loses_nothing(worker: Worker) -> None:
-    said: list[str] = []
+    said = SimpleQueue[str]()
 
     def refuse(outcomes: list[Outcome]) -> None:
         raise RuntimeError("gone")
 
-    with bench(worker, log=lambda message, **fields: said.append(message)) as hands:
+    with bench(worker, log=lambda message, **fields: said.put(message)) as hands:
         hands.runner._on_late = refuse
         one = hands.invocation("patient")
         hands.runner.submit([one])
         enter(worker)
         worker.gate.set()
+        assert said.get(timeout=PATIENCE) == "outcomes could not be handed out"
         assert hands.value("quick")["n"] == 0
         assert one.fence in fences(hands.runner.inventory(1)[1])
 
