@@ -17,7 +17,9 @@ def canonical(corpus: str) -> str:
     Raises:
         ValueError: It is empty, or holds what no path may hold.
     """
-    if not corpus.strip() or "\0" in corpus:
+    if "\0" in corpus:
+        raise ValueError(f"the corpus {corpus[:80]!r} is no path")
+    if not corpus.strip():
         raise ValueError("the corpus is empty; give the path of a folder or a file, or python:PACKAGE")
     if corpus.startswith(_PYTHON):
         return corpus
