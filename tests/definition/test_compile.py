@@ -72,10 +72,13 @@ def test_what_reads_without_a_guard_is_told_so() -> None:
 
 
 def test_a_body_waits_outside_for_what_it_reads_and_only_the_reader_depends_on_it() -> None:
-    text = steps(f"""
+    text = (
+        steps(f"""
         {{id: a, {ACT}}}
         {{id: l, loop: {{max_iterations: 2, body: [{{id: i, {ACT}, inputs: {{v: $steps.a.v}}}}, {{id: j, {ACT}, inputs: {{w: $steps.i.v}}}}]}}}}
-    """) + "  execution_order: parallel\n"
+    """)
+        + "  execution_order: parallel\n"
+    )
     plan = plan_of(text)
     loop = step_of(plan, "l")
     assert (loop.after, loop.reads) == (("a",), ())
@@ -143,7 +146,9 @@ def test_a_member_that_waits_for_a_step_outside_makes_its_group_wait() -> None:
 
 
 def test_an_edge_to_a_member_is_an_edge_to_its_group() -> None:
-    text = steps(f"{{id: b, {ACT}}}\n{{id: c, {ACT}}}\n{{id: d, {ACT}, depends_on: [c], inputs: {{v: $steps.b.result}}}}")
+    text = steps(
+        f"{{id: b, {ACT}}}\n{{id: c, {ACT}}}\n{{id: d, {ACT}, depends_on: [c], inputs: {{v: $steps.b.result}}}}"
+    )
     text += "  execution_order: parallel\n  parallel_groups: [{id: g, steps: [b, c]}]\n"
     plan = plan_of(text)
     assert step_of(plan, "d").after == ("g",)
@@ -201,9 +206,9 @@ def test_a_bare_id_selects_wherever_it_is_nested_and_a_path_only_there() -> None
 
 
 def test_a_steps_own_retry_takes_the_place_of_budget_and_backoff() -> None:
-    text = steps(f"{{id: a, {ACT}, retry: {{max_retries: 1, backoff: {{strategy: fixed, initial: 3s}}}}}}\n{{id: b, {ACT}}}") + (
-        "  error_handling: [{step: [a, b], on_failure: escalate, escalation_agent: c}]\n"
-    )
+    text = steps(
+        f"{{id: a, {ACT}, retry: {{max_retries: 1, backoff: {{strategy: fixed, initial: 3s}}}}}}\n{{id: b, {ACT}}}"
+    ) + ("  error_handling: [{step: [a, b], on_failure: escalate, escalation_agent: c}]\n")
     plan = plan_of(text)
     (index,) = step_of(plan, "a").policies
     own = plan.policies[index]

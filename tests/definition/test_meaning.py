@@ -35,8 +35,8 @@ WRONG = {
         "4:12 KOS206 these steps wait for each other: b → c → b",
     ),
     "a path whose step reads what comes after its decision": (
-        f"{A}\n{{id: d, decision: {{condition: $steps.a.out, true_path: [b]}}}}\n"
-        f"{{{B}, inputs: {{v: $steps.late.result}}}}\n{{id: late, agent: k, action: y}}",
+        (f"{A}\n{{id: d, decision: {{condition: $steps.a.out, true_path: [b]}}}}\n"
+        f"{{{B}, inputs: {{v: $steps.late.result}}}}\n{{id: late, agent: k, action: y}}"),
         "5:12 KOS206 these steps wait for each other: d → b → late → d",
     ),
     "a path to nothing": (
@@ -108,7 +108,7 @@ WRONG = {
     ),
     "an expression taken for a tag": ("{id: b, agent: k, action: x, when: !$inputs.x }", "4:42 KOS008 tags (!$inputs.x) are not allowed; put a text that begins with '!' in quotes"),
     "a computed text taken for a map": ("{id: b, agent: k, action: x, inputs: {v: ${{ $inputs.x }}}}", "4:49 KOS004 this is no YAML: expected ',' or '}', but got '{'; an expression was cut by YAML: put the whole expression in quotes"),
-    "a list for a condition": ("{id: b, agent: k, action: x, when: [1]}", "4:42 KOS105 when: expected a condition, got array; put an expression that begins with [ or { or \" in quotes"),
+    "a list for a condition": ("{id: b, agent: k, action: x, when: [1]}", '4:42 KOS105 when: expected a condition, got array; put an expression that begins with [ or { or " in quotes'),
     "no duration": ("{id: b, agent: k, action: x, timeout: 5}", "4:45 KOS103 timeout: expected a duration such as 30s, 5m or 24h, got 5"),
     "no boolean": ("{id: b, agent: k, action: x, parallel: yes}", "4:46 KOS103 parallel: expected true or false; write true or false, got 'yes'"),
     "no amount": ("{id: b, agent: k, action: x, resources: {memory: 5XB}}", "4:56 KOS103 memory: expected a number, or bytes with a unit such as 512MiB, got '5XB'"),

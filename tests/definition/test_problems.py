@@ -53,12 +53,14 @@ def test_all_errors_of_a_file_are_told_at_once_of_shape_and_of_meaning() -> None
     assert [line.partition(";")[0] for line in said(text)] == [
         "4:25 KOS102 unknown key 'actoin' in step 'a'",
         "4:48 KOS201 no step 'zz' can be seen from here",
-        "5:52 KOS202 the expression ends too early",
+        "5:53 KOS202 the expression ends too early",
         "6:12 KOS111 two steps of this body are named 'a'",
         "6:45 KOS107 timeout: not a duration: 'soon'",
-        "7:76 KOS106 max_retries: must be 0..100, got -1",
-        "9:29 KOS108 on_failure: expected one of retry, different_agent, fallback, escalate, compensate, manual, "
-        "skip, fail, got 'retyr'",
+        "7:81 KOS106 max_retries: must be 0..100, got -1",
+        (
+            "9:29 KOS108 on_failure: expected one of retry, different_agent, fallback, escalate, compensate, manual, "
+            "skip, fail, got 'retyr'"
+        ),
         "10:3 KOS011 the key 'id' stands twice, first in line 2",
     ]
 
@@ -73,9 +75,7 @@ def test_a_name_that_leads_nowhere_is_not_told_when_the_id_that_it_meant_is_brok
 
 def test_an_error_on_github_is_an_annotation() -> None:
     problem = Problem(file="w.yaml", line=3, column=5, code="KOS102", message="100% wrong\nreally", hint="do: this")
-    assert render_github(problem) == (
-        "::error file=w.yaml,line=3,col=5,title=KOS102::100%25 wrong%0Areally; do: this"
-    )
+    assert render_github(problem) == ("::error file=w.yaml,line=3,col=5,title=KOS102::100%25 wrong%0Areally; do: this")
 
 
 def test_a_file_name_cannot_break_out_of_an_annotation() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kos_runtime.definition import DefinitionError
+from kos_runtime.definition import DefinitionError, load
 from kos_runtime.definition.text import MAX_BYTES, read
 from tests.definition.files import said
 
@@ -38,20 +38,23 @@ def test_line_ends_and_a_byte_order_mark_make_no_difference() -> None:
 
 def test_columns_count_characters_not_bytes() -> None:
     assert said("workflow: {id: x, description: äöü€😀, stepz: 1}\n")[0].startswith("1:11 KOS101")
-    assert any(line.startswith("1:39 KOS102 unknown key 'stepz'") for line in said("workflow: {id: x, description: äöü€😀, stepz: 1}\n"))
+    assert any(
+        line.startswith("1:39 KOS102 unknown key 'stepz'")
+        for line in said("workflow: {id: x, description: äöü€😀, stepz: 1}\n")
+    )
 
 
 BILLION_LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nworkflow: {id: w}\n"
 NESTED_MERGES = "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\n" + "".join(f"c{i}: {{<<: [*b, *b]}}\n" for i in range(24))
-HOSTILE = {
+HOSTILE: dict[str, tuple[str | bytes, str]] = {
     "billion laughs": (BILLION_LAUGHS, "1:4 KOS007 anchors (&a) are not allowed; write the value out"),
     "nested merge keys": (NESTED_MERGES, "1:4 KOS007 anchors (&a) are not allowed; write the value out"),
     "alias": ("a: *b\n", "1:4 KOS007 aliases (*b) are not allowed; write the value out"),
     "merge key": ("workflow:\n  <<: {id: a}\n", "2:3 KOS007 merge keys (<<) are not allowed; write the keys out"),
     "python object": (
         "workflow: !!python/object/apply:os.system [ls]\n",
-        "1:11 KOS008 tags (tag:yaml.org,2002:python/object/apply:os.system) are not allowed; "
-        "put a text that begins with '!' in quotes",
+        ("1:11 KOS008 tags (tag:yaml.org,2002:python/object/apply:os.system) are not allowed; "
+        "put a text that begins with '!' in quotes"),
     ),
     "own tag": ("a: !x 1\n", "1:4 KOS008 tags (!x) are not allowed; put a text that begins with '!' in quotes"),
     "two documents": ("workflow: {id: a}\n---\nb: 1\n", "2:1 KOS006 the file holds more than one document"),
@@ -67,8 +70,8 @@ HOSTILE = {
     ),
     "tab": (
         "workflow:\n\tid: a\n",
-        "2:1 KOS004 this is no YAML: found character '\\t' that cannot start any token; "
-        "YAML is indented by spaces, not by tabs",
+        ("2:1 KOS004 this is no YAML: found character '\\t' that cannot start any token; "
+        "YAML is indented by spaces, not by tabs"),
     ),
     "NUL": ("workflow:\n  id: a\x00\n", "2:8 KOS003 the character U+0000 does not belong into a text file"),
     "escape": ("a: \x1b[31m\n", "1:4 KOS003 the character U+001B does not belong into a text file"),
@@ -109,8 +112,6 @@ def test_the_list_of_problems_is_bounded() -> None:
 def test_a_problem_in_a_very_long_line_shows_the_part_around_it() -> None:
     text = "workflow: {id: w, description: '" + "x" * 5_000 + "', stepz: 1}\n"
     with pytest.raises(DefinitionError) as caught:
-        from kos_runtime.definition import load
-
         load(text, "w.yaml")
     shown = str(caught.value).splitlines()
     line, mark = shown[-2], shown[-1]
