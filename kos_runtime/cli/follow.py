@@ -73,7 +73,7 @@ def _wait_one(common: Common, reading: Any, run: str, goal: str, deadline: float
         elif goal and status == goal:
             return 0
         if status in BY_STATUS:
-            return BY_STATUS[status] if not goal else 1
+            return BY_STATUS[status] if not goal else BY_STATUS[status] or 1
         gone = gone + 1 if status == "interrupted" else 0
         if gone > 20:
             common.say(f"run {run} is interrupted; go on with: kos resume {run}")

@@ -153,7 +153,7 @@ def tasks(run: str, view: Any) -> list[str]:
         sample = {name: _sample(kind) for name, kind, _ in fields}
         found.append(
             f"waits for a person at {step.path}: {step.manual['prompt']}\n  fields  {listed}\n"
-            f"  answer  kos answer {run} '{step.path}' '{json.dumps(sample)}'   then: kos resume {run}"
+            f"  answer  kos answer {run} '{step.path}' '{json.dumps(sample, ensure_ascii=False)}'   then: kos resume {run}"
         )
     return found
 

@@ -1,0 +1,33 @@
+"""Agents for the tests of the outer rooms: small, real, and without waiting."""
+
+import time
+from typing import Any
+
+from agents import ActionFailed, Agent, Context, action
+
+
+class Team(Agent):
+    """Does what its actions' names say."""
+
+    @action
+    def greet(self, name: str) -> dict[str, str]:
+        return {"text": f"hello {name}"}
+
+    @action
+    def fail(self, kind: str = "permanent") -> dict[str, str]:
+        raise ActionFailed(kind, "as it was told")
+
+    @action
+    def sleep(self, seconds: float, context: Context) -> dict[str, float]:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not context.cancelled:
+            time.sleep(0.01)
+        return {"seconds": seconds}
+
+    @action
+    def garbage(self) -> dict[str, int]:
+        return {"n": "great"}  # type: ignore[dict-item]
+
+    @action
+    def huge(self, megabytes: int) -> dict[str, Any]:
+        return {"text": "x" * (megabytes * 1_000_000)}
