@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import yaml
-
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import Backoff
 from kos_runtime.definition.positions import Source
-from kos_runtime.definition.problems import DefinitionError, render
+from kos_runtime.definition.problems import DefinitionError
 from kos_runtime.definition.shapes import Anything, Check, Flag, ListOf, MapOf, Number, Obj, OneOf, Span, Text
+from kos_runtime.definition.text import read
 
 _BACKENDS: Final = {
     "state_backend": ("sqlite", "memory", "postgresql"),
@@ -153,13 +152,10 @@ class EngineSettings:
 
 
 def _value(text: str, where: str) -> Any:
+    """Read the text of one setting as a file's value is read."""
     try:
-        value = yaml.safe_load(text) if len(text) < 65_536 and "&" not in text and "*" not in text else text
-    except yaml.YAMLError:
-        return text
-    if isinstance(value, str | int | float | bool | list | dict) or value is None:
-        return value
-    raise InvalidDefinition(f"{where}: {text!r} is no plain value")
-
-
-__all__ = ["FILE", "DefinitionError", "EngineSettings", "render"]
+        return read(f"value: {text}", where).data["value"]
+    except DefinitionError as error:
+        problem = error.problems[0]
+        hint = f"; {problem.hint}" if problem.hint else ""
+        raise InvalidDefinition(f"{where}={text:.80}: {problem.message}{hint}") from error
