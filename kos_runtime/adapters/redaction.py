@@ -18,7 +18,7 @@ _LOOKS: Final = re.compile(
     r"|\b(?:sk|pk|rk)[-_](?:live|test|proj|ant)[-_][A-Za-z0-9_-]{10,}"
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}\b"
     r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?i:\b(?:bearer|basic)\s+)(?=[A-Za-z._~+/-]*[0-9=])[A-Za-z0-9._~+/=-]{8,}"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
     re.DOTALL,
 )

@@ -3,16 +3,12 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, Final
 
 from kos_runtime.core.invocation import Invocation
 
 #: Called with (run, path, fence, message, fraction).
 Progress = Callable[[str, str, int, str, float | None], None]
-
-#: The invocation that the code at hand works for, so that every log line can say so.
-CURRENT: Final[ContextVar[Invocation | None]] = ContextVar("kos_invocation", default=None)
 
 _MESSAGE: Final = 500
 

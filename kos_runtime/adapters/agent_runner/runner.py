@@ -21,11 +21,12 @@ from types import CoroutineType
 from typing import Final
 
 from kos_runtime.adapters.agent_runner.actions import Actions, failed, timed_out
-from kos_runtime.adapters.agent_runner.context import CURRENT, AttemptContext, Progress
+from kos_runtime.adapters.agent_runner.context import AttemptContext, Progress
 from kos_runtime.adapters.agent_runner.ledger import Ledger
 from kos_runtime.adapters.agent_runner.loop import Ended, EventLoop
 from kos_runtime.adapters.agent_runner.watch import Watch
 from kos_runtime.adapters.agent_runner.work import Attempt, Batch, Chunk, Key
+from kos_runtime.adapters.current import CURRENT
 from kos_runtime.core.failpoint import hit
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.ports.agent import Agent
