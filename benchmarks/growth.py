@@ -5,6 +5,7 @@ import os
 import resource
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _EXPOSED = wiring.CODEC.pack({"d": PAYLOAD})
 _BATCH = 256
 
 
-def _step(id: str, before: str = "") -> Step:  # noqa: A002
+def _step(id: str, before: str = "") -> Step:
     source = f"$steps.{before}.d" if before else "$inputs.d"
     return Step(
         id=id, form=Action(agent="k", action="noop"), after=(before,) if before else (), reads=(before,) if before else (),
@@ -47,9 +48,7 @@ def loop(turns: int) -> Plan:
     return Plan(workflow="loop", free_inputs=True, free_outputs=True, body=Body(steps=(Step(id="l", form=form),)))
 
 
-LINK = Link(
-    agents={"k": AgentLink(kind="k", target="none:k", pool="k", actions={"noop": ActionLink(takes_any=True)})}
-)
+LINK = Link(agents={"k": AgentLink(kind="k", target="none:k", pool="k", actions={"noop": ActionLink(takes_any=True)})})
 
 
 class Local:
@@ -132,8 +131,8 @@ def _outcome(invocation: Invocation) -> Outcome:
 
 def memory_mb() -> float:
     """Resident memory of this process now, in MB."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1_048_576
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1_048_576
 
 
 def _measured(local: Local, work: Any, steps: int) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def run_cost(counts: list[int]) -> dict[int, dict[str, Any]]:
             for _ in range(count // 1_000):
                 local.create(plan, 1_000, start=False)
                 local.drain()
-            found[count] = _measured(local, lambda: local.create(plan, 2_000), 8_000)
+            found[count] = _measured(local, partial(local.create, plan, 2_000), 8_000)
             found[count]["resident_runs"] = len(local.host.partition.runs)
         finally:
             local.close()

@@ -21,7 +21,7 @@ class Noop(Agent):
 
     @action
     def numbers(self, n: int) -> dict[str, list[Payload]]:
-        return {"items": [{"text": "x" * 180, "n": i} for i in range(n)]}
+        return {"items": [Payload(text="x" * 180, n=i) for i in range(n)]}
 
     @action
     def join(self, count: int) -> dict[str, int]:

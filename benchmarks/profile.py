@@ -28,7 +28,12 @@ def profile() -> dict[str, Any]:
     pstats.Stats(profiler, stream=text).sort_stats("tottime").print_stats(25)
     print(text.getvalue(), file=sys.stderr)
     local.close()
-    return {"workload": "profile", "value": round(sum(parts.values()), 1), "unit": "us/step", "settings": {"parts": parts}}
+    return {
+        "workload": "profile",
+        "value": round(sum(parts.values()), 1),
+        "unit": "us/step",
+        "settings": {"parts": parts},
+    }
 
 
 def _parts(local: Local, plan: tuple[str, str]) -> dict[str, float]:

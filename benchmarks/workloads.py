@@ -23,7 +23,9 @@ def w1(*, in_flight: int = 1_000, seconds: float = 10.0, rounds: int = 3) -> dic
             _keep(runtime, in_flight, until=begin + seconds)
             took = time.monotonic() - begin
             values.append((runtime.completed() - before) * 4 / took)
-    return _line("w1", median(values), "steps/s", in_flight=in_flight, seconds=seconds, rounds=[round(v) for v in values])
+    return _line(
+        "w1", median(values), "steps/s", in_flight=in_flight, seconds=seconds, rounds=[round(v) for v in values]
+    )
 
 
 def _keep(runtime: Runtime, in_flight: int, *, until: float) -> None:

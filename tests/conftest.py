@@ -2,19 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _own_world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("KOS_")]:
         monkeypatch.delenv(name)
     if request.node.get_closest_marker("cluster") is None and "ray" in sys.modules:
         monkeypatch.setattr(sys.modules["ray"], "init", _refuse, raising=False)
-    yield
 
 
 def _refuse(*_: Any, **__: Any) -> None:

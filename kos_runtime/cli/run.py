@@ -133,7 +133,7 @@ def shown(value: Any, indent: str = "  ") -> str:
         return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
     if isinstance(value, list) and value and all(_is_flat(item) for item in value):
         listed = [f"{indent}- {'  '.join(str(part) for part in item.values())}" for item in value[:50]]
-        return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)  # noqa: PLR2004
+        return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     rows = text.splitlines()
     if len(rows) > 60:
@@ -143,7 +143,7 @@ def shown(value: Any, indent: str = "  ") -> str:
 
 def _is_flat(item: Any) -> bool:
     """Whether an object is short enough for a line: at most a handful of plain values."""
-    return isinstance(item, dict) and len(item) <= 6 and all(isinstance(v, str | int | float) for v in item.values())  # noqa: PLR2004
+    return isinstance(item, dict) and len(item) <= 6 and all(isinstance(v, str | int | float) for v in item.values())
 
 
 def _ask(engine: Any, run: str) -> bool:

@@ -19,7 +19,7 @@ from kos_runtime.core.workflow import events
 from kos_runtime.core.workflow.evolve import _HANDLERS
 
 ROOT = Path(__file__).parents[2]
-RUN = 'python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/kos run examples/research-and-summarize.yaml -p topic="fault tolerance of actors"'  # noqa: E501
+RUN = 'python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/kos run examples/research-and-summarize.yaml -p topic="fault tolerance of actors"'
 TEST = "python3 -m venv .venv && .venv/bin/pip install -q '.[test]' && .venv/bin/pytest"
 
 
@@ -104,7 +104,7 @@ def test_every_failpoint_is_planted_once() -> None:
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
 def test_errors_survive_pickling(error: Exception) -> None:
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
     assert str(error)[0].islower() or str(error).startswith("x")
 

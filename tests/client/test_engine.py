@@ -148,7 +148,7 @@ def test_an_oversize_result_names_the_step_and_is_not_retried(files: Path) -> No
     )
     with engine(files) as kos:
         run = kos.start(files / "huge.yaml")
-        with pytest.raises(RunFailed, match="validation: .*oversize.*a"):
+        with pytest.raises(RunFailed, match=r"validation: .*oversize.*a"):
             run.result(timeout=60)
         attempts = [e for e in kos.get_execution_history(run) if e["type"] == "StepScheduled"]
         assert len(attempts) == 1
@@ -161,7 +161,7 @@ def test_garbage_is_a_validation_failure_that_is_retried_within_the_budget(files
     )
     with engine(files) as kos:
         run = kos.start(files / "garbage.yaml")
-        with pytest.raises(RunFailed, match="invalid output from Team.garbage"):
+        with pytest.raises(RunFailed, match=r"invalid output from Team\.garbage"):
             run.result(timeout=20)
         assert sum(e["type"] == "StepScheduled" for e in kos.get_execution_history(run)) == 3
 

@@ -31,7 +31,9 @@ def main(argv: list[str]) -> int:
     wanted = set(given.only.split(",")) if given.only else {lane.name for lane in LANES}
     unknown = wanted - {lane.name for lane in LANES}
     if unknown:
-        print(f"no lane {', '.join(sorted(unknown))}; there are {', '.join(lane.name for lane in LANES)}", file=sys.stderr)
+        print(
+            f"no lane {', '.join(sorted(unknown))}; there are {', '.join(lane.name for lane in LANES)}", file=sys.stderr
+        )
         return 2
     results: list[tuple[Lane, dict[str, Any], list[str], float]] = []
     for lane in LANES:
@@ -55,7 +57,11 @@ def main(argv: list[str]) -> int:
         if behind > MOST_BEHIND:
             print(f"that is more than {MOST_BEHIND}: run `python -m tests.proof` and commit the page")
             failed += 1
-    print(json.dumps({"seed": seed, "share": share, "lanes": {lane.name: found for lane, found, _, _ in results}}, default=str))
+    print(
+        json.dumps(
+            {"seed": seed, "share": share, "lanes": {lane.name: found for lane, found, _, _ in results}}, default=str
+        )
+    )
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -97,7 +97,7 @@ def _trial(
                 died += 1
                 assert plan is not None
                 hits[plan[0]] += 1
-                again = draw.random() < 0.3  # noqa: PLR2004 - the share of successors that are killed too
+                again = draw.random() < 0.3
                 plan = (draw.choice(failpoint.NAMES), draw.randint(1, 20)) if again else None
                 if name in _LATER and died == 1:
                     plan = (name, 1)

@@ -34,7 +34,7 @@ class FilesystemBlobStore:
         return BlobRef(digest, len(data))
 
     def _path(self, digest: str) -> Path:
-        if len(digest) != 64 or not _HEX.issuperset(digest):  # noqa: PLR2004 - SHA-256 as hex
+        if len(digest) != 64 or not _HEX.issuperset(digest):
             raise KeyError(digest)
         return self.folder / digest[:2] / digest[2:]
 

@@ -120,10 +120,11 @@ def _called(owner: StepState, name: str) -> bool:
 def _walk(root: str, path: Path, value: Any, *, consumed: int = 0, optional: bool = False) -> Any:
     """Go down plain data. An optional input that was not given is null."""
     for place, key in enumerate(path[consumed:]):
-        if (isinstance(value, dict) and isinstance(key, str) and key in value) or (
+        known: Any = value
+        if (isinstance(known, dict) and isinstance(key, str) and key in known) or (
             isinstance(value, list) and isinstance(key, int) and -len(value) <= key < len(value)
         ):
-            value = value[key]
+            value = known[key]
         elif optional and place == 0 and isinstance(key, str):
             return None
         else:
