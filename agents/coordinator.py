@@ -1,14 +1,16 @@
 """Answers when a failure is escalated."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
 
 from agents.rules import DEFAULT_RULES, Answer, Rule, first_match, read_rules
 from kos_runtime.core.nearest import nearest
 from kos_runtime.ports.agent import Agent, action
 
 
-class Ruling(TypedDict):
+class Ruling(BaseModel):
     """What is to be done, the rule that says so, and why."""
 
     answer: Answer
@@ -46,7 +48,7 @@ class kCoordinator(Agent):
     def on_escalation(self, escalation: dict[str, Any]) -> Ruling:
         """Return the answer of the first rule that speaks of this failure."""
         rule = first_match(self._rules, escalation)
-        return {"answer": rule.answer, "rule": rule.name, "reason": rule.reason or _conditions(rule)}
+        return Ruling(answer=rule.answer, rule=rule.name, reason=rule.reason or _conditions(rule))
 
 
 def _conditions(rule: Rule) -> str:

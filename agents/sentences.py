@@ -22,7 +22,7 @@ _OPENING: Final = re.compile(r'^(?:[A-Z0-9"“]|[a-z_][a-z0-9_]*(?:_[a-z0-9_]+)?
 _DANGLING: Final = re.compile(
     r"^(?:this|that|these|those|it|its|they|their|them|he|she|such|here|otherwise|however|therefore|thus|also|hence|"
     r"moreover|furthermore|additionally|instead|then|but|and|or|so|which|see|both|in this case|in that case|for example|"
-    r"for instance|as a result|the following|the above|the latter|the former|the same|the other|another|if so|if not|"
+    r"for instance|as a result|only|either|by default|currently|the following|the above|the latter|the former|the same|the other|another|if so|if not|"
     r"e\.g|i\.e|note|example|todo|fixme|defaults?|returns?|raises?|args?|usage|yields?|unlike|likewise|similarly|"
     r"equivalent|same as|like|besides|again|still|yet|one such|finally|second|third|next|first|below|above)\b",
     re.IGNORECASE,

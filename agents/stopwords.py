@@ -52,6 +52,7 @@ FURNITURE: Final = frozenset(
     achieve accept actual add allow become behavior behaviour determine either entire explicit internal external final
     implicit initialization int iteration logic own overall perform potential proper recommended respective responsible
     separate situation subsequent suitable underlying unique whole ones day days year years people
+    consecutive maximum minimum max min outside inside manual automatic normal usual certain main typical common rest remaining
     valid value values variable variables various version void want work working works write written
     """.split()
 )

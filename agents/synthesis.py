@@ -21,8 +21,8 @@ _LEAST: Final = 5
 _MOST: Final = 18
 #: So many candidates are compared with each other.
 _CANDIDATES: Final = 400
-#: A sentence of less than this share of the best one's worth is left out, so that a question may get none.
-_GOOD: Final = 0.4
+#: A sentence of less than this share of the best one's worth or relevance is left out, so that a question may get none.
+_GOOD: Final = 0.42
 #: A sentence of fewer words than the first number says little, one of more than the second is hard to read.
 _CURT: Final = 11
 _ENDLESS: Final = 42
@@ -117,7 +117,8 @@ def _choose(candidates: Sequence[Candidate], material: Sequence[tuple[Passage, S
     """Take turns between the questions, each time the best that is new; then fill up with the best that is left."""
     questions = list(dict.fromkeys(passage.question for passage, _ in material))
     best = max(candidate.worth for candidate in candidates)
-    good = [candidate for candidate in candidates if candidate.worth >= best * _GOOD]
+    top = max(candidate.relevance for candidate in candidates)
+    good = [c for c in candidates if c.worth >= best * _GOOD and c.relevance >= top * _GOOD]
     texts = {source.id: normal(passage.text) for passage, source in material}
     chosen: list[Candidate] = []
     for turn in range(_PER_QUESTION + 1):

@@ -42,11 +42,18 @@ def related(index: Index, topic: Topic, hits: Sequence[Hit]) -> list[Term]:
             if (key := normal(sentence)) not in known:
                 known.add(key)
                 seen.read(hit, sentence, topic)
+    relevance = {hit.number: topic.relevance(index.stems_of(hit)) for hit in hits}
+    best = max(relevance.values(), default=1.0) or 1.0
+
+    def pull(holding: set[int]) -> float:
+        # Where a term stands counts twice: what the best passages have leads to more of their kind.
+        return (sum(relevance[number] for number in holding) / len(holding) / best) ** 2
+
     terms = [
         Term(
             seen.form((found,)),
             frozenset((found,)),
-            _strength(len(holding), len(hits), index.count(found), index.size) * seen.spread((found,)),
+            _strength(len(holding), len(hits), index.count(found), index.size) * seen.spread((found,)) * pull(holding),
             frozenset(holding),
             seen.is_noun((found,)),
         )
@@ -56,6 +63,7 @@ def related(index: Index, topic: Topic, hits: Sequence[Hit]) -> list[Term]:
     for pair, holding in common[:_PAIRS]:
         text = seen.form(pair)
         strength = _strength(len(holding), len(hits), index.count_phrase(text), index.size) * seen.spread(pair)
+        strength *= pull(holding)
         terms.append(Term(text, frozenset(pair), strength, frozenset(holding), seen.is_noun(pair)))
     terms.sort(key=lambda term: (-term.strength, term.text))
     return terms
@@ -105,8 +113,8 @@ class _Seen:
                 yield key, holding
 
     def is_noun(self, key: tuple[str, ...]) -> bool:
-        """Whether a term is seen to be used as a noun, by what stands before it and by its ending."""
-        return self.nouns[key[0]] > 0 and self.nouns[key[-1]] >= 0 and not self.form(key).endswith(_VERBAL)
+        """Whether a term may be a noun, by what stands before it and by its ending."""
+        return self.nouns[key[0]] >= 0 and self.nouns[key[-1]] >= 0 and not self.form(key).endswith(_VERBAL)
 
     def form(self, key: tuple[str, ...]) -> str:
         """The form that is written most, a noun's rather than a verb's; of equals the first in the alphabet."""

@@ -8,7 +8,7 @@ from agents.coordinator import kCoordinator
 from agents.executor import kExecutor
 from agents.planner import kPlanner
 from agents.reviewer import kReviewer
-from kos_runtime.adapters.agent_runner.calls import Call
+from kos_runtime.adapters.agent_runner.signature import Signature
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.composition.linking import describe_action
 from kos_runtime.ports.agent import ActionFailed, Agent
@@ -18,12 +18,13 @@ from tests.agents.desk import Desk
 def call(agent: Agent, action: str, context: Any, *, lenient: bool = False, **inputs: Any) -> dict[str, Any]:
     """Call an action as the runtime does: inputs checked, context given, the result made plain, through the codec."""
     attribute, mark = type(agent).actions()[action]
-    door = Call(agent, attribute, mark)
+    door = Signature(type(agent), attribute, mark)
     codec = MsgpackCodec()
     arguments = door.arguments(codec.unpack(codec.pack(inputs)), lenient=lenient)
     if door.context is not None:
         arguments[door.context] = context
-    result: dict[str, Any] = codec.unpack(codec.pack(door.plain_result(door.method(**arguments))))
+    plain, _ = door.plain_result(getattr(agent, attribute)(**arguments))
+    result: dict[str, Any] = codec.unpack(codec.pack(plain))
     return result
 
 

@@ -16,7 +16,7 @@ def escalation(kind: str = "transient", **fields: Any) -> dict[str, Any]:
 
 def ask(rules: list[dict[str, Any]] | None, about: dict[str, Any]) -> dict[str, Any]:
     given = {} if rules is None else {"rules": rules}
-    return dict(kCoordinator(kCoordinator.link_settings(given, "")).on_escalation(about))
+    return kCoordinator(kCoordinator.link_settings(given, "")).on_escalation(about).model_dump()
 
 
 @pytest.mark.parametrize(
