@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kos_runtime.core.nearest import nearest
 from kos_runtime.definition.compile import Compiler
 from kos_runtime.definition.documents import Document, EngineDocument, TemplatesDocument, WorkflowDocument
 from kos_runtime.definition.language import TEMPLATES, WORKFLOW
@@ -54,8 +53,9 @@ def _document(data: dict[str, Any], source: Source, to: Check) -> Document:
         kinds = ["engine"]
     for key in data:
         if key not in _TOP or (kinds and kinds[0] != "engine" and key in {"agents", "people"}):
-            near = nearest(key, _TOP[:3])
-            hint = f"did you mean {near!r}?" if near else "a file holds workflow:, templates: or engine:"
+            if to.is_full:
+                break
+            hint = to.hint(key, _TOP[:3], "a file holds workflow:, templates: or engine:")
             to.fail((key,), "KOS102", f"unknown key {key!r} at the top of the file", hint, key=True)
     if len(kinds) > 1:
         to.fail((kinds[1],), "KOS100", f"a file holds one of {' and '.join(kinds)}, not both", key=True)

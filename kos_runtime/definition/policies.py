@@ -4,9 +4,10 @@ The first entry that is for a failure's kind wins, so of the entries that select
 kind still reaches: at most one for each kind, and one for all.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.core.instant import parse_duration
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Rungs that load and do not run yet.
 _NOT_YET: Final = ("different_agent", "compensate")
+#: Patterns among the selectors of one workflow; each is tried on each step.
+MAX_GLOBS: Final = 100
 _GLOB: Final = frozenset("*?[")
 
 
@@ -37,6 +40,8 @@ class Policies:
         self.fallback_steps: set[str] = set()
         self._seen: set[str] = set()
         self._selectors = _Selectors(self.handlers)
+        if self._selectors.is_overfull:
+            compiler.check.fail(self.at, "KOS106", f"error_handling has more than {MAX_GLOBS} patterns", key=True)
         self._table = [self._policy(index, handler) for index, handler in enumerate(self.handlers)]
         self._table.append(
             model.Policy(rule="default", max_retries=self.settings.retry_default, backoff=self.settings.backoff)
@@ -128,7 +133,8 @@ class Policies:
     def _selects_any(self, selector: str) -> bool:
         if _GLOB.isdisjoint(selector):
             return selector in self._seen
-        return any(fnmatchcase(name, selector) for name in self._seen)
+        pattern = re.compile(translate(selector))
+        return any(pattern.match(name) for name in self._seen)
 
 
 class _Selectors:
@@ -136,8 +142,9 @@ class _Selectors:
 
     def __init__(self, handlers: Iterable[Mapping[str, Any]]) -> None:
         self._exact: dict[str, list[int]] = {}
-        self._globs: list[tuple[int, str]] = []
+        self._globs: list[tuple[int, str, re.Pattern[str]]] = []
         self._all: list[int] = []
+        self.is_overfull = False
         for index, handler in enumerate(handlers):
             if handler.get("step") is None:
                 self._all.append(index)
@@ -146,14 +153,16 @@ class _Selectors:
                     self._exact.setdefault(selector, []).append(index)
                 elif selector == "*":
                     self._all.append(index)
+                elif len(self._globs) >= MAX_GLOBS:
+                    self.is_overfull = True
                 else:
-                    self._globs.append((index, selector))
+                    self._globs.append((index, selector, re.compile(translate(selector))))
 
     def matching(self, id: str, where: str) -> list[int]:
         """Return the entries for a step in their order; a bare id is for it wherever it is nested."""
         found = {*self._all, *self._exact.get(id, ()), *self._exact.get(where, ())}
-        for index, glob in self._globs:
-            if index not in found and (fnmatchcase(where, glob) or ("/" not in glob and fnmatchcase(id, glob))):
+        for index, glob, pattern in self._globs:
+            if index not in found and (pattern.match(where) or ("/" not in glob and pattern.match(id))):
                 found.add(index)
         return sorted(found)
 
