@@ -7,6 +7,7 @@ are acknowledged; after a change of owners they are asked for by ``inventory``.
 """
 
 import os
+import sys
 import threading
 import time
 from typing import Any, Final
@@ -25,6 +26,12 @@ _LOOK_S: Final = 0.02
 WEDGED_S: Final = 10.0
 #: One answer holds at most so many outcomes; the rest comes with the next.
 MAX_ANSWER: Final = 4_096
+#: Threads give the interpreter to each other so often, in seconds.
+SWITCH_S: Final = 0.001
+#: When so many outcomes came at once, the next answer waits so long, in seconds, for more of them: a call costs as
+#: much as a hundred short actions.
+MANY: Final = 16
+GATHER_S: Final = 0.004
 #: What calls run beside each other: two batches, one open call, and questions that are answered at once.
 GROUPS: Final = {"work": 2, "late": 2, "control": 4}
 
@@ -39,7 +46,7 @@ class AgentActor:
         self._ended: list[Outcome] = []
         self._reported: set[Key] = set()
         self._wake = threading.Condition()
-        self._open = 0
+        self._many = False
         self._epoch = 0
 
     def __repr__(self) -> str:
@@ -50,6 +57,8 @@ class AgentActor:
     def prepare(self, make: str, settings: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         """Make the agent; return what it is. ``spec`` has ``pool``, ``kind``, ``target`` and ``settings``."""
         if self._parts is None:
+            # Bodies that compute must not keep the threads that answer waiting for 5 ms each.
+            sys.setswitchinterval(SWITCH_S)
             build: MakeRunner = resolve(make)
             self._parts = build(settings, spec["target"], spec["settings"], self._take)
             context = ray.get_runtime_context()
@@ -65,7 +74,7 @@ class AgentActor:
         return self._about
 
     @ray.method(concurrency_group="work")
-    def work(self, epoch: int, batch: bytes, settled: list[Key]) -> bytes:
+    def work(self, batch: bytes, settled: list[Key]) -> bytes:
         """Begin a batch and forget what is settled; return what ended within ``WAIT_MS``, and what runs."""
         parts = self._prepared()
         if settled:
@@ -102,6 +111,9 @@ class AgentActor:
                 self._wake.wait(_LOOK_S if running else 1.0)
             if epoch < self._epoch:
                 return parts.pack_outcomes([], []), []
+            if self._many or len(self._ended) >= MANY:
+                self._wake.wait_for(lambda: not runner.running() or len(self._ended) >= MAX_ANSWER, GATHER_S)
+            self._many = len(self._ended) >= MANY
             ended = self._ended[:MAX_ANSWER]
             del self._ended[:MAX_ANSWER]
             now_running = runner.running()

@@ -23,6 +23,8 @@ MAX_BATCH: Final = 1_024
 MAX_SLEEP: Final = 1.0
 #: Acknowledgements that found no call to ride on are sent after so long, in seconds.
 SETTLE_S: Final = 0.05
+#: When nothing came for so long, in seconds, the store may do what it does between batches.
+REST_S: Final = 0.02
 #: So many requests may wait for their answers; more are refused as busy.
 MAX_WAITING: Final = 20_000
 #: Threads give the interpreter to each other so often, in seconds: the engine must not wait 5 ms for an idle one.
@@ -90,7 +92,9 @@ class EngineLoop:
         waiting = Waiting(len(requests))
         with self._lock:
             if len(self._waiting) + len(requests) > MAX_WAITING:
-                busy = Rejected(code="busy", message=f"busy: {len(self._waiting)} requests wait already; try again later")
+                busy = Rejected(
+                    code="busy", message=f"busy: {len(self._waiting)} requests wait already; try again later"
+                )
                 return [busy] * len(requests)
             first = self._tokens + 1
             self._tokens += len(requests)
@@ -193,11 +197,15 @@ class EngineLoop:
             except Empty:
                 fleet.settle()
                 return None
-        parts.idle()
         if sleep <= 0:
             return None
         try:
-            return self.inbox.get(timeout=sleep)
+            return self.inbox.get(timeout=min(sleep, REST_S))
+        except Empty:
+            # Only now is it quiet: what the store does between batches takes longer than an answer on its way.
+            parts.idle()
+        try:
+            return self.inbox.get(timeout=max(sleep - REST_S, 0.0))
         except Empty:
             return None
 

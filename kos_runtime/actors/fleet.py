@@ -178,12 +178,12 @@ class Fleet:
             self._ask_again(member, sent)
             return ()
         unknown: list[msg.Input] = []
-        in_flight = [
-            (i.run, i.path, i.fence) for sent in member.sent.values() for i in sent
-        ]
-        if in_flight and not member.running:
-            # Nobody said which of them had begun, so each of them may be what ended the process.
-            unknown.append(msg.Outcomes(member.name, [], in_flight))
+        begun = {(i.run, i.path, i.fence) for sent in member.sent.values() for i in sent}
+        begun.update((run, path, fence) for run, path, fence in member.running)
+        # Whatever was in a call that did not return may have begun; without any, all that it held may have.
+        suspects = [key for key in member.open if key in begun] or list(member.open)
+        if suspects:
+            unknown.append(msg.Outcomes(member.name, [], suspects))
         return (*unknown, *self._end(member, _cause(member, error), kill=not isinstance(error, RayActorError)))
 
     def _ask_again(self, member: Member, sent: list[Invocation] | None) -> None:
@@ -217,7 +217,7 @@ class Fleet:
                 member.open[i.run, i.path, i.fence] = None
             settled, member.settled = member.settled, []
             name = f"{batch[0].path}@{batch[0].attempt}" if len(batch) == 1 else f"{member.kind}×{len(batch)}"
-            ref = member.handle.work.options(name=name).remote(self._epoch, self._parts.pack_invocations(batch), settled)
+            ref = member.handle.work.options(name=name).remote(self._parts.pack_invocations(batch), settled)
             self._call(member, "work", ref, batch)
 
     def _call(self, member: Member, kind: str, ref: Any, sent: list[Invocation] | None) -> None:

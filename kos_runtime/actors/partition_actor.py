@@ -28,7 +28,8 @@ WATCH_S: Final = 5.0
 
 class PartitionActor:
     """See the module. ``setup`` has: ``namespace``, ``partition``, and as importable references with their plain
-    settings ``engine``, ``runner``, ``codec``, ``logger``."""
+    settings ``engine``, ``runner``, ``codec``, ``logger``.
+    """
 
     def __init__(self, setup: dict[str, Any]) -> None:
         self._setup = setup
@@ -105,7 +106,7 @@ class PartitionActor:
 
     def _recover(self, parts: EngineParts) -> list[Any]:
         assert self._placement is not None
-        return list(self._placement.adopt(parts.host.partition.number, parts.host.epoch))
+        return list(self._placement.adopt(parts.host.epoch))
 
     def _ended(self, error: BaseException | None) -> None:
         match error:

@@ -29,7 +29,13 @@ class Placement:
     """Starts and finds agents' processes, on threads of its own; ``put`` is told of each."""
 
     def __init__(
-        self, *, namespace: str, make: str, settings: dict[str, Any], put: Callable[[Any], None], log: Callable[..., None]
+        self,
+        *,
+        namespace: str,
+        make: str,
+        settings: dict[str, Any],
+        put: Callable[[Any], None],
+        log: Callable[..., None],
     ) -> None:
         self._namespace = namespace
         self._make = make
@@ -43,7 +49,7 @@ class Placement:
         """Make a process; ``Joined`` or ``PoolFailed`` follows."""
         self._threads.submit(self._start, effect)
 
-    def adopt(self, partition: int, epoch: int) -> list[Joined]:
+    def adopt(self, epoch: int) -> list[Joined]:
         """Return processes that an earlier life of this partition left behind, and what they hold.
 
         Those that do not answer in time, or were never prepared, are ended: nobody will hear of them again.
@@ -91,7 +97,9 @@ class Placement:
             self._put(PoolFailed(effect.pool, error.text))
         except Exception as error:
             self._log("pool_failed", pool=effect.pool, text=str(error))
-            self._put(PoolFailed(effect.pool, f"no process of {effect.kind} can be had: {type(error).__name__}: {error}"))
+            self._put(
+                PoolFailed(effect.pool, f"no process of {effect.kind} can be had: {type(error).__name__}: {error}")
+            )
 
     def _joined(self, effect: StartProcess) -> Joined:
         demand = demanded(effect.resources)
@@ -111,7 +119,14 @@ class Placement:
         spec = {"pool": effect.pool, "kind": effect.kind, "target": effect.target, "settings": effect.settings}
         # The handshake: a process counts when it has answered, not when it was asked for.
         about = self._answer(handle, handle.prepare.remote(self._make, self._settings, spec), effect, demand)
-        self._log("process_up", process=name, pool=effect.pool, pid=about["pid"], actor_id=about["actor_id"], node=about["node"])
+        self._log(
+            "process_up",
+            process=name,
+            pool=effect.pool,
+            pid=about["pid"],
+            actor_id=about["actor_id"],
+            node=about["node"],
+        )
         return Joined(Member(name, effect.pool, effect.kind, about["hands"], handle, about))
 
     def _answer(self, handle: Any, ref: Any, effect: StartProcess, demand: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +142,9 @@ class Placement:
                 has = ray.cluster_resources() if waited < BUSY_S else ray.available_resources()
                 if missing(demand, has) and not self._is_placed(handle):
                     ray.kill(handle, no_restart=True)
-                    raise _NoRoomError(no_room(effect, demand, ray.available_resources(), ray.cluster_resources())) from None
+                    raise _NoRoomError(
+                        no_room(effect, demand, ray.available_resources(), ray.cluster_resources())
+                    ) from None
                 if time.monotonic() > deadline:
                     ray.kill(handle, no_restart=True)
                     raise _NoRoomError(f"no process of {effect.kind} was ready within {PREPARE_S:g} s") from None
@@ -194,6 +211,8 @@ def no_room(effect: StartProcess, demand: dict[str, Any], free: dict[str, float]
     """Return in words what a pool misses, and what the cluster has."""
     lacks = ", ".join(f"{amount:g} {name}" for name, amount in sorted(missing(demand, free).items())) or "a place"
     has = ", ".join(
-        f"{free.get(name, 0.0):g} of {all_[name]:g} {name}" for name in sorted(all_) if not name.startswith(("node:", "object_store"))
+        f"{free.get(name, 0.0):g} of {all_[name]:g} {name}"
+        for name in sorted(all_)
+        if not name.startswith(("node:", "object_store"))
     )
     return f"no process of {effect.kind} can be placed: {lacks} more is needed; free in the cluster: {has or 'nothing'}"

@@ -59,9 +59,7 @@ def write_token(path: Path) -> None:
         file.write(secrets.token_hex(32))
 
 
-def start_local(
-    folder: Path, *, dashboard: bool, dashboard_port: int = 0, num_cpus: int = 0
-) -> dict[str, Any]:
+def start_local(folder: Path, *, dashboard: bool, dashboard_port: int = 0, num_cpus: int = 0) -> dict[str, Any]:
     """Start Ray in this process and its children. ``folder`` is short, ours and empty or not there.
 
     Returns:
@@ -119,7 +117,11 @@ def attach(address: str, *, namespace: str = NAMESPACE) -> dict[str, Any]:
     except Exception as error:
         raise Unreachable(explain(error, 0, address)) from error
     url = context.dashboard_url or ""
-    return {"address": address, "dashboard": f"http://{url}" if url else "", "session": context.address_info.get("session_dir", "")}
+    return {
+        "address": address,
+        "dashboard": f"http://{url}" if url else "",
+        "session": context.address_info.get("session_dir", ""),
+    }
 
 
 def shut_down() -> None:
@@ -136,7 +138,7 @@ def explain(error: Exception, port: int, address: str = "") -> str:
     where = f"the Ray cluster at {address}" if address else "Ray"
     if "auth" in lower or "token" in lower or "unauthenticated" in lower:
         return f"{where} does not accept our token: it is not ours; set RAY_AUTH_TOKEN_PATH to its token, or leave --address out"
-    if "address already in use" in lower or "port" in lower and "use" in lower:
+    if "address already in use" in lower or ("port" in lower and "use" in lower):
         return f"port {port} is taken by another process; stop that, or set another port for the dashboard"
     if address and ("connect" in lower or "timed out" in lower or "could not find" in lower):
         return f"{where} cannot be reached: {str(error).splitlines()[0][:200]}"

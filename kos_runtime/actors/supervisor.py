@@ -92,7 +92,9 @@ class Supervisor:
                 time.sleep(0.05)
             except RayActorError as error:
                 if time.monotonic() > deadline or "exit_actor" in str(error) or "intended" in str(error).lower():
-                    raise PartitionGone("another engine owns this store now: this one was fenced and has left") from error
+                    raise PartitionGone(
+                        "another engine owns this store now: this one was fenced and has left"
+                    ) from error
                 time.sleep(0.1)
             except GetTimeoutError:
                 if time.monotonic() > deadline:
@@ -105,7 +107,9 @@ class Supervisor:
         self._deaths = [*(at for at in self._deaths if now - at < CRASH_WINDOW_S), now]
         self._log("partition_down", cause=str(error).splitlines()[0][:300])
         if len(self._deaths) > MAX_CRASHES:
-            raise PartitionGone(f"the partition died {len(self._deaths)} times within a minute; its log says why") from error
+            raise PartitionGone(
+                f"the partition died {len(self._deaths)} times within a minute; its log says why"
+            ) from error
 
     def ask(self, requests: list[tuple[str, Command]], timeout: float = 30.0) -> list[Answer]:
         """Carry out requests. Those whose fate is not known are answered with the code ``unknown``."""

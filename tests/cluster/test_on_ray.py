@@ -1,6 +1,5 @@
 """Runs on a real local Ray while agents and the partition are killed."""
 
-import os
 import stat
 
 import pytest
@@ -33,7 +32,7 @@ def test_nothing_listens_beyond_this_machine_and_the_token_is_ours_alone(world: 
     found = listeners_of(processes)
     assert len(found) > 3, "Ray's servers are among these processes"
     assert {address for address, _ in found} == {"127.0.0.1"}
-    assert stat.S_IMODE(os.stat(world.folder / "ray.token").st_mode) == 0o600
+    assert stat.S_IMODE((world.folder / "ray.token").stat().st_mode) == 0o600
 
 
 def test_a_killed_agent_is_replaced_and_only_what_it_ran_runs_again(world: World) -> None:
@@ -80,6 +79,6 @@ def test_a_step_that_ends_its_process_is_given_up_and_its_neighbours_finish(worl
 
 def test_what_no_node_has_fails_the_step_and_the_text_names_it(world: World) -> None:
     run = world.start("greedy")
-    with pytest.raises(RunFailed, match="3 unobtainium more is needed; free in the cluster: .*CPU"):
+    with pytest.raises(RunFailed, match=r"3 unobtainium more is needed; free in the cluster: .*CPU"):
         world.result(run)
     assert world.executions(run, "greedy") == 0

@@ -3,9 +3,8 @@
 import subprocess
 import sys
 
-
-from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.adapters.event_store.connection import Tuning
+from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.client.owner import is_owned
 from tests.cluster.world import World, descendants, is_alive, kill, wait_until
 
@@ -74,5 +73,3 @@ def test_an_owner_without_work_ends_by_itself_unless_it_is_kept(own_world: World
     wait_until(lambda: not is_owned(own_world.folder), "the owner has ended by itself", timeout=30.0)
     wait_until(lambda: not any(map(is_alive, processes)), "and everything with it", timeout=10.0)
     assert not (own_world.folder / "owner.json").exists()
-
-
