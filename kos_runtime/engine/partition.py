@@ -14,7 +14,7 @@ included. Offsets and hashes are given in ``ready``, so that a run whose decidin
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Any
@@ -60,14 +60,14 @@ class Meta:
     active: bool = False
 
 
-@dataclass(slots=True)
 class Pending:
-    """What one run decided since the last ``ready``."""
+    """What one run decided since the last ``ready``, and the first inputs that led there."""
 
-    desk: Desk
-    causes: list[str] = field(default_factory=list)
-    timers_set: list[TimerRow] = field(default_factory=list)
-    timers_cleared: list[TimerRow] = field(default_factory=list)
+    __slots__ = ("causes", "desk")
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.causes: list[str] = []
 
 
 class Partition:

@@ -1,7 +1,6 @@
 """Where a run is decided about: its state, the time, and what deciding leaves to be done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -26,24 +25,26 @@ class Pools(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class Desk:
-    """Deciding folds as it goes: each decision sees those before it. ``now`` is log time in milliseconds."""
+    """Deciding folds as it goes: each decision sees those before it. ``now`` is log time in milliseconds.
 
-    run: Run
-    now: int
-    epoch: int
-    pools: Pools
-    #: What was decided, in order; becomes one record.
-    events: list[Any] = field(default_factory=list)
-    #: (process, invocation): what goes out once the record is stored.
-    dispatches: list[tuple[str, Invocation]] = field(default_factory=list)
-    #: (process, path, fence): attempts that are to stop.
-    cancels: list[tuple[str, str, int]] = field(default_factory=list)
-    #: What must be in the blob store before the record is.
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    #: Paths of which an evaluation waits for data.
-    starved: list[str] = field(default_factory=list)
+    ``events`` is what was decided, in order, and becomes one record. ``dispatches`` are (process, invocation) that go
+    out once it is stored. ``cancels`` are (process, path, fence) of attempts that are to stop. ``blobs`` must be in the
+    blob store before the record is. ``starved`` are paths of which an evaluation waits for data.
+    """
+
+    __slots__ = ("blobs", "cancels", "dispatches", "epoch", "events", "now", "pools", "run", "starved")
+
+    def __init__(self, run: Run, now: int, epoch: int, pools: Pools) -> None:
+        self.run = run
+        self.now = now
+        self.epoch = epoch
+        self.pools = pools
+        self.events: list[Any] = []
+        self.dispatches: list[tuple[str, Invocation]] = []
+        self.cancels: list[tuple[str, str, int]] = []
+        self.blobs: dict[str, bytes] = {}
+        self.starved: list[str] = []
 
     def emit(self, event: Any) -> None:
         evolve(self.run, event)

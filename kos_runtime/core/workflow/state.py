@@ -63,48 +63,47 @@ class Fan:
 
 
 class StepState:
-    """One step key: its place, its attempts, what came of it."""
+    """One step key: its place, its attempts, what came of it.
 
-    __slots__ = (
-        "action", "agent", "ask_of", "attempt", "blobs", "cache", "condition_met", "error", "escalations", "exposed",
-        "fan", "fence", "id", "index", "inputs", "inputs_blob", "kills", "node", "path", "retries", "rule", "rung",
-        "scope", "spent_ms", "status", "then", "turn",
-    )  # fmt: skip
+    Most steps never leave most of these as they are, so the defaults stand in the class and cost nothing to make.
+    """
+
+    status = StepStatus.READY
+    attempt = 0
+    fence = 0
+    agent = ""
+    retries = 0
+    escalations = 0
+    kills = 0
+    spent_ms = 0.0
+    #: The policy that was asked last, how far its ladder was climbed, and what it said comes next.
+    rule = ""
+    rung = 0
+    then = ""
+    #: The action that stands in for the step's own, after a fallback.
+    action = ""
+    condition_met = False
+    inputs: bytes | None = None
+    inputs_blob: BlobRef | None = None
+    exposed: bytes = b""
+    #: Replaced as a whole, never changed in place.
+    blobs: list[list[Any]] = []  # noqa: RUF012 - shared on purpose
+    error: dict[str, Any] | None = None
+    fan: Fan | None = None
+    #: The index of an item or a part, -1 for a step of a body.
+    index = -1
+    #: A question put to an agent about a failed step: that step's path.
+    ask_of = ""
+    #: A loop's turns so far.
+    turn = -1
+    #: Unpacked ``exposed``; not folded.
+    cache: dict[str, Any] | None = None
 
     def __init__(self, path: str, id: str, scope: "Scope", node: Node) -> None:
         self.path = path
         self.id = id
         self.scope = scope
         self.node = node
-        self.status = StepStatus.READY
-        self.attempt = 0
-        self.fence = 0
-        self.agent = ""
-        self.retries = 0
-        self.escalations = 0
-        self.kills = 0
-        self.spent_ms = 0.0
-        #: The policy that was asked last, and how far its ladder was climbed.
-        self.rule = ""
-        self.rung = 0
-        self.then = ""
-        #: The action that stands in for the step's own, after a fallback.
-        self.action = ""
-        self.condition_met = False
-        self.inputs: bytes | None = None
-        self.inputs_blob: BlobRef | None = None
-        self.exposed: bytes = b""
-        self.blobs: list[list[Any]] = []
-        self.error: dict[str, Any] | None = None
-        self.fan: Fan | None = None
-        #: The index of an item or a part, -1 for a step of a body.
-        self.index = -1
-        #: A question put to an agent about a failed step: that step's path.
-        self.ask_of = ""
-        #: A loop's turns so far.
-        self.turn = -1
-        #: Unpacked ``exposed``; not folded.
-        self.cache: dict[str, Any] | None = None
 
 
 class Scope:
