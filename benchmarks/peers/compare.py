@@ -6,7 +6,6 @@ import itertools
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,10 +63,8 @@ def compare(plan: Plan, say: Callable[[str], None]) -> tuple[list[report.Row], d
     """Measure everything the plan names; return the rows, and the final object for programs."""
     made = install(plan, say)
     processes.adopt_orphans()
-    # A short name: Ray keeps sockets below it, and a socket's path has at most 107 characters. Open to look through,
-    # since a server that refuses to run as root runs as somebody else.
-    scratch = Path(tempfile.mkdtemp(prefix="kb-", dir=plan.scratch or "/var/tmp"))
-    scratch.chmod(0o711)
+    scratch = (plan.scratch or Path("/var/tmp")) / f"k{os.getpid()}"
+    _renew(scratch)
     try:
         return _measure_all(plan, made, scratch, say)
     finally:
@@ -169,13 +166,23 @@ def _one_round(
     return one_round
 
 
+def _renew(scratch: Path) -> None:
+    """Make the folder empty, for one engine's turn.
+
+    Its name is short, because Ray keeps sockets below it and a socket's path has at most 107 characters. It is open
+    to look through, because a server that refuses to run as root runs as somebody else.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    scratch.chmod(0o711)
+
+
 def _in_a_folder(engine: Engine, scratch: Path) -> Figure | Failed:
-    folder = Path(tempfile.mkdtemp(prefix="", dir=scratch))
-    folder.chmod(0o711)
+    _renew(scratch)
     try:
-        return engine(folder)
+        return engine(scratch)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _renew(scratch)
         # What one engine left in the page cache must not be written during the next one's turn.
         os.sync()
 
