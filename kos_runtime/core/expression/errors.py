@@ -55,7 +55,7 @@ class EvaluationError(ExpressionError):
     """The expression cannot be computed from these values, or not within its budget."""
 
 
-class MissingReference(EvaluationError):  # noqa: N818 - the name says what is missing
+class MissingReference(EvaluationError):
     """A reference to nothing: no such step, name, key or index, or one that was skipped."""
 
     def __init__(
@@ -75,7 +75,7 @@ class MissingReference(EvaluationError):  # noqa: N818 - the name says what is m
         self.reason = reason
 
 
-class NeedsData(Exception):  # noqa: N818 - no error: an answer of the environment that nothing in here catches
+class NeedsData(Exception):
     """Data must be loaded before the value is known; ``token`` tells the one who asked what to load."""
 
     def __init__(self, token: object) -> None:
