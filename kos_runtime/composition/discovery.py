@@ -4,22 +4,25 @@ import importlib
 import sys
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from typing import Final
 
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.nearest import nearest
+from kos_runtime.core.plan.link import AgentLink
 from kos_runtime.ports.agent import Agent
 
-GROUP = "kos_runtime.agents"
+GROUP: Final = "kos_runtime.agents"
 
 
 class Registry:
     """Agents that can be had here. Nothing of theirs is imported before it is asked for."""
 
     def __init__(self, points: Iterable[EntryPoint] | None = None) -> None:
-        found = entry_points(group=GROUP) if points is None else points
-        self._points = {point.name: point for point in found}
-        self._targets: dict[str, str] = {name: point.value for name, point in self._points.items()}
+        self._points: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=GROUP) if points is None else points:
+            self._points.setdefault(point.name, []).append(point)
         self._aliases: dict[str, str] | None = None
+        self._broken: dict[str, str] = {}
 
     def names(self) -> list[str]:
         """Return the kinds that are registered, sorted."""
@@ -29,18 +32,31 @@ class Registry:
         """Return ``module:Class`` for a name.
 
         Raises:
-            InvalidDefinition: There is no such agent; the nearest names are in the message.
+            InvalidDefinition: There is no such agent, or more than one; the nearest names are in the message.
         """
         if ":" in name:
             return name
-        if name in self._targets:
-            return self._targets[name]
+        if name in self._points:
+            return self._target(name)
         aliases = self.aliases()
         if name in aliases:
-            return self._targets[aliases[name]]
-        near = nearest(name, (*self._targets, *aliases))
+            return self._target(aliases[name])
+        near = nearest(name, (*self._points, *aliases))
         hint = f"did you mean {near!r}?" if near else f"there are {', '.join(self.names()) or 'none'}"
-        raise InvalidDefinition(f"no agent {name!r} here; {hint} (an agent of your own is written module:Class)")
+        broken = "".join(f"; {reason}" for reason in self._broken.values())
+        raise InvalidDefinition(
+            f"no agent {name!r} here; {hint} (an agent of your own is written module:Class){broken}"
+        )
+
+    def _target(self, name: str) -> str:
+        points = self._points[name]
+        targets = sorted({f"{point.module}:{point.attr}" for point in points})
+        if len(targets) > 1:
+            owners = " and by ".join(sorted({_distribution(point) for point in points}))
+            raise InvalidDefinition(
+                f"the agent {name} is registered more than once, by {owners}; write {' or '.join(targets)}"
+            )
+        return targets[0]
 
     def aliases(self) -> dict[str, str]:
         """Return alias → kind, of every registered agent that can be imported."""
@@ -48,16 +64,33 @@ class Registry:
             self._aliases = {}
             for name in self.names():
                 try:
-                    cls = load_class(self._targets[name])
-                except InvalidDefinition:
+                    cls = self.load(name)
+                except InvalidDefinition as error:
+                    self._broken[name] = str(error)
                     continue
                 for alias in cls.aliases:
                     self._aliases.setdefault(alias, name)
         return self._aliases
 
     def load(self, name: str) -> type[Agent]:
-        """Return an agent's class."""
-        return load_class(self.target(name))
+        """Return an agent's class.
+
+        Raises:
+            InvalidDefinition: There is none, or it is broken; whose it is, is said.
+        """
+        target = self.target(name)
+        try:
+            return load_class(target)
+        except InvalidDefinition as error:
+            owners = {_distribution(p) for points in self._points.values() for p in points if p.value == target}
+            if not owners:
+                raise
+            raise InvalidDefinition(f"{error} (registered as an agent by {', '.join(sorted(owners))})") from error
+
+
+def _distribution(point: EntryPoint) -> str:
+    dist = point.dist
+    return f"{dist.name} {dist.version}" if dist is not None else "an unknown distribution"
 
 
 def load_class(target: str) -> type[Agent]:
@@ -67,13 +100,16 @@ def load_class(target: str) -> type[Agent]:
         InvalidDefinition: It cannot be imported or is no agent; the message says why.
     """
     module_name, _, class_name = target.partition(":")
-    if not module_name or not class_name:
+    if not class_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise InvalidDefinition(f"{target!r} names no agent; write module:Class")
     if "" not in sys.path and "." not in sys.path:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A module may do anything while it is imported, ending the program included.
         raise InvalidDefinition(f"the agent {target} cannot be imported: {type(error).__name__}: {error}") from error
     cls = getattr(module, class_name, None)
     if cls is None:
@@ -83,3 +119,16 @@ def load_class(target: str) -> type[Agent]:
     if not (isinstance(cls, type) and issubclass(cls, Agent)):
         raise InvalidDefinition(f"{target} is no agent: it does not derive from agents.Agent")
     return cls
+
+
+def make_agent(link: AgentLink) -> Agent:
+    """Make an agent as it was linked, inside the process that is to host it.
+
+    Raises:
+        InvalidDefinition: Its class is not here, or cannot be made with the recorded settings.
+    """
+    cls = load_class(link.target)
+    try:
+        return cls(link.settings)
+    except Exception as error:
+        raise InvalidDefinition(f"{link.kind} cannot be made: {type(error).__name__}: {error}") from error

@@ -1,16 +1,19 @@
 """Links a plan: who its agents are here, and whether they can do what it asks."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, get_args, get_origin
+from hashlib import sha256
+from typing import Any, Final
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from kos_runtime.composition.discovery import Registry, load_class
+from kos_runtime.adapters.codec import check_plain
+from kos_runtime.composition.describing import describe_action
+from kos_runtime.composition.discovery import Registry
+from kos_runtime.composition.handing import check_implied, literal_misfit
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.nearest import nearest
-from kos_runtime.core.plan.link import ActionLink, AgentLink, FieldLink, Link, ParameterLink
+from kos_runtime.core.plan.link import ActionLink, AgentLink, Link
 from kos_runtime.core.plan.model import Action, Body, Decision, ForEach, Group, Loop, OtherForm, Plan, Pool, Step
 from kos_runtime.core.workflow.asking import ASK_ACTION
 from kos_runtime.definition.settings import EngineSettings
@@ -18,7 +21,10 @@ from kos_runtime.ports.agent import Agent
 
 #: What this version stores in, by kind of store.
 DRIVERS: Final = {"state": ("sqlite", "memory"), "checkpoint": ("sqlite", "memory"), "audit": ("sqlite", "memory")}
-_WORDS: Final = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+#: A setting of such a name would stand in the log for ever.
+_SECRET: Final = re.compile(r"(password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|_token)$", re.IGNORECASE)
+
+__all__ = ["DRIVERS", "Linked", "describe_action", "link", "problems"]
 
 
 @dataclass(slots=True)
@@ -30,14 +36,16 @@ class Linked:
     drivers: dict[str, str]
 
 
-def link(plan: Plan, registry: Registry, settings: EngineSettings, cache_dir: str) -> Linked:
-    """Link a plan.
+def link(
+    plan: Plan, registry: Registry, settings: EngineSettings, cache_dir: str, *, runs: frozenset[str] = frozenset()
+) -> Linked:
+    """Link a plan. ``runs`` are those of the features it requires that the engine at hand knows how to run.
 
     Raises:
         InvalidDefinition: Everything that stands against running it here.
     """
     linker = _Linker(plan, registry, settings, cache_dir)
-    linker.run()
+    linker.run(runs)
     if linker.problems:
         many = f"{len(linker.problems)} reasons" if len(linker.problems) > 1 else "one reason"
         listed = "\n".join(f"  - {problem}" for problem in dict.fromkeys(linker.problems))
@@ -45,11 +53,13 @@ def link(plan: Plan, registry: Registry, settings: EngineSettings, cache_dir: st
     return Linked(Link(agents=linker.agents, drivers=settings.drivers()), linker.settings_used, settings.drivers())
 
 
-def problems(plan: Plan, registry: Registry, settings: EngineSettings) -> tuple[list[str], list[str]]:
+def problems(
+    plan: Plan, registry: Registry, settings: EngineSettings, *, runs: frozenset[str] = frozenset()
+) -> tuple[list[str], list[str]]:
     """Return what linking would refuse: errors (an unknown action of a known agent) and what is only not here."""
     linker = _Linker(plan, registry, settings, "")
     linker.dry = True
-    linker.run()
+    linker.run(runs)
     return linker.errors, [problem for problem in linker.problems if problem not in linker.errors]
 
 
@@ -64,10 +74,13 @@ class _Linker:
         self.errors: list[str] = []
         self.agents: dict[str, AgentLink] = {}
         self.settings_used: dict[str, Any] = {}
-        self._classes: dict[str, type[Agent]] = {}
+        self._absent: set[str] = set()
+        self._linked: dict[tuple[Any, str, str], dict[str, Any]] = {}
 
-    def run(self) -> None:
+    def run(self, runs: frozenset[str]) -> None:
         for requirement in self.plan.requires:
+            if requirement.feature in runs:
+                continue
             self.problems.append(f"{requirement.feature} (at {requirement.where}) does not run in this version")
         for kind, driver in self.settings.drivers().items():
             if driver not in DRIVERS[kind]:
@@ -75,10 +88,14 @@ class _Linker:
                     f"{kind}_backend: {driver} is not installed here; set engine.storage.{kind}_backend to "
                     f"{DRIVERS[kind][0]}, the embedded one"
                 )
-        for where, step in _steps(self.plan.body, ""):
+        steps = _steps(self.plan.body, "")
+        for where, step, _ in steps:
             form = step.form
             if isinstance(form, Action) or (isinstance(form, ForEach) and form.body is None):
                 self._step(where, step, form.agent, form.action)
+        for where, step, body in steps:
+            for problem in check_implied(self.plan, body, step, self.agents):
+                self._error(f"step {where}: {problem}")
         for policy in self.plan.policies:
             if policy.escalation_agent is not None and "escalate" in policy.ladder:
                 agent = self._agent(policy.escalation_agent, policy.rule)
@@ -105,12 +122,14 @@ class _Linker:
             self._error(f"step {where}: {name}.{action_name} is spread but declares no result type; it must say gather")
         self._inputs(where, step, action, f"{name}.{action_name}")
         if step.resources:
-            self.agents[name] = self._with_resources(name, agent, step)
+            self.agents[name] = self._with_resources(agent, step)
 
-    def _with_resources(self, name: str, agent: AgentLink, step: Step) -> AgentLink:
-        del name
-        demand = {**agent.resources, **step.resources}
-        return replace(agent, resources=demand, pool=_pool_name(agent.kind, demand))
+    def _with_resources(self, agent: AgentLink, step: Step) -> AgentLink:
+        """One name has one pool, so its processes have what its most demanding step asks for."""
+        demand = dict(agent.resources)
+        for resource, amount in step.resources.items():
+            demand[resource] = max(amount, demand.get(resource, 0))
+        return replace(agent, resources=demand, pool=_pool_name(agent.kind, agent.target, agent.settings, demand))
 
     def _inputs(self, where: str, step: Step, action: ActionLink, what: str) -> None:
         known = {parameter.name for parameter in action.parameters}
@@ -123,23 +142,29 @@ class _Linker:
                     hint = f"did you mean {near!r}?" if near else f"it takes {', '.join(sorted(known)) or 'nothing'}"
                     self._error(f"step {where}: {what} has no input {name!r}; {hint}")
         for parameter in action.parameters:
-            if parameter.required and parameter.name not in step.inputs:
-                self._error(f"step {where}: {what} needs the input {parameter.name!r}")
+            if parameter.name not in step.inputs:
+                if parameter.required:
+                    self._error(f"step {where}: {what} needs the input {parameter.name!r}")
+            elif problem := literal_misfit(step.inputs[parameter.name], parameter.type):
+                self._error(f"step {where}: the input {parameter.name!r} of {what}: {problem}")
 
     def _agent(self, name: str, where: str) -> AgentLink | None:
         if name in self.agents:
             return self.agents[name]
+        if name in self._absent:
+            return None
         pool = self.plan.pools.get(name)
         kind = pool.agent if pool is not None else name
         try:
-            target = self.registry.target(kind)
-            cls = load_class(target)
+            cls = self.registry.load(kind)
+            made = self._link_agent(cls, self.registry.target(kind), pool, where)
         except InvalidDefinition as error:
             self.problems.append(f"{where}: {error}")
-            return None
-        self._classes[target] = cls
-        made = self._link_agent(cls, target, pool, where)
-        if made is not None:
+            made = None
+        if made is None:
+            # Said once: the other steps that name it have the same trouble.
+            self._absent.add(name)
+        else:
             self.agents[name] = made
         return made
 
@@ -157,7 +182,7 @@ class _Linker:
         return AgentLink(
             kind=kind,
             target=target,
-            pool=_pool_name(kind, resources),
+            pool=_pool_name(kind, target, settings, resources),
             least=pool.least if pool is not None else 0,
             most=pool.most if pool is not None and pool.most else self.settings.processes_per_agent,
             resources=resources,
@@ -166,34 +191,59 @@ class _Linker:
         )
 
     def _settings(self, cls: type[Agent], kind: str, where: str) -> dict[str, Any] | None:
+        """Return an agent's settings as they are recorded: its own, over those of the agent that it shares them with."""
         if kind in self.settings_used:
             return dict(self.settings_used[kind])
-        given = dict(self.settings.agents.get(kind, {}))
-        shared = getattr(cls, "shares_settings_of", "")
-        if shared:
-            given = {**self.settings.agents.get(shared, {}), **given}
+        given = {**self.settings.agents.get(cls.shares_settings_of, {}), **self.settings.agents.get(kind, {})}
+        for name in given:
+            if _SECRET.search(name):
+                self._error(
+                    f"{where}: the setting agents.{kind}.{name} would be recorded in the log; "
+                    "let the agent read it from its environment"
+                )
+                return None
         if self.dry:
             return given
         try:
-            recorded = cls.link_settings(given, self.cache_dir)
+            recorded = self._recorded(cls, kind, given)
         except ValueError as error:
             self._error(f"{where}: the settings of {kind} do not fit: {error}")
+            return None
+        except Exception as error:
+            self._error(f"{where}: the settings of {kind} cannot be linked: {type(error).__name__}: {error}")
             return None
         self.settings_used[kind] = recorded
         return dict(recorded)
 
+    def _recorded(self, cls: type[Agent], kind: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Ask an agent for what is recorded; those that share their settings, and how they are linked, are asked once."""
+        check_plain(given, f"agents.{kind}")
+        linking = getattr(cls.link_settings, "__func__", None)
+        key = (linking, cls.shares_settings_of, json.dumps(given, sort_keys=True))
+        if not cls.shares_settings_of or key not in self._linked:
+            self._linked[key] = cls.link_settings(given, self.cache_dir)
+            check_plain(self._linked[key], f"agents.{kind}")
+        return dict(self._linked[key])
 
-def _pool_name(kind: str, resources: Mapping[str, float]) -> str:
-    if not resources:
-        return kind
-    return f"{kind}[{','.join(f'{name}={amount:g}' for name, amount in sorted(resources.items()))}]"
+
+def _pool_name(kind: str, target: str, settings: Mapping[str, Any], resources: Mapping[str, float]) -> str:
+    """Return the name of a pool: the same for whoever wants the same class, set up the same, with the same demand.
+
+    Runs that differ in that, such as in their corpus, may not share processes.
+    """
+    demand = f"[{','.join(f'{name}={amount:g}' for name, amount in sorted(resources.items()))}]" if resources else ""
+    if not settings and target.endswith(f":{kind}"):
+        return f"{kind}{demand}"
+    what = json.dumps([target, settings], sort_keys=True)
+    return f"{kind}{demand}#{sha256(what.encode()).hexdigest()[:8]}"
 
 
-def _steps(body: Body, prefix: str) -> list[tuple[str, Step]]:
+def _steps(body: Body, prefix: str) -> list[tuple[str, Step, Body]]:
+    """Return every step with its path and the body that it stands in."""
     found = []
     for step in body.steps:
         where = f"{prefix}{step.id}"
-        found.append((where, step))
+        found.append((where, step, body))
         match step.form:
             case Loop(body=inner) | Group(body=inner):
                 found += _steps(inner, f"{where}/")
@@ -202,67 +252,3 @@ def _steps(body: Body, prefix: str) -> list[tuple[str, Step]]:
             case Decision() | _:
                 pass
     return found
-
-
-# --- what an action takes and gives ---------------------------------------------------------------
-
-
-def describe_action(cls: type[Agent], attribute: str) -> ActionLink:
-    """Return what linking records of an action, from its annotations."""
-    import inspect
-    from typing import get_type_hints
-
-    from kos_runtime.ports.agent import MARK, Context
-
-    method = getattr(cls, attribute)
-    mark = getattr(method, MARK)
-    try:
-        hints = get_type_hints(method)
-    except (NameError, TypeError, AttributeError) as error:
-        raise ValueError(f"the annotations of {cls.__name__}.{attribute} cannot be read: {error}") from error
-    parameters = []
-    takes_any = False
-    for name, parameter in list(inspect.signature(method).parameters.items())[1:]:
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            takes_any = True
-        elif hints.get(name) is not Context:
-            required = parameter.default is inspect.Parameter.empty
-            parameters.append(ParameterLink(name=name, required=required, type=word_of(hints.get(name, Any))))
-    return ActionLink(
-        parameters=tuple(parameters),
-        takes_any=takes_any,
-        over=mark.over,
-        gather=mark.gather,
-        fields=_fields(hints.get("return", Any)),
-        idempotent=mark.idempotent,
-        isolated=mark.isolated,
-    )
-
-
-def word_of(annotation: Any) -> str:
-    """Return the language's word for an annotation; ``any`` when it cannot be told."""
-    origin = get_origin(annotation) or annotation
-    if isinstance(origin, type):
-        for kind, word in _WORDS.items():
-            if issubclass(origin, kind) and not (origin is bool and kind is int):
-                return "boolean" if origin is bool else word
-        if issubclass(origin, BaseModel) or hasattr(origin, "__annotations__"):
-            return "object"
-    arguments = {word_of(argument) for argument in get_args(annotation) if argument is not type(None)}
-    return arguments.pop() if len(arguments) == 1 and str(origin) != "typing.Literal" else "any"
-
-
-def _fields(annotation: Any) -> tuple[FieldLink, ...] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        fields: Mapping[str, FieldInfo] = annotation.model_fields
-        return tuple(FieldLink(name=n, type=word_of(f.annotation), required=f.is_required()) for n, f in fields.items())
-    known = getattr(annotation, "__annotations__", None)
-    if isinstance(annotation, type) and known and annotation.__module__ != "builtins":
-        from typing import get_type_hints
-
-        required = getattr(annotation, "__required_keys__", set(known))
-        return tuple(
-            FieldLink(name=name, type=word_of(kind), required=name in required)
-            for name, kind in get_type_hints(annotation).items()
-        )
-    return None

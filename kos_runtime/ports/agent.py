@@ -147,11 +147,13 @@ class Agent:
     """Somebody who does the work of steps. Its actions are the methods marked by ``action``.
 
     ``kind`` is the name that a workflow uses and a person reads on the dashboard; the class's name unless given.
-    ``aliases`` are further names that it answers to.
+    ``aliases`` are further names that it answers to. ``shares_settings_of`` names a kind whose settings it takes over
+    where it has none of its own.
     """
 
     kind: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
+    shares_settings_of: ClassVar[str] = ""
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
         self.settings: dict[str, Any] = dict(settings or {})
