@@ -7,6 +7,7 @@ of this one and die with it.
 
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -23,24 +24,30 @@ _QUIET: Final = {
 }
 #: Answers up to this many bytes come with the reply itself; larger ones take the way through the object store.
 _DIRECT: Final = {"RAY_max_direct_call_object_size": str(8 << 20)}
+#: How long to wait for a connection to a cluster's address, in seconds.
+KNOCK_S: Final = 5.0
 NAMESPACE: Final = "kos"
 #: Ray's sockets lie below its folder, and the path of a socket has at most 107 bytes.
 MAX_FOLDER: Final = 40
 OBJECT_STORE_BYTES: Final = 80 << 20
 
 
-def prepare_environment(token_file: Path, python_path: list[str]) -> None:
+def prepare_environment(token_file: Path | None, python_path: list[str]) -> None:
     """Set what Ray reads from the environment, here and in every process that it starts.
 
     Args:
-        token_file: Where the cluster's token lies; made, for this user alone, if it is not there.
+        token_file: Where the token of our own cluster lies; made, for this user alone, if it is not there. None for a
+            cluster of somebody else's: then what the user says of its token stays as it is.
         python_path: Folders from which agents are imported, before all others.
     """
-    write_token(token_file)
-    os.environ.update(_LOOPBACK | _QUIET | _DIRECT)
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
-    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.update(_QUIET | _DIRECT)
+    if token_file is not None:
+        write_token(token_file)
+        os.environ.update(_LOOPBACK)
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
+        os.environ.pop("RAY_AUTH_TOKEN", None)
+        os.environ.pop("RAY_ADDRESS", None)
     known = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     folders = list(dict.fromkeys([*python_path, *known]))
     if folders:
@@ -103,6 +110,7 @@ def attach(address: str, *, namespace: str = NAMESPACE) -> dict[str, Any]:
     Raises:
         Unreachable: It is not there, or it is not ours.
     """
+    knock(address)
     import ray
 
     environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
@@ -124,6 +132,19 @@ def attach(address: str, *, namespace: str = NAMESPACE) -> dict[str, Any]:
     }
 
 
+def knock(address: str) -> None:
+    """Raise ``Unreachable`` at once when nobody listens at ``host:port``; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise Unreachable(
+            f"nobody answers at {address} ({error.strerror or error}); is that Ray cluster up?"
+        ) from error
+
+
 def shut_down() -> None:
     """End Ray's processes, if it was started here."""
     ray = sys.modules.get("ray")
@@ -141,5 +162,8 @@ def explain(error: Exception, port: int, address: str = "") -> str:
     if "address already in use" in lower or ("port" in lower and "use" in lower):
         return f"port {port} is taken by another process; stop that, or set another port for the dashboard"
     if address and ("connect" in lower or "timed out" in lower or "could not find" in lower):
-        return f"{where} cannot be reached: {str(error).splitlines()[0][:200]}"
+        return (
+            f"something answers at {address} and does not let us in: it has another token (name it by "
+            "RAY_AUTH_TOKEN_PATH), or it is no Ray cluster of this version"
+        )
     return f"{where} cannot be started: {text.splitlines()[0][:300]}"

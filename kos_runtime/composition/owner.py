@@ -98,8 +98,7 @@ class Owner:
 
     def run(self) -> int:
         """Do everything; return the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._told)
+        self._listen_to_signals()
         clean(self.folder / ABOUT)
         temporary = Path(tempfile.mkdtemp(prefix="kos-"))
         server: ControlServer | None = None
@@ -125,14 +124,17 @@ class Owner:
         # Ray reads its environment when it is imported, so nothing of it is imported before.
         from kos_runtime.actors import runtime
 
-        runtime.prepare_environment(self.folder / "ray.token", [str(Path.cwd())])
         address = self.settings.ray_address
-        if address and address != "local":
-            self._ray = runtime.attach(address)
-        else:
+        ours = not address or address == "local"
+        runtime.prepare_environment(self.folder / "ray.token" if ours else None, [str(Path.cwd())])
+        if ours:
             self._ray = runtime.start_local(
                 temporary / "ray", dashboard=self.settings.ray_dashboard, num_cpus=self.settings.ray_num_cpus
             )
+        else:
+            self._ray = runtime.attach(address)
+        # Ray takes these signals for itself when it starts.
+        self._listen_to_signals()
         from kos_runtime.actors.supervisor import Supervisor
 
         setup = on_ray.setup_of(self.folder, self.settings, namespace=runtime.NAMESPACE)
@@ -163,6 +165,10 @@ class Owner:
                 runtime.shut_down()
         shutil.rmtree(temporary, ignore_errors=True)
         (self.folder / ABOUT).unlink(missing_ok=True)
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -1,11 +1,17 @@
 """The owner is killed, alone and with everything, and outlived."""
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from kos_runtime.adapters.event_store.connection import Tuning
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.client.owner import is_owned
+from kos_runtime.core.errors import Unreachable
 from tests.cluster.world import World, descendants, is_alive, kill, wait_until
 
 
@@ -73,3 +79,23 @@ def test_an_owner_without_work_ends_by_itself_unless_it_is_kept(own_world: World
     wait_until(lambda: not is_owned(own_world.folder), "the owner has ended by itself", timeout=30.0)
     wait_until(lambda: not any(map(is_alive, processes)), "and everything with it", timeout=10.0)
     assert not (own_world.folder / "owner.json").exists()
+
+
+def test_an_owner_that_is_told_to_end_lets_everything_go_and_its_run_waits_in_the_log(own_world: World) -> None:
+    run = begun(own_world)
+    owner = own_world.pid("kos/owner")
+    processes = descendants(owner)
+    os.kill(owner, signal.SIGTERM)
+    wait_until(lambda: not is_owned(own_world.folder), "the owner has ended", timeout=30.0)
+    wait_until(lambda: not any(map(is_alive, processes)), "and everything with it", timeout=10.0)
+    assert own_world.engine.get_workflow_status(run) == "interrupted"
+    assert own_world.violations() == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:0"])
+def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path, address: str) -> None:
+    world = World(tmp_path, ray_address=address)
+    with pytest.raises(Unreachable, match=f"nobody answers at {address}"):
+        world.start("three")
+    assert not is_owned(world.folder)
+    world.engine.close()
