@@ -16,9 +16,9 @@ from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
 from kos_runtime.core.plan.program import Program
-from kos_runtime.core.record import Batch, BlobRef, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import Batch, BlobRef, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Rejected
+from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
 from kos_runtime.core.workflow.snapshot import FINGERPRINT
 from kos_runtime.core.workflow.state import Codec
 from kos_runtime.core.workflow.status import RunStatus
@@ -51,6 +51,7 @@ class Log(Protocol):
         self, *, status: Sequence[str] = (), newest_first: bool = True, after_offset: int = 0, limit: int = 1_000
     ) -> list[RunRow]: ...
     def timers_due(self, before: int, *, limit: int = 1_000) -> list[TimerRow]: ...
+    def command(self, command_id: str) -> CommandRow | None: ...
 
 
 class Blobs(Protocol):
@@ -132,7 +133,7 @@ class Host:
             return self._refuse(inputs)
         partition = self.partition
         again, self._again = self._again, []
-        batch = [*again, *inputs]
+        batch = [self._known(item) if isinstance(item, msg.Request) else item for item in (*again, *inputs)]
         partition.receive(batch, now)
         hit("receive.after")
         while loads := partition.loads():
@@ -146,6 +147,16 @@ class Host:
             return self._stall(error, batch, now)
         self.stalled_by = ""
         return partition.advance(ready)
+
+    def _known(self, item: msg.Request) -> msg.Input:
+        """Look whether a command was carried out before: its repetition gets the same answer, and one event."""
+        if not item.command_id or not isinstance(item.command, AnswerTask):
+            return item
+        row = self.log.command(item.command_id)
+        if row is None:
+            return item
+        plain = self.codec.unpack(row.answer)
+        return msg.Repeated(item.token, Accepted(run=plain["run"], position=plain["position"], event=plain["event"]))
 
     def _store(self, ready: msg.Ready) -> None:
         for digest, data in ready.blobs.items():

@@ -22,6 +22,14 @@ class Request:
 
 
 @dataclass(slots=True)
+class Repeated:
+    """A command that was carried out before, and what it was answered then."""
+
+    token: int
+    answer: Answer
+
+
+@dataclass(slots=True)
 class Outcomes:
     """Answers from one process, and which of its dispatches have begun and still run."""
 
@@ -109,7 +117,7 @@ class PendingLoaded:
 
 
 Input = (
-    Request | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
+    Request | Repeated | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
     | TimersLoaded | PendingLoaded
 )  # fmt: skip
 

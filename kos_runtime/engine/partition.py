@@ -136,6 +136,8 @@ class Partition:
                     self._outcomes(item)
                 case msg.Request():
                     self._request(item)
+                case msg.Repeated():
+                    self._replies.append(msg.Reply(item.token, item.answer))
                 case msg.ProcessUp():
                     self._process_up(item)
                 case msg.ProcessDown():

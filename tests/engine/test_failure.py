@@ -7,7 +7,7 @@ import pytest
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.plan.model import Backoff, Policy
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, Rejected
+from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
 from kos_runtime.engine import messages as msg
 
 from .world import HANGS, Fails, World, act, plan
@@ -128,6 +128,16 @@ def test_a_persons_answer_stands_in_for_the_result_also_after_everything_died() 
     assert world.status() == "completed"
     assert world.outputs() == {"raw": [1], "src": "s"}
     assert world.executed == []
+
+
+def test_an_answer_that_is_given_twice_is_one_event_and_gets_the_same_answer() -> None:
+    world = manual_world()
+    command = AnswerTask(run="r", path="a", data={"data": [1], "sources": {"first": "s"}}, by="user:test")
+    first = world.virtual.request(command, command_id="once")
+    world.virtual.run_until_idle()
+    later = world.crash()
+    assert later.virtual.request(command, command_id="once") == first
+    assert len(later.named(ev.ManualTaskAnswered)) == 1
 
 
 def escalating(answers: list[Any], *, times: int = 1) -> World:
