@@ -102,7 +102,7 @@ def _array(value: Any, depth: int) -> tuple[list[Any], int]:
 
 def _other(value: Any, kind: type, depth: int) -> tuple[Any, int]:
     if isinstance(value, BaseModel):
-        return _object(value.model_dump(mode="python"), depth)
+        return _object(value.model_dump(mode="python", warnings="error"), depth)
     if is_dataclass(value) and not isinstance(value, type):
         return _object({field.name: getattr(value, field.name) for field in fields(value)}, depth)
     if isinstance(value, Enum):
