@@ -29,6 +29,8 @@ _FEW_32: Final = 8
 _FEW_16: Final = 64
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
+#: What begins bytes, as a key or as a value.
+_BINARY: Final = (0xC4, 0xC5, 0xC6)
 _COLLECTIONS: Final = (dict, list, tuple)
 #: Bytes that may begin a collection; values with no more of them than ``MAX_DEPTH`` cannot be too deep.
 _BEGINS: Final = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])
@@ -137,7 +139,8 @@ def _unpack(data: bytes, size: int, longest: int) -> Any:
             max_map_len=longest,
             max_ext_len=0,
             ext_hook=_refuse_ext,
-            object_pairs_hook=_unique,
+            # Only bytes pass msgpack's own test of keys; where there are none, nothing needs to be looked at again.
+            object_pairs_hook=_unique_texts if any(head in data for head in _BINARY) else _unique,
         )
     except (msgpack.UnpackException, ValueError, RecursionError) as error:
         if longest < size and "exceeds max_" in str(error):
@@ -157,11 +160,14 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key appears twice")
-    # Byte keys pass msgpack's own test.
-    for key in found:
+    return found
+
+
+def _unique_texts(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    for key, _ in pairs:
         if type(key) is not str:
             raise ValueError(f"the key {key!r:.60} is no text")
-    return found
+    return _unique(pairs)
 
 
 def check_depth(value: Any) -> None:
