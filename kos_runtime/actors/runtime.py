@@ -162,8 +162,13 @@ def explain(error: Exception, port: int, address: str = "") -> str:
     if "address already in use" in lower or ("port" in lower and "use" in lower):
         return f"port {port} is taken by another process; stop that, or set another port for the dashboard"
     if address and ("connect" in lower or "timed out" in lower or "could not find" in lower):
-        return (
-            f"something answers at {address} and does not let us in: it has another token (name it by "
-            "RAY_AUTH_TOKEN_PATH), or it is no Ray cluster of this version"
-        )
+        return refused(address)
     return f"{where} cannot be started: {text.splitlines()[0][:300]}"
+
+
+def refused(address: str) -> str:
+    """Return what to say of a cluster that answers and does not let us in."""
+    return (
+        f"something answers at {address} and does not let us in: it has another token (name its file by "
+        "RAY_AUTH_TOKEN_PATH), or it is no Ray cluster of this version"
+    )

@@ -35,6 +35,8 @@ LOCK: Final = "owner.lock"
 ABOUT: Final = "owner.json"
 #: The owner stays so long after its last run has ended, in seconds.
 LINGER_S: Final = 10.0
+#: How long a cluster may take to let us in, in seconds; Ray by itself tries for minutes and cannot be interrupted.
+ATTACH_S: Final = 45.0
 #: How long recovery may take, in seconds.
 READY_S: Final = 120.0
 #: How long the partition may finish what is at hand, in seconds.
@@ -132,7 +134,11 @@ class Owner:
                 temporary / "ray", dashboard=self.settings.ray_dashboard, num_cpus=self.settings.ray_num_cpus
             )
         else:
+            limit = threading.Timer(ATTACH_S, _give_up, [runtime.refused(address), temporary])
+            limit.daemon = True
+            limit.start()
             self._ray = runtime.attach(address)
+            limit.cancel()
         # Ray takes these signals for itself when it starts.
         self._listen_to_signals()
         from kos_runtime.actors.supervisor import Supervisor
@@ -293,6 +299,12 @@ def _agent(found: dict[str, Any]) -> dict[str, Any]:
         "steps": [f"{run}:{path}" for run, path, _ in found["running"]],
         "restarts": found["restarts"],
     }
+
+
+def _give_up(text: str, temporary: Path) -> None:
+    shutil.rmtree(temporary, ignore_errors=True)
+    print(text, file=sys.stderr, flush=True)
+    os._exit(EXIT_UNREACHABLE)
 
 
 def clean(about: Path) -> None:
