@@ -108,6 +108,7 @@ def once(folder: Path, settings: EngineSettings, message: Message) -> Message:
 
 def run_once(folder: Path, settings: EngineSettings, command: Command, command_id: str) -> Any:
     """Take the store's lock, let the partition carry out one command, and let go."""
+    from kos_runtime.adapters.clock import LogClock
     from kos_runtime.composition import wiring
     from kos_runtime.core.workflow.commands import Rejected
     from kos_runtime.engine import messages as msg
@@ -125,7 +126,7 @@ def run_once(folder: Path, settings: EngineSettings, command: Command, command_i
             owner=wiring.owner_name(),
             limits=wiring.limits_of(settings),
         )
-        clock = wiring.LocalClock(store.head().time)
+        clock = LogClock.at_claim(store.head().time)
         inputs: list[msg.Input] = [msg.Request(1, command_id, command)]
         for _ in range(100):
             for effect in host.cycle(inputs, clock.now()):

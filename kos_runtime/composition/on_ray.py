@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.actors.parts import EngineParts, RunnerParts
+from kos_runtime.adapters.clock import LogClock, wall_ms
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.adapters.telemetry import line_writer, setup
@@ -52,7 +53,7 @@ def open_engine(settings: dict[str, Any]) -> EngineParts:
     exists = (Path(folder) / "events.db").exists()
     store = SqliteEventStore.open(
         folder,
-        wall=wiring.wall_ms,
+        wall=wall_ms,
         store_id=None if exists else secrets.token_hex(8),
         takeover_after_ms=TAKEOVER_MS,
     )
@@ -61,7 +62,7 @@ def open_engine(settings: dict[str, Any]) -> EngineParts:
     return EngineParts(
         host=host,
         codec=wiring.CODEC,
-        now=wiring.LocalClock(store.head().time).now,
+        now=LogClock.at_claim(store.head().time).now,
         pack_invocations=pack_invocations,
         unpack_outcomes=unpack_outcomes,
         idle=store.idle,

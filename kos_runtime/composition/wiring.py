@@ -5,14 +5,13 @@ What crosses into Ray's processes is named by text (``module:function``) and mad
 
 import os
 import secrets
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kos_runtime.adapters.agent_runner import AgentRunner
 from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
+from kos_runtime.adapters.clock import LogClock, wall_ms
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.adapters.trusted import TrustedCodec
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
 CODEC = MsgpackCodec()
 #: For the partition's own use, behind every door.
 INNER_CODEC = TrustedCodec()
-
-
-def wall_ms() -> int:
-    """Return the wall clock in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def blob_store(folder: str) -> FilesystemBlobStore:
@@ -74,22 +68,6 @@ def limits_of(settings: "EngineSettings") -> Limits:
     return Limits(max_active_runs=settings.max_concurrent_workflows, max_pending_runs=settings.max_pending_workflows)
 
 
-class LocalClock:
-    """Log time for one process: the wall clock at the start, the boot clock since, never back."""
-
-    def __init__(self, last: int = 0) -> None:
-        self._base = max(wall_ms(), last)
-        self._boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._last = self._base
-        self._lock = threading.Lock()
-
-    def now(self) -> int:
-        with self._lock:
-            passed = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._boot) // 1_000_000
-            self._last = max(self._last, self._base + passed)
-            return self._last
-
-
 def owner_name() -> str:
     return f"{os.uname().nodename}:{os.getpid()}"
 
@@ -110,5 +88,5 @@ def open_in_process(
     runner: MakeRunner = lambda effect, on_late: make_runner(  # noqa: E731
         folder, effect.target, effect.settings, on_late, threads=settings.hands_per_process
     )
-    clock = LocalClock(store.head().time)
+    clock = LogClock.at_claim(store.head().time)
     return InProcessHost(host, clock, runner, hands=settings.hands_per_process, on_notice=on_notice), store
