@@ -16,10 +16,12 @@ from agents.topic import Topic
 _MISPLACED: Final = 0.2
 #: So much of a traced sentence's worth is for being traced alone; the rest is for being about the topic.
 _TRACED: Final = 0.08
-#: No sentence has all the words of a topic and of its surroundings; one that has this much is wholly about it.
-_ALL: Final = 0.8
+#: Any sentence has a common word or two of a topic: so much says nothing. None has all the words of a topic and of its
+#: surroundings: so much is everything.
+_NONE: Final = 0.1
+_ALL: Final = 0.75
 #: Below this share of the topic a sentence is said to be on something else.
-_OFF_TOPIC: Final = 0.2
+_OFF_TOPIC: Final = 0.15
 #: A summary of fewer sentences covers less; one that has as many is not worth more for having more.
 _FULL: Final = 5
 #: What is left of the score for each source that is listed twice.
@@ -138,7 +140,7 @@ class Review:
             verdict.traced = _MISPLACED if actual else 0.0
             context = frozenset(stems(actual[0][1])) if actual else frozenset(stems(sentence.text))
             self._misplaced(sentence, actual)
-        verdict.relevance = min(1.0, sentence_relevance(self.topic, frozenset(stems(sentence.text)), context) / _ALL)
+        verdict.relevance = _scaled(sentence_relevance(self.topic, frozenset(stems(sentence.text)), context))
         if verdict.traced and verdict.relevance < _OFF_TOPIC:
             self._find("off_topic", sentence, f"it has little to do with {self.topic.text[:80]!r}")
         return verdict
@@ -198,6 +200,10 @@ class Review:
         quoted = sentence.text if len(sentence.text) <= _QUOTED else f"{sentence.text[:_QUOTED]}…"
         message = f"sentence {sentence.number} “{quoted}”: {what}"
         self.findings.append(Finding(check=check, sentence=sentence.number, text=sentence.text, message=message))
+
+
+def _scaled(relevance: float) -> float:
+    return min(1.0, max(0.0, relevance - _NONE) / (_ALL - _NONE))
 
 
 def review(index: Index, topic: str, document: Document, extra: Mapping[str, str] | None = None) -> Result:

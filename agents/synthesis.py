@@ -119,6 +119,10 @@ def _choose(candidates: Sequence[Candidate], material: Sequence[tuple[Passage, S
     best = max(candidate.worth for candidate in candidates)
     top = max(candidate.relevance for candidate in candidates)
     good = [c for c in candidates if c.worth >= best * _GOOD and c.relevance >= top * _GOOD]
+    if len(good) < _LEAST * 2:
+        # Where little is said, what is said in passing counts too.
+        ranked = sorted(candidates, key=lambda c: -c.worth)[: _LEAST * 2]
+        good += [c for c in ranked if c not in good and c.relevance >= top * _GOOD / 2]
     texts = {source.id: normal(passage.text) for passage, source in material}
     chosen: list[Candidate] = []
     for turn in range(_PER_QUESTION + 1):
