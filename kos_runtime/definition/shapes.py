@@ -32,11 +32,12 @@ class Check:
         self.source = source
         self.problems: list[Problem] = []
         self._compared = 0
+        self._errors = self._warnings = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether enough problems were found that looking for more helps nobody."""
-        return len(self.problems) >= MAX_PROBLEMS
+        """Whether enough errors were found that looking for more helps nobody."""
+        return self._errors >= MAX_PROBLEMS
 
     def nearest(self, word: object, choices: Iterable[str]) -> str | None:
         """Return the choice that a mistaken word was probably meant to be."""
@@ -55,12 +56,14 @@ class Check:
         """Note down an error; it returns ``BAD``, which stands for a value that does not fit."""
         if self.is_full:
             return BAD
+        self._errors += 1
         self.problems.append(self.source.problem(path, code, message, hint=hint, key=key, offset=offset))
         return BAD
 
     def warn(self, path: Path, code: str, message: str, hint: str = "", *, key: bool = False) -> None:
-        if self.is_full:
+        if self._warnings >= MAX_PROBLEMS:
             return
+        self._warnings += 1
         self.problems.append(self.source.problem(path, code, message, hint=hint, severity="warning", key=key))
 
 

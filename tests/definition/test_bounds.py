@@ -82,3 +82,12 @@ def test_a_canary_a_reader_that_breaks_is_found(monkeypatch: pytest.MonkeyPatch)
 def test_problems_are_errors_of_a_person() -> None:
     with pytest.raises(DefinitionError):
         workflow("[" * 100)
+
+
+def test_hundreds_of_warnings_hide_no_error() -> None:
+    text = HEAD + "".join(
+        f"    - {{id: s{n}, agent: k, action: x, inputs: {{a: for $inputs.q}}}}\n" for n in range(400)
+    )
+    problems = problems_of(text + "    - {id: t, agent: k, action: x, inputs: {a: $steps.nobody.x}}\n")
+    assert [problem.code for problem in problems if problem.severity == "error"] == ["KOS201"]
+    assert len(problems) == 201
