@@ -111,6 +111,9 @@ def attach(address: str, *, namespace: str = NAMESPACE) -> dict[str, Any]:
         Unreachable: It is not there, or it is not ours.
     """
     knock(address)
+    if address.startswith(("127.", "localhost:")):
+        # Otherwise Ray turns this into the machine's outer address, at which a cluster like ours does not listen.
+        os.environ.update(_LOOPBACK)
     import ray
 
     environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
