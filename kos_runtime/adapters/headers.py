@@ -25,6 +25,8 @@ def walk_headers(data: bytes, max_depth: int) -> None:
             more than ``MAX_COLLECTIONS`` collections.
     """
     size, at, left, depth, collections = len(data), 0, 1, 0, 0
+    #: How many values are claimed and not yet seen, in all collections that are open.
+    owed = 1
     #: How many values each collection that is open still waits for.
     open_: list[int] = []
     while left or open_:
@@ -35,6 +37,7 @@ def walk_headers(data: bytes, max_depth: int) -> None:
         if at >= size:
             raise ValueError("not a packed value: it is cut")
         left -= 1
+        owed -= 1
         first = data[at]
         at += 1
         if first < 0x80 or first >= 0xE0:
@@ -62,7 +65,8 @@ def walk_headers(data: bytes, max_depth: int) -> None:
         depth += 1
         if depth > max_depth:
             raise ValueError(f"value is nested deeper than {max_depth}")
-        if count > size - at:
+        owed += count
+        if owed > size - at:
             raise ValueError("not a packed value: a header claims more elements than there are bytes")
         if collections > MAX_COLLECTIONS:
             raise ValueError(f"value holds more than {MAX_COLLECTIONS} arrays and objects")
