@@ -14,8 +14,6 @@ _KINDS: Final = (
 )  # fmt: skip
 #: Forms that end without a result that others could read.
 SILENT: Final = frozenset({"decision", "set", "emit", "fail", "join", "wait"})
-#: What a person's answer always holds, besides the fields of its form.
-_APPROVAL: Final = ("approved", "decided_by", "decided_at", "result")
 
 
 def kind_of(step: Mapping[str, Any]) -> str:
@@ -127,8 +125,6 @@ class Names:
                 return _below(known.inside, path, id)
             case "for_each":
                 choices = None if known.outputs is None else (*known.outputs, "items", "failed")
-            case "approval":
-                choices = None if known.outputs is None else known.outputs
             case _:
                 choices = known.outputs
         return None if choices is None or name in choices else _unknown(id, name, choices)

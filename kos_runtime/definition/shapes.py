@@ -158,7 +158,7 @@ class Number(Shape):
 class Flag(Shape):
     def check(self, value: Any, path: Path, to: Check) -> Any:
         if not isinstance(value, bool):
-            hint = "" if value not in {"yes", "no", "on", "off"} else "; write true or false"
+            hint = "; write true or false" if value in ("yes", "no", "on", "off") else ""
             return self.wrong(value, path, to, f"true or false{hint}")
         return value
 
