@@ -12,6 +12,7 @@ the log (``Mark``) and against a head that somebody wrote down (``RememberedHead
 """
 
 from collections.abc import Callable, Iterator
+from typing import Final, cast
 
 from kos_runtime.core.chain import EMPTY, SALT_BYTES, batch_link, batch_root, payload_digest, record_hash
 from kos_runtime.core.errors import StoreDamaged
@@ -19,6 +20,11 @@ from kos_runtime.core.evidence import Evidence, Finding, Mark, RawCommit, RawRec
 
 #: How far a stream was followed: position and hash of its last record, and its salt.
 Tip = tuple[int, bytes, bytes]
+
+
+_Checked = tuple[str, int, int, int, str, str, str, bytes, bytes, bytes]
+#: What a record is made of. A match on classes would say the same, at ten times the cost of all the hashing.
+_TYPES: Final = (int, str, int, int, int, str, str, str, bytes, bytes, bytes)
 
 
 class Walk:
@@ -59,10 +65,9 @@ class Walk:
         first: Finding | None = None
         for offset in range(start, start + count):
             row = next(records, None)
-            gap = _gap(row, offset)
-            if gap is not None:
+            if row is None or row[0] != offset or len(row) != len(_TYPES):
+                gap = _gap(row, offset)
                 return first if first is not None and first.offset < gap.offset else gap
-            assert row is not None
             what, its_hash = self._record(row, epoch, fresh)
             rows.append(row)
             expected.append(its_hash)
@@ -119,7 +124,7 @@ def _along(walk: Walk, evidence: Evidence, marks: dict[int, list[Mark]], head: R
     after = walk.head_offset + 1
     surplus = next(records, None)
     if surplus is not None:
-        return _gap(surplus, after) or about(surplus, after, "belongs to no commit")
+        return about(surplus, after, "belongs to no commit") if surplus[0] == after else _gap(surplus, after)
     return _cut(walk, marks, head)
 
 
@@ -184,37 +189,22 @@ def record_fault(store: str, partition: int, row: RawRecord, tip: Tip, epoch: in
     Returns:
         What is wrong, or None; and the hash that the record ought to have, as far as its other fields are good.
     """
-    match row:
-        case (
-            int(),
-            str(stream),
-            int(position),
-            int(its_epoch),
-            int(time),
-            str(names),
-            str(causation),
-            str(correlation),
-            bytes(payload),
-            bytes(digest),
-            bytes(its_hash),
-        ):
-            pass
-        case _:
-            return "was altered: a value is of the wrong kind", as_bytes(row[10])
+    if tuple(map(type, row)) != _TYPES:
+        return "was altered: a value is of the wrong kind", as_bytes(row[10])
+    stream, position, its_epoch, time, names, causation, correlation, payload, digest, its_hash = cast(
+        "_Checked", row[1:]
+    )
     last, previous, salt = tip
 
-    def hashed(with_digest: bytes) -> bytes:
-        return record_hash(
-            store, partition, stream, position, names, time, causation, correlation, with_digest, previous
-        )
-
-    actual, expected = payload_digest(salt, payload), hashed(digest)
+    actual = payload_digest(salt, payload)
+    header = (store, partition, stream, position, names, time, causation, correlation)
+    expected = record_hash(*header, digest, previous)
     if position != last + 1:
         return f"is out of place: it is seq {position} of {stream}, where {last} came before it", expected
     if actual != digest:
         if len(salt) != SALT_BYTES:
             return f"cannot be checked: the salt of {stream} is missing or was altered", expected
-        if expected != its_hash and hashed(actual) == its_hash:
+        if expected != its_hash and record_hash(*header, actual, previous) == its_hash:
             return "was altered: its digest is not what the record's hash says", its_hash
         return "was altered: its payload is not what the record's digest says", expected
     if expected != its_hash:
@@ -224,16 +214,16 @@ def record_fault(store: str, partition: int, row: RawRecord, tip: Tip, epoch: in
     return None, expected
 
 
-def _gap(row: RawRecord | None, offset: int) -> Finding | None:
+def _gap(row: RawRecord | None, offset: int) -> Finding:
     """Say what is wrong when another record than the one at an offset comes next."""
     if row is None:
         return Finding(offset, offset, "", 0, "is missing: the log ends before it")
     found = row[0]
-    if not isinstance(found, int):
-        return Finding(offset, offset, "", 0, "was altered: its offset is not a number")
+    if not isinstance(found, int) or found == offset:
+        return Finding(offset, offset, "", 0, "was altered: a value is of the wrong kind")
     if found > offset:
         return Finding(offset, offset, "", 0, f"is missing: offset {found} comes next")
-    return about(row, found, "was not committed there, or stands there twice") if found < offset else None
+    return about(row, found, "was not committed there, or stands there twice")
 
 
 def _most_exact(

@@ -172,7 +172,8 @@ def test_a_page_that_was_overwritten_is_noticed_when_the_file_is_opened(tmp_path
     store, builder = claimed(tmp_path)
     for _ in range(20):
         store.append(builder.batch(*("run/a" for _ in range(50))))
-    root = store._connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()[0]
+    [(root,)] = store._connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchall()
+    assert isinstance(root, int)
     store.close()
     with (tmp_path / "events.db").open("r+b") as file:
         file.seek((root - 1) * 4_096)

@@ -3,6 +3,7 @@
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kos_runtime.adapters.event_store.connection import Tuning
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.core.errors import StoreBusy
+from kos_runtime.core.record import Batch
 from kos_runtime.core.verify import verify_partition
 from kos_runtime.testing.log_builder import LogBuilder
 from tests.adapters.store_worlds import Clock
@@ -30,6 +32,20 @@ def wal_size(folder: Path) -> int:
 def append(store: SqliteEventStore, builder: LogBuilder, batches: int) -> None:
     for _ in range(batches):
         store.append(builder.batch(*(("run/a", b"x" * 1_000) for _ in range(8))))
+
+
+def traced(store: SqliteEventStore, batches: list[Batch]) -> list[str]:
+    """Append batches; return the statements that it took."""
+    statements: list[str] = []
+
+    def note(event: dict[str, Any]) -> None:
+        statements.append(event["sql"])
+
+    store._connection.trace_v2(apsw.SQLITE_TRACE_STMT, note)
+    for batch in batches:
+        store.append(batch)
+    store._connection.trace_v2(0, None)
+    return statements
 
 
 def test_the_log_is_grown_when_the_store_opens_and_the_database_is_not(tmp_path: Path) -> None:
@@ -126,10 +142,7 @@ def test_an_append_takes_few_statements_however_many_rows_it_has(tmp_path: Path)
     store, builder = claimed(tmp_path)
     for size, most in ((1, 7), (256, 7), (700, 40)):
         batch = builder.batch(*(f"run/{size}-{number}" for number in range(size)))
-        statements: list[str] = []
-        store._connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event, seen=statements: seen.append(event["sql"]))
-        store.append(batch)
-        store._connection.trace_v2(0, None)
+        statements = traced(store, [batch])
         assert len(statements) <= most, statements
         assert statements[0] == "BEGIN IMMEDIATE"
         assert statements[-1] == "COMMIT"
@@ -138,8 +151,6 @@ def test_an_append_takes_few_statements_however_many_rows_it_has(tmp_path: Path)
 
 
 def test_an_append_that_carries_nothing_writes_nothing(tmp_path: Path) -> None:
-    from kos_runtime.core.record import Batch
-
     store, builder = claimed(tmp_path)
     append(store, builder, 1)
     pages = store._wal_pages
@@ -164,10 +175,7 @@ def test_a_large_append_beside_a_busy_thread_is_not_starved(tmp_path: Path) -> N
     sys.setswitchinterval(0.0002)
     busy.start()
     try:
-        statements: list[str] = []
-        store._connection.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: statements.append(event["sql"]))
-        for batch in batches:
-            store.append(batch)
+        statements = traced(store, batches)
     finally:
         stop.set()
         busy.join()

@@ -96,6 +96,11 @@ LANES: Final = (
         lambda f: f"{f['images']} images, {f['lost']} lost, {f['corrupt']} corrupt; canary lost in {f['canary_lost']} of {f['canary_images']}",
     ),
     Lane(
+        "io-errors", "tests.proof.io_errors", 100, "an error at every call of the store to its file system",
+        lambda m, n, s, share: dict(m.run(share=min(1.0, share), seed=s)), _zero("wrong"),
+        lambda f: f"{f['positions']} positions, {f['wrong']} wrong",
+    ),
+    Lane(
         "expressions", "tests.proof.expressions", 200_000, "expressions, and against Google's CEL", _plain,
         _zero("mismatches", "errors"),
         lambda f: f"{f['random_cases']} random, {f['differential_cases']} against CEL, {f['mismatches']} mismatches",

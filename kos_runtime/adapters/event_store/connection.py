@@ -34,7 +34,7 @@ class Tuning:
     wal_bytes: int = 8 << 20
     cache_bytes: int = 32 << 20
     busy_timeout_ms: int = 2_000
-    check_ms: int = 200
+    check_ms: int = 100
     vfs: str | None = None
     owned: bool = True
 

@@ -34,7 +34,7 @@ from kos_runtime.adapters.event_store.layout import (
     sync_folder,
 )
 from kos_runtime.adapters.event_store.queries import LogQueries
-from kos_runtime.adapters.event_store.writing import carries_rows, check_shape, write
+from kos_runtime.adapters.event_store.writing import Numbers, carries_rows, check_shape, write
 from kos_runtime.adapters.ownership import Ownership
 from kos_runtime.core.errors import (
     AppendConflict,
@@ -45,11 +45,12 @@ from kos_runtime.core.errors import (
     StoreDamaged,
     Unreachable,
 )
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.record import LOG_FORMAT, Batch, Lease
 
 Result = TypeVar("Result")
 
-#: How many streams' numbers are kept at hand; about 20 MB when full. At the bound all are dropped and asked for again.
+#: How many streams' numbers are kept at hand before all are dropped, to be asked for again.
 _KNOWN_STREAMS: Final = 131_072
 #: At this multiple of its size the write-ahead log is too long for politeness: readers are waited for.
 _WAL_EXCESS: Final = 4
@@ -155,7 +156,7 @@ class SqliteEventStore(LogQueries):
         super().__init__(connection, where, meta.store_id, partition, meta.partitions)
         self._tuning, self._wall, self._ownership = tuning, wall, ownership
         self._incarnation = meta.incarnation
-        self._numbers: dict[str, int] = {}
+        self._numbers = Numbers(self._find_number)
         self._wal_pages = self._copied_pages = 0
         self._refusal: AppendUnknown | None = None
         self._closed = False
@@ -203,10 +204,9 @@ class SqliteEventStore(LogQueries):
             return
         if self._wal_pages - self._copied_pages >= self._tuning.wal_pages:
             self._copy_wal()
-        fresh = self._transact(lambda: self._write(batch))
-        if len(self._numbers) + len(fresh) > _KNOWN_STREAMS:
+        if len(self._numbers) > _KNOWN_STREAMS:
             self._numbers.clear()
-        self._numbers.update(fresh)
+        self._transact(lambda: self._write(batch))
 
     def idle(self) -> None:
         """Copy the write-ahead log into the database when it is half full. Takes some tens of milliseconds at most.
@@ -232,13 +232,13 @@ class SqliteEventStore(LogQueries):
             if self._ownership is not None:
                 self._ownership.release()
 
-    def _write(self, batch: Batch) -> dict[str, int]:
+    def _write(self, batch: Batch) -> None:
         epoch, next_offset, next_number = self._admission()
         if epoch != batch.epoch:
             raise Fenced(self._partition, batch.epoch, epoch)
         if batch.records and batch.records[0].offset != next_offset:
             raise AppendConflict(self._partition, batch.records[0].offset, next_offset)
-        return write(batch, self._connection.execute, self._number, next_number)
+        write(batch, self._connection.execute, self._numbers, next_number)
 
     def _admission(self) -> tuple[int, int, int]:
         """Return the epoch, the next offset and the next stream's number."""
@@ -248,15 +248,12 @@ class SqliteEventStore(LogQueries):
             case _:
                 raise StoreDamaged(self._where, "the lease or the last commit cannot be read")
 
-    def _number(self, stream: str) -> int:
-        number = self._numbers.get(stream)
-        if number is None:
-            match self.fetch("SELECT number FROM streams WHERE stream = {text}", (stream,)):
-                case [(int(found),)]:
-                    number = self._numbers[stream] = found
-                case _:
-                    raise InvariantViolation(f"{self._where}: {stream} never began, it has no salt")
-        return number
+    def _find_number(self, stream: str) -> int:
+        match self.fetch("SELECT number FROM streams WHERE stream = {text}", (stream,)):
+            case [(int(found),)]:
+                return found
+            case _:
+                raise InvariantViolation(f"{self._where}: {stream} never began, it has no salt")
 
     def _confirm(self, epoch: int) -> None:
         match self.fetch("SELECT epoch FROM partitions WHERE partition = ?", (self._partition,)):
@@ -268,18 +265,22 @@ class SqliteEventStore(LogQueries):
                 raise StoreDamaged(self._where, "the lease cannot be read")
 
     def _transact(self, work: Callable[[], Result]) -> Result:
-        """Carry something out in a transaction, and say for certain whether it happened."""
+        """Carry something out in a transaction, and say what is certain about whether it happened."""
         execute = self._readable().execute
         try:
             execute("BEGIN IMMEDIATE")
+            hit("append.begun")
             result = work()
+            hit("append.rows")
         except BaseException as error:
             self._undo(error, definite(error, self._where))
             raise
         try:
             execute("COMMIT")
-        except (apsw.FullError, apsw.BusyError, apsw.ReadOnlyError) as error:
-            # The frames were not all written, so there is no commit among them; a failed sync is an I/O error.
+            hit("append.commit")
+        except (apsw.FullError, apsw.ReadOnlyError) as error:
+            # The frames were not all written, so there is no commit among them; a failed sync is an I/O error. Busy is
+            # not among these: who holds the write lock is never told so before the commit, only perhaps after it.
             self._undo(error, definite(error, self._where))
             raise
         except BaseException as error:
@@ -289,6 +290,7 @@ class SqliteEventStore(LogQueries):
 
     def _undo(self, error: BaseException, known: BaseException | None) -> None:
         """Roll back, and raise what an error means; return if it means just itself."""
+        self._numbers.clear()
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

@@ -1,6 +1,6 @@
 """How a batch becomes rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from operator import attrgetter
 from typing import Final
@@ -9,7 +9,7 @@ from kos_runtime.adapters.event_store.multirow import Execute, MultiRow, inserti
 from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RUN, SNAPSHOT, TIMER
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import Batch, Record
+from kos_runtime.core.record import Batch
 
 _EVENTS: Final = insertion("events", RECORD)
 _STREAMS: Final = insertion("streams", ("number", "stream", "salt"))
@@ -78,64 +78,79 @@ def carries_rows(batch: Batch) -> bool:
     )
 
 
-def write(batch: Batch, execute: Execute, numbers: Callable[[str], int], next_number: int) -> dict[str, int]:
+class Numbers(dict[str, int]):
+    """The numbers of streams, asked for when they are not at hand.
+
+    ``find`` returns a stored stream's number, or raises for one that never began. About 20 MB when full.
+    """
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[str], int]) -> None:
+        self._find = find
+        super().__init__()
+
+    def __missing__(self, stream: str) -> int:
+        number = self[stream] = self._find(stream)
+        return number
+
+    def begin(self, batch: Batch, number: int) -> list[object]:
+        """Number the streams that begin, from a number on; return their rows.
+
+        In the order of their first records, so that the order of numbers is the order of creation for good.
+        """
+        salts = dict(batch.streams)
+        if len(salts) != len(batch.streams):
+            raise InvariantViolation("a stream begins twice in one batch")
+        rows: list[object] = []
+        for stream in sorted(salts, key=_first_offsets(batch).__getitem__) if len(salts) > 1 else salts:
+            rows += (number, stream, salts[stream])
+            self[stream] = number
+            number += 1
+        return rows
+
+
+def _first_offsets(batch: Batch) -> dict[str, int]:
+    first = {stream: 0 for stream, _ in batch.streams}
+    for record in batch.records:
+        if first.get(record.stream) == 0:
+            first[record.stream] = record.offset
+    return first
+
+
+def write(batch: Batch, execute: Execute, numbers: Numbers, next_number: int) -> None:
     """Insert everything a batch carries, inside a transaction that is open already.
 
     Args:
         batch: One whose shape was checked.
         execute: Carries out one statement.
-        numbers: Gives the number of a stream that was stored before; raises InvariantViolation for any other.
+        numbers: The streams' numbers; those that begin here are added. To be emptied if the transaction fails.
         next_number: The number for the first new stream.
-
-    Returns:
-        The numbers given to the streams that begin here; they are true once the transaction is committed.
     """
-    records, flat = batch.records, chain.from_iterable
-    fresh = _numbered(batch, next_number)
-    if fresh:
-        salts = dict(batch.streams)
-        _STREAMS.run(execute, [value for stream, number in fresh.items() for value in (number, stream, salts[stream])])
-
-    def number(stream: str) -> int:
-        return fresh[stream] if stream in fresh else numbers(stream)
-
+    records = batch.records
+    if batch.streams:
+        _STREAMS.run(execute, numbers.begin(batch, next_number))
     if records:
         assert batch.link is not None
-        _EVENTS.run(execute, list(flat(map(_record, records))))
-        places = [(number(record.stream), record.position, record.offset) for record in records]
-        _POSITIONS.run(execute, list(flat(places)))
+        _EVENTS.run(execute, _flat(map(_record, records)))
+        places: list[object] = []
+        for record in records:
+            places += (numbers[record.stream], record.position, record.offset)
+        _POSITIONS.run(execute, places)
         _BATCHES.run(execute, list(_link(batch.link)))
     if batch.runs:
-        rows = [(number(run_stream(row.run)), *_run(row), row.offset) for row in batch.runs]
-        _RUNS.run(execute, list(flat(rows)))
+        _RUNS.run(execute, _flat((numbers[run_stream(row.run)], *_run(row), row.offset) for row in batch.runs))
     if batch.timers_set:
-        _TIMERS_SET.run(execute, list(flat(map(_timer, batch.timers_set))))
+        _TIMERS_SET.run(execute, _flat(map(_timer, batch.timers_set)))
     if batch.timers_cleared:
-        _TIMERS_CLEARED.run(execute, list(flat(map(_timer, batch.timers_cleared))))
+        _TIMERS_CLEARED.run(execute, _flat(map(_timer, batch.timers_cleared)))
     if batch.commands:
-        _COMMANDS.run(execute, list(flat(map(_command, batch.commands))))
+        _COMMANDS.run(execute, _flat(map(_command, batch.commands)))
     if batch.blob_refs:
-        _BLOB_REFS.run(execute, list(flat(batch.blob_refs)))
+        _BLOB_REFS.run(execute, _flat(batch.blob_refs))
     if batch.snapshots:
-        _SNAPSHOTS.run(execute, list(flat(map(_snapshot, batch.snapshots))))
-    return fresh
+        _SNAPSHOTS.run(execute, _flat(map(_snapshot, batch.snapshots)))
 
 
-def _numbered(batch: Batch, next_number: int) -> dict[str, int]:
-    """Number the new streams in the order of their first records, which makes it the order of creation for good."""
-    if len(batch.streams) > 1:
-        first = _first_offsets(batch.records)
-        names = sorted((stream for stream, _ in batch.streams), key=lambda stream: first.get(stream, 0))
-    else:
-        names = [stream for stream, _ in batch.streams]
-    fresh = {stream: number for number, stream in enumerate(names, next_number)}
-    if len(fresh) != len(names):
-        raise InvariantViolation("a stream begins twice in one batch")
-    return fresh
-
-
-def _first_offsets(records: list[Record]) -> dict[str, int]:
-    first: dict[str, int] = {}
-    for record in records:
-        first.setdefault(record.stream, record.offset)
-    return first
+def _flat(rows: Iterable[tuple[object, ...]]) -> list[object]:
+    return list(chain.from_iterable(rows))

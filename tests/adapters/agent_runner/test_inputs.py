@@ -35,6 +35,10 @@ class Reader(Agent):
         return {"text": question.text, "depth": depth.name, "year": when.year, "pair": list(pair)}
 
     @action
+    def several(self, when: int | dt.date | list[Question]) -> dict[str, Any]:
+        return {"kind": type(when).__name__}
+
+    @action
     def bounded(self, score: Annotated[float, Field(ge=0, le=1)]) -> dict[str, float]:
         return {"score": score}
 
@@ -117,6 +121,17 @@ def test_a_wrong_value_inside_an_object_is_named_by_its_place(reader: Bench) -> 
 def test_an_unknown_member_of_an_enumeration_is_told_what_there_is(reader: Bench) -> None:
     given = {"question": {"text": "why"}, "depth": "dep", "when": "2026-11-23", "pair": [1, "a"]}
     assert "depth: expected one of 'shallow' or 'deep', got 'dep'" in reader.failure("rich", given).message
+
+
+@pytest.mark.parametrize(("given", "kind"), [(5, "int"), ("2026-11-23", "date"), ([{"text": "why"}], "list")])
+def test_where_several_kinds_are_allowed_one_must_fit(reader: Bench, given: Any, kind: str) -> None:
+    assert reader.value("several", {"when": given})["kind"] == kind
+
+
+@pytest.mark.parametrize("given", [True, 1.5, {}, [{"text": 5}], None, "no date"])
+def test_where_several_kinds_are_allowed_another_is_still_refused(reader: Bench, given: Any) -> None:
+    error = reader.failure("several", {"when": given})
+    assert (error.type, error.recoverable) == ("validation", False)
 
 
 def test_a_bound_of_an_annotation_is_kept(reader: Bench) -> None:
