@@ -12,15 +12,38 @@ _EXPECTED: Final = {
 }  # fmt: skip
 #: What a validator says of a value whose kind is another one: nothing else may turn it into what is expected.
 _OTHER_KIND: Final = frozenset({"int_type", "float_type", "bool_type", "string_type", "dict_type", "list_type"})
+_INSTANTS: Final = frozenset({"date_type", "datetime_type", "time_type", "time_delta_type"})
 _MOST: Final = 3
 
 
-def is_other_kind(error: ValidationError) -> bool:
-    """Say whether some value is of another kind (a text for a number), which no reading of it would mend.
+def is_other_kind(error: ValidationError, value: Any) -> bool:
+    """Say whether something in a value is of another kind (a text for a number), which no reading of it would mend.
 
     Plain data has no dates, tuples or enumerations; where one of those is expected a text or an array is read as one.
+    Where several kinds are allowed, all of them must be other ones.
     """
-    return any(item["type"] in _OTHER_KIND and not isinstance(item.get("input"), tuple) for item in _errors(error))
+    places: dict[tuple[str | int, ...], bool] = {}
+    for item in _errors(error):
+        place = _place_in(value, item["loc"])
+        given = item.get("input")
+        other = (item["type"] in _OTHER_KIND and type(given) is not tuple) or (
+            # A date is written as a text; a number would be taken for seconds since 1970.
+            item["type"] in _INSTANTS and isinstance(given, int | float)
+        )
+        # A place that is no part of the value is the name of one of several kinds that were tried there.
+        places[place] = other and places.get(place, True)
+    return any(places.values())
+
+
+def _place_in(value: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Return as much of a path as leads to something in a value."""
+    for length, part in enumerate(path):
+        is_key = type(value) is dict and part in value
+        is_index = type(value) in {list, tuple} and type(part) is int and part < len(value)
+        if not is_key and not is_index:
+            return path[:length]
+        value = value[part]
+    return path
 
 
 def problems_of(error: ValidationError) -> str:

@@ -97,7 +97,7 @@ class Signature:
         for name in given:
             if name not in self.parameters and not self.takes_any:
                 raise self._unknown(name) from strictly
-        if is_other_kind(strictly):
+        if is_other_kind(strictly, given):
             raise _wrong(f"invalid input for {self.where}: {problems_of(strictly)}") from strictly
         try:
             found: dict[str, Any] = self._inputs.validator.validate_python(given)
@@ -139,7 +139,7 @@ class Signature:
         try:
             value = adapter.validator.validate_python(value, strict=True)
         except ValidationError as strictly:
-            if is_other_kind(strictly):
+            if is_other_kind(strictly, value):
                 raise
             value = adapter.validator.validate_python(value)
         try:
