@@ -132,13 +132,19 @@ def shown(value: Any, indent: str = "  ") -> str:
         listed = [f"{indent}- {item}" for item in value[:50]]
         return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
     if isinstance(value, list) and value and all(_is_flat(item) for item in value):
-        listed = [f"{indent}- {'  '.join(str(part) for part in item.values())}" for item in value[:50]]
+        listed = [f"{indent}- {_flat(item)}" for item in value[:50]]
         return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     rows = text.splitlines()
     if len(rows) > 60:
         rows = [*rows[:60], f"… ({len(text)} characters; the whole: -o json)"]
     return "\n".join(indent + line for line in rows)
+
+
+def _flat(item: dict[str, Any]) -> str:
+    """Write a short object on a line, without what its first value says already."""
+    first, *rest = (str(part) for part in item.values())
+    return "  ".join([first, *(part for part in rest if part not in first)])
 
 
 def _is_flat(item: Any) -> bool:

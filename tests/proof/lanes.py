@@ -110,7 +110,7 @@ LANES: Final = (
         lambda f: f"{f['cases']} files, {f['tracebacks']} tracebacks, {f['slow']} too slow",
     ),
     Lane(
-        "outputs", "tests.proof.outputs_fuzz", 100_000, "what agents return", _plain, _zero("escaped", "accepted_wrongly"),
+        "outputs", "tests.proof.outputs_fuzz", 100_000, "what agents return", _plain, _zero("escaped", "accepted_wrongly", "refused_wrongly"),
         lambda f: f"{f['cases']} results, {f['escaped']} exceptions escaped, {f['accepted_wrongly']} accepted wrongly",
     ),
 )  # fmt: skip
