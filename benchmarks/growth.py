@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kos_runtime.adapters.clock import wall_ms
 from kos_runtime.composition import wiring
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.core.plan.link import ActionLink, AgentLink, Link
@@ -61,7 +62,7 @@ class Local:
         limits = Limits(max_active_runs=active, max_pending_runs=10_000_000)
         self.host = Host(self.store, self.blobs, wiring.INNER_CODEC, owner="benchmark", limits=limits)
         self.inbox: list[msg.Input] = []
-        self.now = max(wiring.wall_ms(), self.store.head().time)
+        self.now = max(wall_ms(), self.store.head().time)
         self.count = self.answered = 0
         self.hold = False
 
