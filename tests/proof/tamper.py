@@ -95,7 +95,9 @@ def _flip_all(
                         changed = sorted([*changed, *rest], key=lambda r: r[0])
                     found["flips"] += 1
                     finding = walk.copy().commit(link, iter(changed))
-                    _count(finding, min(row[0], flipped) if column == 0 else row[0], found, (row[0], _COLUMNS[column]))
+                    # A record that moved before the log's beginning leaves its gap at the commit's first offset.
+                    expected = max(first, min(row[0], flipped)) if column == 0 else row[0]
+                    _count(finding, expected, found, (row[0], _COLUMNS[column]))
         for column, value in enumerate(link):
             for flipped in _flips(value):
                 if share < 1.0 and draw.random() >= share:
