@@ -62,11 +62,16 @@ def arguments(peer: str) -> argparse.Namespace:
     parser.add_argument("--variant", default="")
     parser.add_argument("--port", type=int, default=0, help="of a server that is up already; for the script's own use")
     found = parser.parse_args()
-    # A script that is told to stop must still end the servers it started.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, stop)
     found.dir = found.dir.resolve()
     found.dir.mkdir(parents=True, exist_ok=True)
     return found
+
+
+def stop(number: int, _: Any) -> None:
+    """Leave by way of every ``finally``, which end the servers; where one of them hangs, an alarm ends this process."""
+    signal.alarm(20)
+    sys.exit(128 + number)
 
 
 def emit(peer: str, workload: str, value: float, unit: str, settings: dict[str, Any], **more: Any) -> None:

@@ -32,9 +32,15 @@ const bench = restate.service({
       return payload;
     },
     count: async () => ({ executions, at: performance.now() / 1000 }),
-    wide: async (ctx, { payload, steps }) => {
-      const started = Array.from({ length: steps }, () => ctx.run("step", () => noOp(payload)));
-      return (await restate.RestatePromise.all(started)).length;
+    // Runs the steps side by side, `width` of them at a time.
+    wide: async (ctx, { payload, steps, width }) => {
+      let joined = 0;
+      for (let first = 0; first < steps; first += width) {
+        const length = Math.min(width, steps - first);
+        const started = Array.from({ length }, () => ctx.run("step", () => noOp(payload)));
+        joined += (await restate.RestatePromise.all(started)).length;
+      }
+      return joined;
     },
   },
 });

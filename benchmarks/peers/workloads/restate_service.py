@@ -46,8 +46,13 @@ async def count(ctx: restate.Context) -> dict[str, Any]:
 
 @bench.handler()
 async def wide(ctx: restate.Context, asked: dict[str, Any]) -> int:
-    started = [ctx.run_typed("step", step, payload=asked["payload"]) for _ in range(asked["steps"])]
-    return len(await restate.gather(*started))
+    """Run the steps side by side, ``width`` of them at a time."""
+    joined = 0
+    for first in range(0, asked["steps"], asked["width"]):
+        number = min(asked["width"], asked["steps"] - first)
+        started = [ctx.run_typed("step", step, payload=asked["payload"]) for _ in range(number)]
+        joined += len(await restate.gather(*started))
+    return joined
 
 
 @long.main()
