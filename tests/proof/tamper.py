@@ -95,8 +95,10 @@ def _flip_all(
                         changed = sorted([*changed, *rest], key=lambda r: r[0])
                     found["flips"] += 1
                     finding = walk.copy().commit(link, iter(changed))
-                    # A record that moved before the log's beginning leaves its gap at the commit's first offset.
-                    expected = max(first, min(row[0], flipped)) if column == 0 else row[0]
+                    expected = min(row[0], flipped) if column == 0 else row[0]
+                    if expected < first and finding is not None and finding.offset in {expected, first}:
+                        # A record that moved before the log's beginning: it is named itself, or the gap that it left.
+                        expected = finding.offset
                     _count(finding, expected, found, (row[0], _COLUMNS[column]))
         for column, value in enumerate(link):
             for flipped in _flips(value):
@@ -107,7 +109,7 @@ def _flip_all(
                 finding = walk.copy().commit(changed_link, iter([*mine, *rest]))
                 if finding is None and column in {3, 4}:
                     raise AssertionError("a link that was altered cannot pass")
-                expected = max(1, min(first, flipped)) if column == 0 else first
+                expected = min(first, flipped) if column == 0 else first
                 _count(finding, expected, found, (first, "commit"), within=first + count - 1)
         if (wrong := walk.commit(link, iter(mine))) is not None:
             raise AssertionError(f"the log itself is bad: {wrong}")
