@@ -156,7 +156,8 @@ def _killer(name: str, visit: int) -> Any:
 
 def _drive(store: Path, acknowledged: Path, document: WorkflowDocument, settings: EngineSettings) -> None:
     engine = WorkflowEngine(store, settings=settings, host="process", author="user:proof")
-    handle: RunHandle = engine.start(document, key="proof")
+    # Large enough that every run has a blob of the partition's own.
+    handle: RunHandle = engine.start(document, key="proof", inputs={"pad": "x" * 40_000})
     acknowledged.write_text(handle.id)
     handle.result(timeout=_LIFETIME_S)
     engine.close()

@@ -30,6 +30,7 @@ def test_the_oracle_sees_an_engine_that_forgets_to_store(monkeypatch: pytest.Mon
         genuine(store, batch)
 
     monkeypatch.setattr(sqlite.SqliteEventStore, "append", forgetful)
+    monkeypatch.setattr(kills, "_LIFETIME_S", 4)
     found = kills.run(1, 3, names=("append.after",))
     assert found["violations"]
 

@@ -7,7 +7,7 @@ AGENT: Final = '"tests.proof.team:Worker"'
 SPREAD: Final = f"""
 workflow:
   id: spread
-  inputs: [{{name: n, type: integer, default: 40}}]
+  inputs: [{{name: n, type: integer, default: 40}}, {{name: pad, type: string}}]
   outputs: [{{name: total, type: integer}}]
   steps:
     - {{id: planning, agent: {AGENT}, action: numbers, inputs: {{n: $inputs.n}}, outputs: {{plan: items}}}}
