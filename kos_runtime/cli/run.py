@@ -149,7 +149,9 @@ def _flat(item: dict[str, Any]) -> str:
 
 def _is_flat(item: Any) -> bool:
     """Whether an object is short enough for a line: at most a handful of plain values."""
-    return isinstance(item, dict) and 0 < len(item) <= 6 and all(isinstance(v, str | int | float) for v in item.values())
+    return (
+        isinstance(item, dict) and 0 < len(item) <= 6 and all(isinstance(v, str | int | float) for v in item.values())
+    )
 
 
 def _ask(engine: Any, run: str) -> bool:
