@@ -97,7 +97,10 @@ class Runtime:
         return [command.run for command in commands]
 
     def completed(self) -> int:
-        return self.reader.run_counts().get("completed", 0)
+        """Return how many runs have ended: those created, less those at work, which an index counts."""
+        query = "SELECT count(*) FROM runs WHERE status IN ('running', 'created', 'pending')"
+        [(at_work,)] = self.reader._connection.execute(query).fetchall()
+        return self.count - int(at_work)
 
     def wait(self, run: str, timeout: float = 120.0) -> None:
         """Wait for one run's end, looking as often as a reader reasonably can."""
@@ -110,7 +113,7 @@ class Runtime:
                 raise RuntimeError(f"run {run} {row.status}: {row.error}")
             if time.monotonic() > deadline:
                 raise TimeoutError(run)
-            time.sleep(0.0002)
+            time.sleep(0.0005)
 
     def partition_pid(self) -> int:
         for agent in self.supervisor.agents():
