@@ -21,6 +21,8 @@ _QUIET: Final = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray makes its workers nice by 15: the partition would stand back behind everything else on the machine.
+    "RAY_worker_niceness": "0",
 }
 #: Answers up to this many bytes come with the reply itself; larger ones take the way through the object store.
 _DIRECT: Final = {"RAY_max_direct_call_object_size": str(8 << 20)}

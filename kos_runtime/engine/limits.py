@@ -21,7 +21,7 @@ class Limits:
     #: And about so many bytes.
     max_record_bytes: int = 262_144
     #: What a process may hold beyond its own hands is worth so much work, by what its actions have taken so far.
-    ahead_ms: float = 20.0
+    ahead_ms: float = 50.0
     max_ahead: int = 2_048
     #: Retries further away than this are stored as timers and need no memory.
     long_timer_ms: int = 60_000
