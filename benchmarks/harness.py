@@ -99,8 +99,8 @@ class Runtime:
     def completed(self) -> int:
         """Return how many runs have ended: those created, less those at work, which an index counts."""
         query = "SELECT count(*) FROM runs WHERE status IN ('running', 'created', 'pending')"
-        [(at_work,)] = self.reader._connection.execute(query).fetchall()
-        return self.count - int(at_work)
+        rows: list[Any] = self.reader._connection.execute(query).fetchall()
+        return self.count - int(rows[0][0])
 
     def wait(self, run: str, timeout: float = 120.0) -> None:
         """Wait for one run's end, looking as often as a reader reasonably can."""
