@@ -23,7 +23,7 @@ def add_edges(
     """Return the steps with ``after`` and ``predecessors``; a cycle is a problem.
 
     A step that runs only when it is named is over when whoever names it is: an edge onto it leads to the decisions
-    whose paths hold it, except from inside those paths.
+    whose paths hold it, or the paths that hold those, except from inside those paths.
     """
     before = _chain(steps, uses, names) if chained else {step.id: [] for step in steps}
     on_demand = {step.id for step in steps if step.on_demand}
@@ -31,16 +31,28 @@ def add_edges(
     for step, entry in zip(steps, entries, strict=True):
         depends = [holder for name in entry.step.get("depends_on") or () if (holder := names.holder(name)) is not None]
         data = [holder for use in uses[step.id] if (holder := names.holder(use.target)) is not None]
-        mine = names.deciders.get(step.id, ())
+        mine = _deciders(step.id, names)
         after: dict[str, None] = {}
         for id in (*before[step.id], *depends, *data):
-            for target in names.deciders.get(id, ()) if id in on_demand else (id,):
-                if target != step.id and target not in mine:
+            for target in _deciders(id, names) if id in on_demand else (id,):
+                if target != step.id and target not in mine and target not in on_demand:
                     after[target] = None
         predecessors = dict.fromkeys(name for name in (*before[step.id], *depends) if name != step.id)
         made.append(replace(step, after=tuple(after), predecessors=tuple(predecessors)))
     _refuse_cycles(made, entries, names, check)
     return tuple(made)
+
+
+def _deciders(id: str, names: Names) -> dict[str, None]:
+    """Return the decisions whose paths hold a step, the nearest first, then those whose paths hold these."""
+    found: dict[str, None] = {}
+    ahead = [id]
+    for at in ahead:
+        for decider in names.deciders.get(at, ()):
+            if decider not in found:
+                found[decider] = None
+                ahead.append(decider)
+    return found
 
 
 def _refuse_cycles(steps: Sequence[model.Step], entries: Sequence[Entry], names: Names, check: Check) -> None:

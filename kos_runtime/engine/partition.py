@@ -297,7 +297,8 @@ class Partition:
         self.runs[run.id] = run
         answer = self._decide(run, f"command:{item.command_id} by {command.author}", decide.create, command)
         if isinstance(answer, Rejected):
-            del self.runs[run.id], self.metas[run.id]
+            self.runs.pop(run.id, None)
+            self.metas.pop(run.id, None)
             self._pending.pop(run.id, None)
         elif command.start:
             self._start(run)
@@ -696,6 +697,8 @@ class Partition:
                 holder = self.pools.processes.get(process)
                 if holder is not None:
                     self.pools.released(holder, (run_id, path, fence), -1.0)
+        if self._quarantine:
+            self._take_back()
         for run_id, (error, cause, run) in self._quarantine.items():
             self._write_quarantine(run_id, error, cause, run, batch, blobs)
             effects.append(msg.Notice("quarantined", error, run_id))
@@ -836,10 +839,22 @@ class Partition:
             )
             meta.snapshot_position = meta.position
 
+    def _take_back(self) -> None:
+        """Refuse what was promised for runs that were struck out before it was stored."""
+        for reply in self._replies:
+            answer = reply.answer
+            if isinstance(answer, Accepted) and answer.run in self._quarantine:
+                error = self._quarantine[answer.run][0]
+                reply.answer = Rejected(code="quarantined", message=f"run {answer.run} was set aside: {error}")
+        self._commands = [row for row in self._commands if self.codec.unpack(row.answer)["run"] not in self._quarantine]
+
     def _write_quarantine(
         self, run_id: str, error: str, cause: bytes, run: Run | None, batch: Batch, blobs: dict[str, bytes]
     ) -> None:
         meta = self.metas.get(run_id)
+        if meta is not None and meta.active:
+            meta.active = False
+            self.active -= 1
         if meta is None or meta.position == 0:
             self.metas.pop(run_id, None)
             return
@@ -849,9 +864,6 @@ class Partition:
         names, values = describe([ev.RunQuarantined(digest, error[:2_000], self.code_version)])
         self._append(batch, run_id, meta, stream, names, values, "quarantine")
         batch.blob_refs.append((digest, stream))
-        if meta.active:
-            meta.active = False
-            self.active -= 1
         known = run or Run(run_id, self.store_id, self.codec)
         batch.runs.append(
             RunRow(

@@ -237,6 +237,28 @@ def test_a_run_that_makes_deciding_raise_is_set_aside_alone(monkeypatch: pytest.
     assert world.create(simple, run="next") == Accepted(run="next", position=1, event="RunCreated")
 
 
+@pytest.mark.parametrize("what", ["create", "start"])
+def test_a_run_that_makes_its_own_creation_raise_is_refused_and_takes_no_place(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(actions(), limits=Limits(max_active_runs=1))
+    simple = plan(act("a", "square", inputs={"v": 2}))
+    real = getattr(deciding, what)
+
+    def broken(desk: Any, *rest: Any) -> Any:
+        answer = real(desk, *rest)
+        if desk.run.id == "bad":
+            raise RuntimeError("a bug")
+        return answer
+
+    monkeypatch.setattr(deciding, what, broken)
+    answer = world.create(simple, run="bad")
+    assert isinstance(answer, Rejected)
+    assert (answer.code, "a bug" in answer.message) == ("quarantined", True)
+    assert world.store.run("bad") is None
+    assert world.run(simple, run="good").status("good") == "completed"
+
+
 def test_a_full_disk_refuses_creates_and_goes_on_by_itself() -> None:
     class Full(Recording):
         full = False

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kos_runtime.core.plan.check import faults
+from kos_runtime.core.workflow import events as ev
 from kos_runtime.definition import WorkflowDocument, compile_workflow, load
 from tests.engine.world import World
 
@@ -164,3 +165,58 @@ def test_a_skipped_step_hands_on_what_it_would_have_been_given() -> None:
     """)
     assert ran(world) == ["a", "c"]
     assert world.outputs() == {"score": 3}
+
+
+@pytest.mark.parametrize(
+    "paths", ["true_path: [hot]", "true_path: [hot], false_path: []", "false_path: [], default_path: [hot]"]
+)
+def test_a_decision_whose_taken_path_is_empty_runs_nothing(paths: str) -> None:
+    world = run(
+        f"""
+        {{id: d, decision: {{condition: "$inputs.v > 1", {paths}}}}}
+        {{id: hot, agent: k, action: echo, inputs: {{n: 1}}}}
+        {{id: end, agent: k, action: echo, inputs: {{n: 2}}}}
+    """,
+        {"v": 0},
+    )
+    assert ran(world) == ["end"]
+    assert world.outputs() == {"n": 2}
+
+
+def test_a_step_outside_reads_what_a_decision_inside_a_path_ran() -> None:
+    world = run("""
+        {id: outer, decision: {condition: 'true', true_path: [inner]}}
+        {id: inner, decision: {condition: 'true', true_path: [deep], false_path: [other]}}
+        {id: deep, agent: k, action: echo, inputs: {n: 5}}
+        {id: other, agent: k, action: echo, inputs: {n: 6}}
+        {id: end, agent: k, action: echo, inputs: {n: $steps.deep.n}}
+    """)
+    assert ran(world) == ["deep", "end"]
+    assert world.outputs() == {"n": 5}
+
+
+def test_a_decision_may_not_name_a_step_that_is_next_on_another_path() -> None:
+    world = run("""
+        {id: outer, decision: {condition: 'true', true_path: [inner, deep]}}
+        {id: inner, decision: {condition: 'true', true_path: [deep]}}
+        {id: deep, agent: k, action: echo, inputs: {n: 5}}
+    """)
+    assert world.status() == "failed"
+    (end,) = world.named(ev.RunFailed)
+    assert "true_path names deep, which has run already or is next on another path" in end.error["message"]
+
+
+def test_a_loop_of_no_turns_is_an_end_like_others() -> None:
+    world = run("""
+        {id: l, loop: {max_iterations: 3, loop_condition: 'false', body: [{id: i, agent: k, action: echo, inputs: {n: 1}}]}}
+    """)
+    assert world.outputs() == {"iterations": []}
+
+
+def test_a_decision_holds_no_place_of_a_group_while_its_path_runs() -> None:
+    world = run("""
+        {id: g, parallel_group: {max_concurrency: 1, steps: [{id: d, decision: {condition: 'true', true_path: [a]}}, {id: a, agent: k, action: echo, inputs: {n: 1}}, {id: b, agent: k, action: echo, inputs: {n: 2}}]}}
+        {id: end, agent: k, action: echo, inputs: {n: $steps.g.a.n}}
+    """)
+    assert sorted(ran(world)) == ["end", "g/a", "g/b"]
+    assert world.outputs() == {"n": 1}

@@ -342,10 +342,10 @@ def _result_discarded(run: Run, e: ev.ResultDiscarded) -> None:
 def _decision_taken(run: Run, e: ev.DecisionTaken) -> None:
     step = run.steps[e.path]
     run.agenda.pop(e.path, None)
-    _begin(step)
+    # It only waits for the steps of its path, which count for themselves: a group of one place would else never go on.
     step.status = StepStatus.ACTIVE
     scope = step.scope
-    for this, after in zip(e.steps, [*e.steps[1:], None], strict=True):
+    for this, after in zip(e.steps, [*e.steps[1:], None], strict=False):
         scope.follow[this] = (after, step.id)
     if e.steps:
         _enter(run, scope, e.steps[0])
@@ -354,7 +354,10 @@ def _decision_taken(run: Run, e: ev.DecisionTaken) -> None:
 
 
 def _decision_ended(run: Run, e: ev.DecisionEnded) -> None:
-    _end(run, run.steps[e.path], StepStatus.COMPLETED)
+    step = run.steps[e.path]
+    step.status = StepStatus.READY
+    _begin(step)
+    _end(run, step, StepStatus.COMPLETED)
 
 
 def _turn_started(run: Run, e: ev.TurnStarted) -> None:

@@ -199,9 +199,9 @@ def _decide(desk: Desk, step: StepState, form: model.Decision) -> None:
         branch, path = "true_path", form.true_path
     else:
         branch, path = "false_path", form.false_path
-    again = [id for id in path if step.scope.step_path(id) in desk.run.steps]
+    again = [id for id in path if step.scope.step_path(id) in desk.run.steps or id in step.scope.follow]
     if again:
-        message = f"{branch} names {', '.join(again)}, which has run already"
+        message = f"{branch} names {', '.join(again)}, which has run already or is next on another path"
         fail_before_start(desk, step.path, _invalid(step, message))
         return
     desk.emit(ev.DecisionTaken(step.path, value, branch, list(path), reason))

@@ -194,8 +194,9 @@ def _loop_value(run: Run, step: StepState, path: Path) -> Any:
                 return scope_value(run, run.scopes[f"{step.path}#{turn % turns}"], path[2:])
         elif step.status is StepStatus.COMPLETED:
             return [scope_value(run, run.scopes[f"{step.path}#{turn}"], ()) for turn in range(turns)]
-    if not path and turns > 0:
-        return {"last": _loop_value(run, step, ("last",)), "iterations": _loop_value(run, step, ("iterations",))}
+    if not path:
+        whole = {"iterations": _loop_value(run, step, ("iterations",))}
+        return {"last": _loop_value(run, step, ("last",)), **whole} if turns > 0 else whole
     raise MissingReference("steps", (step.id, *path))
 
 
