@@ -122,6 +122,8 @@ class Policies:
         """Say which selectors select nothing, with the nearest step."""
         for index, handler in enumerate(self.handlers):
             selectors = handler.get("step") or ()
+            if not selectors:
+                continue
             listed = len(selectors) > 1 or isinstance(self.compiler.document.source.at((*self.at, index, "step")), list)
             for place, selector in enumerate(selectors):
                 if self._selects_any(selector):

@@ -187,6 +187,14 @@ def test_the_first_entry_that_matches_wins_and_what_no_kind_reaches_is_left_away
     ]
 
 
+def test_an_entry_without_a_step_is_for_all() -> None:
+    steps = "  steps: [{id: a, agent: k, action: x}, {id: b, agent: k, action: x}]"
+    plan = plan_of(
+        f"workflow:\n  id: w\n{steps}\n  error_handling: [{{errors: timeout, on_failure: fail}}, {{on_failure: skip}}]\n"
+    )
+    assert [step.policies for step in plan.body.steps] == [(0, 1), (0, 1)]
+
+
 def test_a_bare_id_selects_wherever_it_is_nested_and_a_path_only_there() -> None:
     text = steps(f"""
         {{id: l, loop: {{max_iterations: 1, body: [{{id: i, {ACT}}}]}}}}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kos_runtime.core.failure import ErrorType
-from kos_runtime.core.plan.model import Backoff, Policy
+from kos_runtime.core.plan.model import Backoff, Decision, ForEach, Policy, SetVariables, Step
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
 from kos_runtime.engine import messages as msg
@@ -159,6 +159,31 @@ def test_an_escalation_answered_retry_runs_the_step_again() -> None:
     assert world.outputs() == {"ok": 2}
     (answered,) = world.named(ev.EscalationAnswered)
     assert (answered.answer, answered.rule, answered.by) == ("retry", "r7", "boss-2")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step(id="a", form=SetVariables(values={"x": "${{ $inputs.v + 1 }}"})),
+        Step(id="a", form=Decision(condition="$inputs.v < 1")),
+        Step(id="a", form=ForEach(items="$inputs.v", agent="k", action="go")),
+        act("a", "go", when="$inputs.v < 1"),
+        act("a", "go", inputs={"v": "${{ 1 + $inputs.v }}"}),
+    ],
+    ids=["set", "decision", "for_each", "condition", "inputs"],
+)
+def test_what_failed_before_it_could_begin_is_computed_anew_when_the_answer_is_retry(step: Step) -> None:
+    asked = []
+
+    def on_escalation(_: Any, escalation: dict[str, Any]) -> Any:
+        asked.append(escalation["failure"]["type"])
+        return {"answer": "retry"}
+
+    world = World({"go": lambda _: {}, "on_escalation": on_escalation})
+    policy = Policy(rule="eh", ladder=("escalate", "fail"), escalation_agent="boss")
+    world.run(plan(step, policies=(policy,)), {"v": "a text"})
+    assert asked == ["validation"] * 3
+    assert (world.status(), world.executed[-1][0]) == ("failed", "a!3")
 
 
 def test_an_escalation_answered_skip_or_fail_does_so() -> None:

@@ -343,6 +343,8 @@ def _decision_taken(run: Run, e: ev.DecisionTaken) -> None:
     step = run.steps[e.path]
     run.agenda.pop(e.path, None)
     # It only waits for the steps of its path, which count for themselves: a group of one place would else never go on.
+    if step.status is not StepStatus.READY:
+        _rest(step)
     step.status = StepStatus.ACTIVE
     scope = step.scope
     for this, after in zip(e.steps, [*e.steps[1:], None], strict=False):

@@ -51,6 +51,9 @@ def advance(desk: Desk) -> None:
 def _again(desk: Desk, step: StepState) -> None:
     if step.ask_of:
         ask(desk, step)
+    elif step.attempt == 0 and step.index < 0:
+        # It failed before it could begin, of its condition or its values: they are computed anew.
+        _enter(desk, step)
     else:
         dispatch(desk, step)
 
