@@ -1,4 +1,4 @@
-"""The terminal's face: ``kos``. Only this file knows the library that parses the command line.
+"""The terminal's face: ``kos``. Only this file knows how the library that parses the command line is started.
 
 Nothing is imported before a command needs it: ``kos --help`` and the reading commands never import Ray.
 """
@@ -10,11 +10,11 @@ from typing import Any, Final
 COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "init": ("init:init", ("new", "create"), "Make a project with a workflow, agents, a test and editor support."),
     "run": ("run:run", ("start", "execute"), "Start a workflow and follow it."),
-    "ls": ("reading:ls", ("list", "ps", "runs"), "List runs."),
+    "ls": ("ls:ls", ("list", "ps", "runs"), "List runs."),
     "get": ("reading:get", ("status", "show", "describe", "inspect"), "Show one run on one screen."),
-    "events": ("reading:events", ("history", "tail", "audit"), "Print a run's events."),
+    "events": ("events:events", ("history", "tail", "audit"), "Print a run's events."),
     "watch": ("follow:watch", ("attach", "follow"), "Follow runs until they end."),
-    "wait": ("follow:wait", (), "Wait for runs, quietly."),
+    "wait": ("wait:wait", (), "Wait for runs, quietly."),
     "agents": ("owner:agents", ("actors", "workers"), "List the live agents."),
     "graph": ("graph:graph", ("viz", "draw", "plan"), "Draw a definition or a run."),
     "resume": ("changes:resume", ("unpause",), "Go on with interrupted runs."),
@@ -31,24 +31,33 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
 
 
 def make_app() -> Any:
-    """Return the parser; commands are named by where they are."""
+    """Return the parser; commands are named by where they are, and every option also reads ``KOS_<NAME>``."""
     from cyclopts import App
+    from cyclopts.argument import ArgumentCollection
+    from cyclopts.config import Env
 
     from kos_runtime import __version__
+
+    class Options(Env):
+        """The environment's values, for options alone: a FILE or a RUN is always typed."""
+
+        def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+            options = arguments.copy()
+            options[:] = [argument for argument in arguments if argument.name.startswith("-")]
+            super().__call__(app, commands, options)
 
     app = App(
         name="kos",
         help="Durable multi-agent workflows on Ray.",
         version=__version__,
+        config=Options("KOS_", command=False),
         result_action="return_value",
         exit_on_error=False,
-        print_error=True,
+        print_error=False,
         suppress_keyboard_interrupt=False,
     )
-    for name, (where, aliases, text) in COMMANDS.items():
+    for name, (where, _, text) in COMMANDS.items():
         app.command(f"kos_runtime.cli.{where}", name=name, help=text)
-        for alias in aliases:
-            app.command(f"kos_runtime.cli.{where}", name=alias, help=text, show=False)
     app.command("kos_runtime.cli.owner:own", name="_owner", show=False)
     return app
 
@@ -57,4 +66,12 @@ def main(arguments: list[str]) -> int:
     """Run one command; return its exit code. Nothing that a person does wrong becomes a traceback."""
     from kos_runtime.cli.outcome import guarded
 
-    return guarded(make_app(), arguments, sys.stderr)
+    return guarded(_run, arguments, sys.stderr)
+
+
+def _run(arguments: list[str]) -> Any:
+    from kos_runtime.cli.words import arranged, restored
+
+    words = arranged(arguments, {name: others for name, (_, others, _) in COMMANDS.items()})
+    command, bound, _ = make_app().parse_args(words)
+    return command(*restored(bound.args), **{name: restored(value) for name, value in bound.kwargs.items()})

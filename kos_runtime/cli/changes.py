@@ -5,15 +5,15 @@ from typing import Any
 
 from kos_runtime.cli.common import Common
 from kos_runtime.cli.follow import follow
-from kos_runtime.cli.outcome import OK, WAITS, Exit
+from kos_runtime.cli.outcome import BY_STATUS, DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.run import report
 
 
-def answer(run: str, step: str, data: str, *, common: Common | None = None) -> int:
+def answer(run: str, step: str, data: str, /, *, common: Common | None = None) -> int:
     """Answer a manual task in place of its step's result. It works also while nobody owns the store.
 
     Args:
-        run: A run id, unique prefix, name or @latest.
+        run: A run id, unique prefix, name or @latest; - reads it from standard input.
         step: The step that waits, as `kos get` shows it.
         data: A JSON object of the fields that are asked for; - reads it from standard input.
     """
@@ -21,17 +21,34 @@ def answer(run: str, step: str, data: str, *, common: Common | None = None) -> i
 
     common = common or Common()
     engine = common.engine()
+    if run == data == "-":
+        raise Exit(USAGE, "error: only one of RUN and DATA can come from standard input\n  see: kos answer --help")
     try:
-        row = engine.reading.find(run)
+        row = common.rows(engine.reading, [run])[0]
         text = sys.stdin.read(64 * 1024 * 1024) if data == "-" else data
         try:
             value: Any = json.loads(text)
         except ValueError as error:
-            raise Exit(3, f'error: the answer is no JSON: {error}; write for example \'{{"summary": "…"}}\'') from error
+            raise Exit(
+                3,
+                f'error: the answer is no JSON: {error}\n  write for example: kos answer {run} {step} \'{{"text": "…"}}\'',
+            ) from error
         if not isinstance(value, dict):
-            raise Exit(3, "error: the answer must be a JSON object of the fields that are asked for")
+            raise Exit(
+                3, f"error: the answer must be a JSON object of the fields that are asked for\n  see: kos get {row.run}"
+            )
         said = engine.answer(row.run, step, value)
-        print(f"seq {said.get('position')} {said.get('event')} by {engine.author}")
+        line = {
+            "run": row.run,
+            "step": step,
+            "seq": said.get("position"),
+            "type": said.get("event"),
+            "by": engine.author,
+        }
+        if common.is_data:
+            common.emit([line], {}, one=True)
+        else:
+            print(f"seq {line['seq']} {line['type']} by {line['by']}")
         status = engine.get_workflow_status(row.run)
         if status == "interrupted":
             common.say(f"go on with: kos resume {row.run}")
@@ -44,28 +61,31 @@ def resume(*runs: str, common: Common | None = None) -> int:
     """Go on with interrupted runs: start the store's owner where none is up, and follow them.
 
     Args:
-        runs: Run ids, unique prefixes, names or @latest; the latest unless given.
+        runs: Run ids, unique prefixes, names or @latest; - reads them from standard input; the latest unless given.
     """
     common = common or Common()
-    common.reading().close()
+    reading = common.reading()
+    rows = common.rows(reading, runs)
+    reading.close()
     engine = common.engine()
-    code = OK
+    codes = []
     try:
-        for text in runs or ("@latest",):
-            row = engine.reading.find(text)
+        going = []
+        for row in rows:
             status = engine.reading.status(row)
-            if status in {"completed", "failed", "cancelled", "quarantined"}:
-                common.say(f"run {row.run} is {status} already")
-                code = max(code, report(common, engine.reading, row.run, 0 if status == "completed" else 1))
-                continue
-            if status == "waiting":
-                code = max(code, report(common, engine.reading, row.run, WAITS))
+            if status in BY_STATUS:
+                if status != "waiting":
+                    common.say(f"run {row.run} is {status} already")
+                codes.append(report(common, engine.reading, row.run, BY_STATUS[status]))
                 continue
             view = engine.view(row.run)
             done = sum(step.status == "completed" for step in view.steps.values())
             common.say(f"↺ run {row.run}: {view.seq} records in the log; {done} steps are kept, not run again")
             engine.resume(row.run)
-            code = max(code, report(common, engine.reading, row.run, follow(common, engine.reading, row.run)))
+            going.append(row.run)
+        if going:
+            code = follow(common, engine.reading, going)
+            codes += [code, *(report(common, engine.reading, run, code) for run in going if code != DETACHED)]
     finally:
         engine.close()
-    return code
+    return max(codes)

@@ -1,54 +1,80 @@
-"""Options that every command takes, and how things are printed."""
+"""Options that every command takes, and what they give a command: settings, an engine, a store, a way to print."""
 
-import json
 import os
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
+
+from kos_runtime.cli.printing import emit, iso, now_ms, span
 
 Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
+GLOBAL: Final = Group("Global options", sort_key=10)
+
+
+def option(*names: str, group: Group | None = GLOBAL) -> Parameter:
+    """Return a flag that has no opposite."""
+    return Parameter(name=names, negative="", group=group)
 
 
 @Parameter(name="*")
 @dataclass(kw_only=True)
-class Common:
+class Options:
     """Options of every command."""
 
-    store: Annotated[str | None, Parameter(env_var="KOS_STORE")] = None
+    store: Annotated[str | None, Parameter(group=GLOBAL)] = None
     "The store's folder; the nearest .kos upwards unless given."
-    output: Annotated[Output, Parameter(name=["--output", "-o"], env_var="KOS_OUTPUT")] = "table"
-    "How data is printed."
-    config: Annotated[str | None, Parameter(env_var="KOS_CONFIG")] = None
+    config: Annotated[str | None, Parameter(group=GLOBAL)] = None
     "An engine configuration; workflow-engine.yaml of the working directory unless given."
-    set: Annotated[list[str], Parameter(name="--set", consume_multiple=False, negative="")] = field(
+    set: Annotated[list[str], Parameter(name="--set", consume_multiple=False, negative="", group=GLOBAL)] = field(
         default_factory=list
     )
     "A setting, such as --set agents.kExecutor.corpus=docs."
-    address: Annotated[str, Parameter(env_var="KOS_ADDRESS")] = ""
+    address: Annotated[str, Parameter(group=GLOBAL)] = ""
     "A Ray cluster to use instead of a local one."
-    time: Annotated[Literal["relative", "iso", "raw"], Parameter(env_var="KOS_TIME")] = "relative"
-    "How times are printed."
-    color: Annotated[Literal["auto", "always", "never"], Parameter(env_var="KOS_COLOR")] = "auto"
-    "Whether to use colours."
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False
+    time: Annotated[Literal["relative", "iso", "raw"], Parameter(group=GLOBAL)] = "relative"
+    "How times are printed; raw is milliseconds since 1970, which json, jsonl and yaml print unless iso is named."
+    color: Annotated[Literal["auto", "always", "never"], Parameter(group=GLOBAL)] = "auto"
+    "Whether to use colours; NO_COLOR and FORCE_COLOR are heeded."
+    quiet: Annotated[bool, option("--quiet", "-q")] = False
     "Say nothing but data and errors."
-    no_input: Annotated[bool, Parameter(name="--no-input", negative="")] = False
-    "Never ask; a run that waits for a person ends the command with exit code 6."
+    verbose: Annotated[bool, option("--verbose", "-v")] = False
+    "Say more: where settings come from, every event while following."
+    yes: Annotated[bool, option("--yes", "-y")] = False
+    "Answer yes where a command would ask whether it may."
+    no_input: Annotated[bool, option("--no-input")] = False
+    "Never ask; a run that waits for a person ends the command with exit code 6. Set where CI is."
+
+    @property
+    def form(self) -> str:
+        """How data is printed."""
+        return "table"
+
+    @property
+    def is_data(self) -> bool:
+        """Whether standard output is for a machine."""
+        return self.form in {"json", "jsonl", "yaml", "name"}
+
+    # --- what a command works on
 
     def settings(self) -> Any:
         from kos_runtime.composition.location import load_settings
 
-        return load_settings(self.config, self.set)
+        settings = load_settings(self.config, self.set)
+        if self.verbose:
+            for name, source in settings.sources.items():
+                self.say(f"setting {name} from {source}")
+        return settings
 
     def engine(self) -> Any:
         """Return the engine over this store; nothing is started yet."""
         from kos_runtime.client.engine import WorkflowEngine
 
-        return WorkflowEngine(self.store, settings=self.settings(), address=self.address, say=self.say)
+        engine = WorkflowEngine(self.store, settings=self.settings(), address=self.address, say=self.say)
+        self._tell_store(engine.folder)
+        return engine
 
     def reading(self) -> Any:
         """Return the store for reading.
@@ -59,7 +85,26 @@ class Common:
         from kos_runtime.client.reading import Reading
         from kos_runtime.composition.location import find_store
 
-        return Reading(find_store(self.store, must_exist=True))
+        folder = find_store(self.store, must_exist=True)
+        self._tell_store(folder)
+        return Reading(folder)
+
+    def _tell_store(self, folder: Any) -> None:
+        if self.verbose:
+            self.say(f"store {folder}")
+
+    def rows(self, reading: Any, runs: Sequence[str]) -> list[Any]:
+        """Return the rows of the runs that were named, each once; the latest when none was.
+
+        ``-`` stands for the names on standard input, one a line.
+        """
+        named: list[str] = []
+        for text in runs or ("@latest",):
+            named += sys.stdin.read(1 << 20).split() if text == "-" else [text]
+        found = {row.run: row for row in (reading.find(text) for text in named)}
+        return list(found.values())
+
+    # --- people
 
     def say(self, text: str) -> None:
         """Tell a person something that is no data."""
@@ -70,54 +115,40 @@ class Common:
         """Say whether a person can be asked."""
         return not (self.no_input or os.environ.get("CI") or not sys.stdin.isatty() or not sys.stdout.isatty())
 
+    def may(self, question: str) -> bool:
+        """Ask whether something may be done; where nobody can be asked, or with --yes, it may."""
+        if self.yes or not self.asks():
+            return True
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().casefold() in {"y", "yes"}
+
+    # --- data
+
     def console(self, *, stderr: bool = False) -> Any:
         from rich.console import Console
 
-        forced = True if self.color == "always" else None
-        return Console(stderr=stderr, force_terminal=forced, no_color=self.color == "never" or None, highlight=False)
-
-    # --- data
+        match self.color:
+            case "always":
+                return Console(
+                    stderr=stderr, force_terminal=True, no_color=False, color_system="standard", highlight=False
+                )
+            case "never":
+                return Console(stderr=stderr, no_color=True, highlight=False)
+            case _:
+                return Console(stderr=stderr, highlight=False)
 
     def emit(
         self, rows: Iterable[dict[str, Any]], columns: dict[str, str], *, one: bool = False, name: str = "run"
     ) -> None:
         """Print rows in the form that was asked for. ``columns`` maps keys to the headings of the table."""
-        listed = list(rows)
-        match self.output:
-            case "json":
-                print(json.dumps(listed[0] if one and listed else listed, indent=2, ensure_ascii=False, default=str))
-            case "jsonl":
-                for row in listed:
-                    print(json.dumps(row, ensure_ascii=False, default=str))
-            case "yaml":
-                import yaml
+        emit(self.form, rows, columns, None if self.is_data else self.console(), one=one, name=name)
 
-                print(
-                    yaml.safe_dump(listed[0] if one and listed else listed, sort_keys=False, allow_unicode=True), end=""
-                )
-            case "name":
-                for row in listed:
-                    print(row.get(name, ""))
-            case _:
-                self._table(listed, columns)
-
-    def _table(self, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in columns.values():
-            table.add_column(
-                heading, overflow="fold" if self.output == "wide" else "ellipsis", no_wrap=self.output != "wide"
-            )
-        for row in rows:
-            table.add_row(*(str(row.get(key, "")) for key in columns))
-        console = self.console()
-        if not console.is_terminal:
-            console.width = 200
-        console.print(table)
+    def instant(self, instant: int) -> int | str:
+        """Return an instant as data."""
+        return iso(instant) if self.time == "iso" and instant else instant
 
     def when(self, instant: int) -> str:
-        """Write an instant in the form that was asked for."""
+        """Write an instant for a person."""
         if not instant:
             return ""
         match self.time:
@@ -129,25 +160,17 @@ class Common:
                 return f"{span(max(0, now_ms() - instant))} ago"
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class Common(Options):
+    """Options of every command that prints rows."""
+
+    output: Annotated[Output, Parameter(name=["--output", "-o"], group=GLOBAL)] = "table"
+    "How data is printed."
+
+    @property
+    def form(self) -> str:
+        return self.output
 
 
-def iso(instant: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(instant / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def span(ms: float) -> str:
-    """Write how long something took: 1.2s, 3m10s, 2h05m."""
-    if ms < 1_000:
-        return f"{ms:.0f}ms"
-    seconds = ms / 1_000
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours < 48 else f"{hours // 24}d{hours % 24}h"
+__all__ = ["GLOBAL", "Common", "Options", "Output", "iso", "now_ms", "option", "span"]

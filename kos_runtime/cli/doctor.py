@@ -19,12 +19,12 @@ def doctor(*, common: Common | None = None) -> int:
     rows = []
     for name, state, text, fix in _checks(common):
         rows.append({"check": name, "state": state, "found": text, "fix": fix})
-    if common.output in {"table", "wide"}:
+    if not common.is_data:
         for row in rows:
             mark = {"ok": "✔", "note": "·", "bad": "✘"}[row["state"]]
             print(f"{mark} {row['check']:<12} {row['found']}" + (f"\n    fix: {row['fix']}" if row["fix"] else ""))
     else:
-        common.emit(rows, {})
+        common.emit(rows, {}, name="check")
     return FAILED if any(row["state"] == "bad" for row in rows) else OK
 
 
@@ -104,7 +104,7 @@ def _store(common: Common) -> Iterator[tuple[str, str, str, str]]:
         )
     else:
         status = channel.request({"op": "status"})
-        yield "owner", "ok", f"pid {status.get('pid')}, dashboard {status.get('dashboard') or 'off'}", ""
+        yield "owner", "ok", f"pid {owner.pid}, dashboard {status.get('dashboard') or 'off'}", ""
 
 
 def _settings(common: Common) -> Iterator[tuple[str, str, str, str]]:

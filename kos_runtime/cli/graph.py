@@ -1,12 +1,14 @@
 """``kos graph``: a definition, or a run coloured by what its steps have come to."""
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common
+from kos_runtime.cli.common import GLOBAL, Options
 from kos_runtime.cli.outcome import OK
 from kos_runtime.core.plan.model import Body, Decision, ForEach, Group, Loop, Plan, Step
 
@@ -14,31 +16,96 @@ _FILL = {"completed": "#cfe8cf", "running": "#cfe3f5", "failed": "#f5cfcf", "ret
          "skipped": "#eeeeee", "cancelled": "#eeeeee"}  # fmt: skip
 
 
+Drawing = Literal["text", "mermaid", "dot", "svg", "json", "yaml", "jsonl", "name", "table", "wide"]
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class Sketch(Options):
+    """Graphs have forms of their own."""
+
+    output: Annotated[Drawing, Parameter(name=["--output", "-o"], group=GLOBAL)] = "text"
+    "How it is drawn; jsonl and name print a step a line."
+
+    @property
+    def form(self) -> str:
+        return self.output
+
+
 def graph(
     what: str,
+    /,
     *,
-    output: Annotated[Literal["text", "mermaid", "dot", "svg", "json"], Parameter(name=["--output", "-o"])] = "text",
-    common: Common | None = None,
+    critical_path: Annotated[bool, Parameter(negative="")] = False,
+    common: Sketch | None = None,
 ) -> int:
     """Draw the steps and what waits for what.
 
     Args:
-        what: A definition (FILE or FILE#TEMPLATE), or a run.
-        output: text, mermaid, dot, svg or json.
+        what: A definition (FILE, FILE#TEMPLATE, or - for standard input), or a run.
+        critical_path: Mark the chain of steps that decides how long it takes; of a run by time, else by number.
     """
-    common = common or Common()
+    common = common or Sketch()
     statuses: dict[str, str] = {}
-    if Path(what.partition("#")[0]).exists() or what == "-":
+    spans: dict[str, int] = {}
+    if what == "-" or Path(what.partition("#")[0]).is_file():
         from kos_runtime.client.engine import compiled, read_definition
 
         plan, _ = compiled(read_definition(what), common.settings())
     else:
+        view, plan = _run_of(common, what)
+        statuses = {path: step.status for path, step in view.steps.items()}
+        spans = {path: max(1, step.ended_at - step.started_at) for path, step in view.steps.items() if step.ended_at}
+    marked = _longest(plan.body, spans) if critical_path else ()
+    match common.output:
+        case "json" | "yaml" | "jsonl" | "name":
+            document = _data(plan, statuses, marked)
+            steps = list(_flat(document["steps"]))
+            common.emit([document] if common.output in {"json", "yaml"} else steps, {}, one=True, name="path")
+        case "table" | "wide":
+            print(_text(plan, statuses, marked))
+        case form:
+            print(_FORMATS[form](plan, statuses, marked))
+    return OK
+
+
+def _run_of(common: Options, what: str) -> tuple[Any, Plan]:
+    """Return the view and the plan of a run; say so when the text may have meant a file."""
+    from kos_runtime.core.errors import NotFound
+
+    if Path(what).suffix in {".yaml", ".yml", ".json"} or "/" in what or "#" in what:
+        from kos_runtime.client.engine import read_file
+
+        read_file(what.partition("#")[0])
+    try:
         reading = common.reading()
         view = reading.view(reading.find(what).run)
-        plan = reading.plan(view.plan)
-        statuses = {path: step.status for path, step in view.steps.items()}
-    print(_FORMATS[output](plan, statuses))
-    return OK
+    except NotFound as error:
+        raise NotFound(f"{what} is no file, and as a run: {error}") from error
+    return view, reading.plan(view.plan)
+
+
+def mermaid(plan: Plan, statuses: dict[str, str]) -> str:
+    """Return the graph as mermaid text, coloured by what steps have come to."""
+    return _mermaid(plan, statuses, ())
+
+
+def _longest(body: Body, spans: dict[str, int]) -> tuple[str, ...]:
+    """Return the chain of steps, each behind the one before it, that takes longest; without spans the longest chain."""
+    before: dict[str, list[str]] = {step.id: [] for step in body.steps}
+    for earlier, later, _ in _edges(body):
+        if earlier in before and later in before:
+            before[later].append(earlier)
+    best: dict[str, tuple[int, tuple[str, ...]]] = {}
+
+    def chain(id: str, over: frozenset[str]) -> tuple[int, tuple[str, ...]]:
+        if id not in best:
+            behind = [chain(other, over | {id}) for other in before[id] if other not in over | {id}]
+            length, path = max(behind, default=(0, ()))
+            best[id] = (length + (spans.get(id, 0) if spans else 1), (*path, id))
+        return best[id]
+
+    return max((chain(step.id, frozenset()) for step in body.steps), default=(0, ()))[1]
 
 
 def _edges(body: Body) -> list[tuple[str, str, str]]:
@@ -66,7 +133,7 @@ def _label(step: Step) -> str:
     return " ".join(part for part in (kind, f"{agent}.{action}" if agent else "") if part)
 
 
-def _text(plan: Plan, statuses: dict[str, str]) -> str:
+def _text(plan: Plan, statuses: dict[str, str], marked: Sequence[str]) -> str:
     marks = {"completed": "✔", "running": "●", "failed": "✘", "retrying": "↻", "waiting": "?", "skipped": "–"}
     rows = [f"{plan.workflow} {plan.version}".rstrip()]
 
@@ -78,8 +145,9 @@ def _text(plan: Plan, statuses: dict[str, str]) -> str:
             demand = "  (when named)" if step.on_demand else ""
             when = f"  when {step.when}" if step.when else ""
             spread = "  ∥" if step.spread else ""
+            star = "  ★" if not path and step.id in marked else ""
             rows.append(
-                f"{prefix}{'└─' if last else '├─'} {mark}{' ' if mark else ''}{step.id}  {_label(step)}{spread}{after}{demand}{when}"
+                f"{prefix}{'└─' if last else '├─'} {mark}{' ' if mark else ''}{step.id}  {_label(step)}{spread}{after}{demand}{when}{star}"
             )
             inner = _inside(step)
             if inner is not None:
@@ -89,7 +157,7 @@ def _text(plan: Plan, statuses: dict[str, str]) -> str:
     return "\n".join(rows)
 
 
-def _mermaid(plan: Plan, statuses: dict[str, str]) -> str:
+def _mermaid(plan: Plan, statuses: dict[str, str], marked: Sequence[str]) -> str:
     rows = ["flowchart TD"]
 
     def node(path: str) -> str:
@@ -110,6 +178,8 @@ def _mermaid(plan: Plan, statuses: dict[str, str]) -> str:
                 rows.append(f'{indent}{node(full)}["{text}"]')
             if statuses.get(full) in _FILL:
                 rows.append(f"{indent}style {node(full)} fill:{_FILL[statuses[full]]}")
+            if not path and step.id in marked:
+                rows.append(f"{indent}style {node(full)} stroke:#c00,stroke-width:3px")
         for before, after, label in _edges(body):
             arrow = f"-->|{label}|" if label else "-->"
             rows.append(f"{indent}{node(path + before)} {arrow} {node(path + after)}")
@@ -118,7 +188,7 @@ def _mermaid(plan: Plan, statuses: dict[str, str]) -> str:
     return "\n".join(rows)
 
 
-def _dot(plan: Plan, statuses: dict[str, str]) -> str:
+def _dot(plan: Plan, statuses: dict[str, str], marked: Sequence[str]) -> str:
     rows = [f"digraph {json.dumps(plan.workflow)} {{", "  rankdir=TB; node [shape=box, style=rounded];"]
     for step in plan.body.steps:
         fill = (
@@ -127,8 +197,9 @@ def _dot(plan: Plan, statuses: dict[str, str]) -> str:
             else ""
         )
         shape = ", shape=diamond" if isinstance(step.form, Decision) else ""
+        bold = ", penwidth=3, color=red" if step.id in marked else ""
         text = json.dumps(step.id + "\n" + _label(step))
-        rows.append(f"  {json.dumps(step.id)} [label={text}{shape}{fill}];")
+        rows.append(f"  {json.dumps(step.id)} [label={text}{shape}{fill}{bold}];")
     for before, after, label in _edges(plan.body):
         rows.append(
             f"  {json.dumps(before)} -> {json.dumps(after)}" + (f" [label={json.dumps(label)}];" if label else ";")
@@ -136,7 +207,7 @@ def _dot(plan: Plan, statuses: dict[str, str]) -> str:
     return "\n".join([*rows, "}"])
 
 
-def _svg(plan: Plan, statuses: dict[str, str]) -> str:
+def _svg(plan: Plan, statuses: dict[str, str], marked: Sequence[str]) -> str:
     """Draw layers by longest path, each step under what it waits for."""
     from xml.sax.saxutils import escape
 
@@ -169,13 +240,16 @@ def _svg(plan: Plan, statuses: dict[str, str]) -> str:
     for step in plan.body.steps:
         x, y = place[step.id]
         fill = _FILL.get(statuses.get(step.id, ""), "#ffffff")
-        rows.append(f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" rx="6" fill="{fill}" stroke="#444"/>')
+        stroke = "#c00" if step.id in marked else "#444"
+        rows.append(f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" rx="6" fill="{fill}" stroke="{stroke}"/>')
         rows.append(f'<text x="{x + 10}" y="{y + 18}" font-weight="bold">{escape(step.id)}</text>')
         rows.append(f'<text x="{x + 10}" y="{y + 34}" fill="#555">{escape(_label(step)[:32])}</text>')
     return "\n".join([*rows, "</svg>"])
 
 
-def _json(plan: Plan, statuses: dict[str, str]) -> str:
+def _data(plan: Plan, statuses: dict[str, str], marked: Sequence[str]) -> dict[str, Any]:
+    """Return the graph as plain data."""
+
     def body(of: Body, path: str) -> dict[str, Any]:
         return {
             "steps": [
@@ -185,6 +259,7 @@ def _json(plan: Plan, statuses: dict[str, str]) -> str:
                     "form": type(step.form).__name__,
                     "label": _label(step),
                     "on_demand": step.on_demand,
+                    "critical": not path and step.id in marked,
                     "status": statuses.get(f"{path}{step.id}"),
                     "body": body(inner, f"{path}{step.id}/") if (inner := _inside(step)) is not None else None,
                 }
@@ -193,7 +268,14 @@ def _json(plan: Plan, statuses: dict[str, str]) -> str:
             "edges": [{"from": a, "to": b, "label": label} for a, b, label in _edges(of)],
         }
 
-    return json.dumps({"workflow": plan.workflow, "version": plan.version, **body(plan.body, "")}, indent=2)
+    return {"workflow": plan.workflow, "version": plan.version, **body(plan.body, "")}
 
 
-_FORMATS = {"text": _text, "mermaid": _mermaid, "dot": _dot, "svg": _svg, "json": _json}
+def _flat(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for step in steps:
+        yield {key: value for key, value in step.items() if key != "body"}
+        if step["body"] is not None:
+            yield from _flat(step["body"]["steps"])
+
+
+_FORMATS: Final = {"text": _text, "mermaid": _mermaid, "dot": _dot, "svg": _svg}

@@ -20,6 +20,7 @@ code  meaning
 import os
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -42,24 +43,26 @@ class Exit(Exception):
         self.code, self.message = code, message
 
 
-def guarded(app: Any, arguments: list[str], stderr: IO[str]) -> int:
+def guarded(run: Callable[[list[str]], Any], arguments: list[str], stderr: IO[str]) -> int:
+    """Return the exit code that a command's end stands for, and say why where it did not end well."""
     from cyclopts.exceptions import CycloptsError
 
     from kos_runtime.core.errors import KosError, StoreError, UserError
 
     try:
-        result = app(arguments)
+        result = run(arguments)
     except Exit as end:
         if end.message:
             print(end.message, file=stderr)
         return end.code
-    except CycloptsError:
+    except CycloptsError as error:
+        print(_usage(error), file=stderr)
         return USAGE
     except UserError as error:
         print(_words(error), file=stderr)
         return error.exit_code
     except StoreError as error:
-        print(f"error: {error}", file=stderr)
+        print(f"error: {error}\n  see: kos doctor", file=stderr)
         return UNREACHABLE
     except KosError as error:
         print(f"error: {error}", file=stderr)
@@ -72,10 +75,24 @@ def guarded(app: Any, arguments: list[str], stderr: IO[str]) -> int:
         return OK
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else USAGE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}\n  see: kos doctor", file=stderr)
+        return UNREACHABLE
     except Exception as error:
         print(f"error: {type(error).__name__}: {error}\n  this is a bug; its traceback is in {_keep()}", file=stderr)
         return BUG
     return result if isinstance(result, int) else OK
+
+
+def _usage(error: Any) -> str:
+    """Say what of a command line cannot be read, and where it is written how to."""
+    text = str(error).replace("\0-", "-").rstrip(".")
+    tokens = getattr(error, "unused_tokens", None)
+    if type(error).__name__ == "UnusedCliTokensError" and tokens:
+        text = f"there is no place for {', '.join(repr(token) for token in tokens)}"
+    command = " ".join(["kos", *(error.command_chain or ())])
+    return f"error: {text[:1].lower()}{text[1:]}\n  see: {command} --help"
 
 
 def _words(error: Exception) -> str:

@@ -1,20 +1,24 @@
 """``kos run``: start a workflow, follow it, print what came of it."""
 
 import json
+import os
 import sys
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from kos_runtime.cli import github
 from kos_runtime.cli.common import Common
+from kos_runtime.cli.describe import failure
 from kos_runtime.cli.follow import follow
-from kos_runtime.cli.outcome import OK, WAITS, Exit
+from kos_runtime.cli.outcome import DETACHED, OK, USAGE, WAITS, Exit
 
 
 def run(
     file: str,
+    /,
     *,
-    p: Annotated[list[str], Parameter(name=["-p", "--param"], consume_multiple=False, negative="")] | None = None,
+    p: Annotated[list[str] | None, Parameter(name=["-p", "--param"], consume_multiple=False, negative="")] = None,
     inputs_file: Annotated[str | None, Parameter(name=["-f", "--inputs"])] = None,
     name: str = "",
     key: str = "",
@@ -26,7 +30,7 @@ def run(
     Args:
         file: A definition, FILE#TEMPLATE for a template, or - for standard input.
         p: An input, NAME=VALUE; the value is read as JSON where it is some, else as text.
-        inputs_file: A YAML or JSON file of inputs.
+        inputs_file: A YAML or JSON file of inputs; - for standard input.
         name: A name of your own for the run.
         key: Starting again with the same key returns the same run.
         detach: Print the run's id and leave.
@@ -34,29 +38,71 @@ def run(
     from kos_runtime.client.engine import read_definition
 
     common = common or Common()
+    if file.partition("#")[0] == inputs_file == "-":
+        raise Exit(USAGE, "error: only one of FILE and --inputs can come from standard input\n  see: kos run --help")
     document = read_definition(file)
     engine = common.engine()
-    inputs = _inputs(p or [], inputs_file, document)
-    corpus = engine.settings.agents.get("kExecutor", {}).get("corpus")
-    if corpus is None and _searches(document.content):
-        common.say(
-            "corpus: python:ray, the documentation inside the installed package (set another: KOS_CORPUS=PATH or --set agents.kExecutor.corpus=PATH)"
-        )
     try:
-        handle = engine.create_workflow(document, inputs, name=name, key=key, start=True)
-        if detach:
-            print(handle.id)
-            return OK
-        if handle.existing:
-            common.say(f"run {handle.id} exists already under this key")
-        code = follow(common, engine.reading, handle.id)
-        while code == WAITS and common.asks():
-            if not _ask(engine, handle.id):
-                break
-            code = follow(common, engine.reading, handle.id)
-        return report(common, engine.reading, handle.id, code)
+        inputs = _inputs(p or [], inputs_file, document)
+        _check(engine.settings, document, inputs, file)
+        if engine.settings.agents.get("kExecutor", {}).get("corpus") is None and _searches(document.content):
+            common.say(
+                "corpus: python:ray, the documentation inside the installed package (set another: KOS_CORPUS=PATH or --set agents.kExecutor.corpus=PATH)"
+            )
+        try:
+            handle = engine.create_workflow(document, inputs, name=name, key=key, start=True)
+        except KeyboardInterrupt:
+            common.say("\nLeft before it was known whether a run began. See: kos ls   End its owner: kos down")
+            return DETACHED
+        return _after(common, engine, handle, detach=detach)
     finally:
         engine.close()
+
+
+def _after(common: Common, engine: Any, handle: Any, *, detach: bool) -> int:
+    """Follow what was started, ask for what it waits for, and tell what came of it."""
+    if handle.existing:
+        common.say(f"run {handle.id} exists already under this key")
+    if detach:
+        if common.is_data:
+            common.emit([{"run": handle.id, "status": engine.get_workflow_status(handle.id)}], {}, one=True)
+        else:
+            print(handle.id)
+        return OK
+    code = follow(common, engine.reading, [handle.id])
+    while code == WAITS and common.asks():
+        if not _ask(engine, handle.id):
+            break
+        code = follow(common, engine.reading, [handle.id])
+    return code if code == DETACHED else report(common, engine.reading, handle.id, code)
+
+
+def _check(settings: Any, document: Any, inputs: dict[str, Any], file: str) -> None:
+    """Refuse what cannot run here before anything is started for it.
+
+    Raises:
+        InvalidDefinition: The inputs, or what is not here; everything that is wrong is in it.
+    """
+    from kos_runtime.client.engine import compiled
+    from kos_runtime.composition.discovery import Registry
+    from kos_runtime.composition.linking import problems
+    from kos_runtime.core.errors import InvalidDefinition
+    from kos_runtime.core.plan.types import complete_inputs
+
+    plan, _ = compiled(document, settings)
+    _, wrong = complete_inputs(plan, inputs)
+    if wrong:
+        listed = "\n".join(f"  - {text}" for text in wrong)
+        shown = " ".join(f"-p {spec.name}=…" for spec in plan.inputs if spec.required)
+        raise InvalidDefinition(
+            f"workflow {plan.workflow!r} cannot start:\n{listed}\n  write for example: kos run {file} {shown}".rstrip()
+        )
+    errors, absent = problems(plan, Registry(), settings)
+    if errors or absent:
+        listed = "\n".join(f"  - {text}" for text in (*errors, *absent))
+        raise InvalidDefinition(
+            f"workflow {plan.workflow!r} cannot run here:\n{listed}\n  see: kos validate {file}   kos doctor"
+        )
 
 
 def _searches(content: dict[str, Any]) -> bool:
@@ -81,7 +127,7 @@ def _inputs(pairs: list[str], file: str | None, document: Any) -> dict[str, Any]
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise Exit(2, f"error: -p {pair}: write -p NAME=VALUE")
+            raise Exit(USAGE, f"error: -p {pair}: write -p NAME=VALUE\n  see: kos run --help")
         values[name] = (
             text if types.get(name) in {"string", "enum", "document", "datetime", "duration"} else _value(text)
         )
@@ -99,25 +145,27 @@ def report(common: Common, reading: Any, run: str, code: int) -> int:
     """Print a run's outputs, or why there are none."""
     row = reading.log.run(run)
     view = reading.view(run)
-    if row.status == "completed":
-        outputs = reading.outputs(view)
-        if common.output in {"json", "jsonl", "yaml"}:
-            common.emit([{"run": run, "status": row.status, "outputs": outputs}], {}, one=True)
-        elif common.output == "name":
-            print(run)
-        else:
-            for name, value in outputs.items():
-                print(f"{name}:")
-                print(shown(value))
+    status = reading.status(row)
+    outputs = reading.outputs(view) if row.status == "completed" else None
+    if common.is_data:
+        common.emit([{"run": run, "status": status, "outputs": outputs, "error": view.error}], {}, one=True)
+    else:
+        for name, value in (outputs or {}).items():
+            print(f"{name}:")
+            print(shown(value), flush=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        github.summarize(reading, run)
+        if status in {"failed", "quarantined"}:
+            github.annotate(run, status, view.error)
+    if status == "completed":
         common.say(f"\n✔ run {run} completed   events: kos events {run}   proof: kos verify {run}")
-    elif row.status == "waiting":
+    elif status == "waiting":
         from kos_runtime.cli.reading import tasks
 
         for text in tasks(run, view):
             common.say(text)
-    elif row.status in {"failed", "quarantined"}:
-        error = view.error or {}
-        common.say(f"✘ run {run} {row.status}: {error.get('type')}: {error.get('message')}")
+    elif status in {"failed", "quarantined"}:
+        common.say(f"✘ run {run} {status}: {failure(view.error or {})}")
         common.say(f"  why: kos events {run}   state: kos get {run}")
     return code
 

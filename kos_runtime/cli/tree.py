@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from kos_runtime.cli.common import now_ms, span
+from kos_runtime.cli.describe import failure
+from kos_runtime.cli.printing import now_ms, span
+from kos_runtime.cli.story import Story
 from kos_runtime.core.projection.steps import DONE, RunView, StepView
 
 _MARKS: Final = {
@@ -12,74 +14,106 @@ _MARKS: Final = {
     "waiting": ("?", "magenta"), "pending": ("○", "dim"), "ready": ("○", "dim"),
 }  # fmt: skip
 #: Parts of a fan beyond this are told by their number.
-_MOST_PARTS: Final = 12
+MOST_PARTS: Final = 12
+_NARROWEST, _WIDEST = 16, 36
+_BELOW: Final = frozenset("/[#!")
 
 
-def lines(view: RunView, declared: list[tuple[str, str]], *, now: int | None = None) -> Iterator[tuple[str, str]]:
-    """Return (style, text) lines of the tree; ``declared`` are (id, agent) of steps that may not have come up yet."""
-    at = now if now is not None else now_ms()
-    shown: set[str] = set()
-    for id, agent in declared:
-        step = view.steps.get(id)
-        if step is None:
-            if view.status in {"running", "created"}:
-                yield "dim", f" ○ {id:<28} {agent}"
-            continue
-        yield from _with_parts(view, step, at, shown, 0)
-    for path, step in view.steps.items():
-        if path not in shown and "/" not in path and not path.endswith("]") and "#" not in path:
-            yield from _with_parts(view, step, at, shown, 0)
+def lines(story: Story, *, now: int | None = None, most_parts: int = MOST_PARTS) -> Iterator[tuple[str, str]]:
+    """Return (style, text) lines of the tree; steps of the plan that have not come up yet are in it."""
+    return _Tree(story, now if now is not None else now_ms(), most_parts).lines()
 
 
-def _with_parts(view: RunView, step: StepView, at: int, shown: set[str], depth: int) -> Iterator[tuple[str, str]]:
-    if step.path in shown:
-        return
-    shown.add(step.path)
-    yield _line(step, at, depth)
-    inside = [
-        other
-        for path, other in view.steps.items()
-        if path not in shown
-        and path.startswith(step.path)
-        and len(path) > len(step.path)
-        and path[len(step.path)] in "/[#!"
-    ]
-    live = [other for other in inside if other.status not in DONE or other.status == "failed"]
-    few = inside if len(inside) <= _MOST_PARTS else live[:_MOST_PARTS]
-    for other in few:
-        shown.add(other.path)
-        yield _line(other, at, depth + 1, under=step.path)
-    shown.update(other.path for other in inside)
-    if len(inside) > len(few):
-        yield "dim", f"{'  ' * (depth + 2)} … {len(inside) - len(few)} more"
+class _Tree:
+    def __init__(self, story: Story, now: int, most_parts: int) -> None:
+        self.story, self.view, self.now, self.most_parts = story, story.view, now, most_parts
+        self.agents = dict(story.declared)
+        names = [*self.agents, *(path for path in self.view.steps if not _BELOW & set(path))]
+        self.width = min(_WIDEST, max([_NARROWEST, *map(len, names)]))
+        self.below: dict[str, list[StepView]] = {}
+        for path, step in self.view.steps.items():
+            above = top(path)
+            if above != path:
+                self.below.setdefault(above, []).append(step)
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        live = self.view.status in {"running", "created"}
+        for id, agent in self.story.declared:
+            step = self.view.steps.get(id)
+            if step is not None:
+                yield from self._with_parts(step)
+            elif live:
+                yield "dim", f" ○ {id:<{self.width}}  {agent}"
+        for path, step in self.view.steps.items():
+            if path not in self.agents and top(path) == path:
+                yield from self._with_parts(step)
+
+    def _with_parts(self, step: StepView) -> Iterator[tuple[str, str]]:
+        yield self._line(step)
+        inside = self.below.get(step.path, [])
+        shown = inside
+        if len(inside) > self.most_parts:
+            shown = [part for part in inside if part.status not in DONE or part.status == "failed"][: self.most_parts]
+        for part in shown:
+            yield self._line(part, under=step.path)
+        if len(inside) > len(shown):
+            over = sum(part.status in DONE for part in inside)
+            yield "dim", f"   … {len(inside) - len(shown)} more, {over} of {len(inside)} are over"
+
+    def _line(self, step: StepView, under: str = "") -> tuple[str, str]:
+        mark, style = _MARKS.get(step.status, ("○", "dim"))
+        indent, name = ("  ", self._name(step, under)) if under else ("", step.path)
+        who, took, detail = self._who(step), self._took(step), self._detail(step)
+        if step.status == "retrying" and step.retry_at:
+            most = self.story.most_retries(step.path)
+            who = f"retry {step.retries}/{most}" if most else f"retry {step.retries}"
+            took = f"in {span(max(0, step.retry_at - self.now))}"
+        width = self.width - len(indent)
+        return style, f"{indent} {mark} {_cut(name, width):<{width}}  {who:<16} {took:>8}  {detail}".rstrip()
+
+    def _name(self, step: StepView, under: str) -> str:
+        name = step.path[len(under) :].lstrip("/")
+        told = self.story.labels.get(step.path, "")
+        return f"{name} {told}" if told else name
+
+    def _who(self, step: StepView) -> str:
+        if step.form == "action":
+            who = step.agent or self.agents.get(step.path, "")
+            return f"{who}×{step.parts}" if step.parts else who
+        return step.form
+
+    def _took(self, step: StepView) -> str:
+        return span(max(0, (step.ended_at or self.now) - step.started_at)) if step.started_at else ""
+
+    def _detail(self, step: StepView) -> str:
+        if step.parts:
+            failed = f", {step.parts_failed} failed" if step.parts_failed else ""
+            return f"{step.parts_done}/{step.parts}{failed}"
+        if step.status in {"retrying", "failing"} and step.error and not step.detail.startswith("attempt "):
+            return " ".join(failure(step.error).split())
+        return " ".join((step.detail or self.story.results.get(step.path, "")).split())
 
 
-def _line(step: StepView, at: int, depth: int, under: str = "") -> tuple[str, str]:
-    mark, style = _MARKS.get(step.status, ("○", "dim"))
-    name = step.path[len(under) :].lstrip("/") if under else step.path
-    who = step.agent if step.form == "action" else step.form
-    if step.parts:
-        done = f"{step.parts_done}/{step.parts}"
-        who = f"{who} {done}" + (f" ({step.parts_failed} failed)" if step.parts_failed else "")
-    took = ""
-    if step.started_at:
-        took = span(max(0, (step.ended_at or at) - step.started_at))
-    detail = step.detail
-    if step.retry_at and step.status == "retrying":
-        detail = f"retry {step.retries} in {span(max(0, step.retry_at - at))}  {detail}"
-    indent = "  " * depth
-    width = max(4, 28 - 2 * depth)
-    return style, f"{indent} {mark} {name:<{width}} {who:<18} {took:>8}  {detail}".rstrip()
+def top(path: str) -> str:
+    """Return the step of the plan's own body that a path is in."""
+    end = next((index for index, letter in enumerate(path) if letter in _BELOW), len(path))
+    return path[:end]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def head(view: RunView, status: str, *, now: int | None = None) -> str:
+    """Return the line above the tree."""
     at = now if now is not None else now_ms()
     took = span(max(0, (view.ended_at or at) - view.created_at)) if view.created_at else ""
-    return f"{view.workflow}  {view.run}  {status}  {took}  seq {view.seq}"
+    name = f"  {view.name}" if view.name else ""
+    return f"{view.workflow}  {view.run}{name}  {status}  {took}  seq {view.seq}"
 
 
 def declared_steps(reading: Any, view: RunView) -> list[tuple[str, str]]:
-    """Return (id, agent) of the steps of a run's plan; empty when it is not stored any more."""
+    """Return (id, agent or form) of the steps of a run's plan; empty when it is not stored any more."""
     try:
         plan = reading.plan(view.plan)
     except (KeyError, ValueError):

@@ -17,7 +17,7 @@ def verify(
     """Check that nothing of a run, or of the whole log, was changed, taken out, put in or cut off.
 
     Args:
-        runs: Run ids, unique prefixes, names, @latest; the whole log with --all.
+        runs: Run ids, unique prefixes, names, @latest or @failed; - reads them from standard input.
         all_: Check the whole log.
         head: A head written down earlier, OFFSET:HASH; a log that was cut before it is found out.
     """
@@ -26,14 +26,17 @@ def verify(
     common = common or Common()
     reading = common.reading()
     if not runs and not all_ and not head:
-        raise Exit(USAGE, "error: name a run, or --all: kos verify RUN | --all [--head OFFSET:HASH]")
+        raise Exit(
+            USAGE,
+            "error: neither a run nor --all\n  write for example: kos verify @latest   kos verify --all --head OFFSET:HASH",
+        )
     results = [verify_all(reading, head)] if all_ or not runs else []
-    results += [verify_run(reading, reading.find(text).run, head) for text in runs]
+    results += [verify_run(reading, row.run, head) for row in common.rows(reading, runs)] if runs else []
     rows = []
     for result in results:
         rows.append(result.as_dict())
-        if common.output in {"table", "wide"}:
+        if not common.is_data:
             print(result.text())
-    if common.output not in {"table", "wide"}:
-        common.emit(rows, {}, one=len(rows) == 1)
+    if common.is_data:
+        common.emit(rows, {}, one=len(rows) == 1, name="head")
     return OK if all(result.ok for result in results) else FAILED

@@ -96,53 +96,61 @@ class Reading:
 
     def lines(self, run: str, *, after: int = 0) -> Iterator[EventLine]:
         """Return a run's events behind a position, in order."""
+        for record, event in self._events(run, after):
+            if isinstance(event, str):
+                name, data, built = record.names, {"problem": event}, None
+            else:
+                fields = TYPES[type(event)].fields
+                name, built = type(event).__name__, event
+                data = {field: self._plain(field, getattr(event, field)) for field in fields}
+            yield EventLine(
+                record.position, record.offset, record.time, name, record.causation, record.epoch, data, built
+            )
+
+    def _events(self, run: str, after: int) -> Iterator[tuple[Record, Any]]:
+        """Return each event with its record; in place of the events of a record that cannot be read, why not."""
         for record in self.records(run, after=after):
             try:
                 events = rebuild(record.names, self.codec.unpack(record.payload))
             except (UnknownEvent, ValueError) as error:
-                data = {"problem": str(error)}
-                yield EventLine(
-                    record.position,
-                    record.offset,
-                    record.time,
-                    record.names,
-                    record.causation,
-                    record.epoch,
-                    data,
-                    None,
-                )
+                yield record, str(error)
                 continue
             for event in events:
-                kind = TYPES[type(event)]
-                data = {name: self._plain(getattr(event, name)) for name in kind.fields}
-                name = type(event).__name__
-                yield EventLine(
-                    record.position, record.offset, record.time, name, record.causation, record.epoch, data, event
-                )
+                yield record, event
 
-    def _plain(self, value: Any) -> Any:
+    def _plain(self, name: str, value: Any) -> Any:
         """Show packed values as what they hold; digests as hex."""
         if isinstance(value, bytes):
-            if len(value) in {16, 32}:
+            if name.endswith("digest") or "blob" in name:
                 return value.hex()
             try:
                 return self.codec.unpack(value) if value else None
             except ValueError:
                 return value.hex()
         if isinstance(value, list):
-            return [self._plain(item) for item in value]
+            return [self._plain(name, item) for item in value]
         if isinstance(value, dict):
-            return {key: self._plain(item) for key, item in value.items()}
+            return {key: self._plain(key, item) for key, item in value.items()}
         return value
 
     def view(self, run: str, *, until: int | None = None, into: RunView | None = None) -> RunView:
         """Return a run as its events tell it, up to a position; ``into`` continues an earlier view."""
         view = into or RunView(run)
-        for line in self.lines(run, after=view.seq):
-            if until is not None and line.seq > until:
+        for record, event in self._events(run, view.seq):
+            if until is not None and record.position > until:
                 break
-            if line.event is not None:
-                fold(view, line.event, line.time, line.seq)
+            if not isinstance(event, str):
+                fold(view, event, record.time, record.position)
+        return view
+
+    def short_view(self, run: str, most: int) -> RunView | None:
+        """Return a run as its events tell it, or None when it has more than ``most`` of them."""
+        view = RunView(run)
+        for count, (record, event) in enumerate(self._events(run, 0)):
+            if count >= most:
+                return None
+            if not isinstance(event, str):
+                fold(view, event, record.time, record.position)
         return view
 
     def outputs(self, view: RunView) -> dict[str, Any]:

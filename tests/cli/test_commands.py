@@ -46,7 +46,10 @@ def test_ls_lists_the_newest_first_with_stable_keys(there: Path, capsys: Output)
     assert main(["ls", "-o", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["status"] for row in rows] == ["waiting", "failed", "completed"]
-    assert list(rows[0]) == ["run", "workflow", "version", "name", "status", "created", "updated", "waiting", "error"]
+    assert list(rows[0]) == [
+        "run", "workflow", "version", "name", "status", "created", "updated", "waiting", "error", "started", "age", "idle",
+        "steps_done", "steps",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("alias", ["list", "ps", "runs"])
@@ -127,7 +130,7 @@ def test_verify_names_an_altered_record(there: Path, tmp_path: Path, capsys: Out
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["rnu"], 2, "Did you mean"),
+        (["rnu"], 2, "did you mean 'run'"),
         (["get", "nope"], 4, "no run 'nope'"),
         (["run", "nothing.yaml"], 4, "cannot be read"),
         (["run", "greet.yaml", "-p", "who"], 2, "NAME=VALUE"),

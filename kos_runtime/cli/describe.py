@@ -1,0 +1,106 @@
+"""One event as one line of text, and a step's result in a few words."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_NAME: Final = 20
+#: Characters of a summary, and of one value in it.
+_SUMMARY, _VALUE = 60, 40
+#: Keys whose text says what an item is, in the order in which they are looked for.
+_LABELS: Final = ("title", "name", "label", "question", "topic", "id")
+
+
+def describe(line: Any) -> str:
+    """Write one event as one line."""
+    data = line.data
+    path = data.get("path", "")
+    words = f"{line.type:<{_NAME}} {_words(line.type, path, data)}"
+    return " ".join(words.split("\n")).rstrip()
+
+
+def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
+    match type_:
+        case "StepScheduled":
+            return f"{path}@{data['attempt']} → {data['agent']}"
+        case "StepCompleted":
+            return f"{path}  {data['duration_ms']:.0f}ms  {summary(data.get('exposed'), data.get('blobs'))}"
+        case "StepFailed":
+            return f"{path}@{data['attempt']}  {failure(data['error'])}  ({data['rule']}: {data['then']})"
+        case "RetryScheduled":
+            return f"{path}  in {data['delay_ms']}ms"
+        case "StepRedispatched":
+            return f"⚡ {path}  {data['cause']}; it is sent again"
+        case "RunFailed" | "StepGaveUp":
+            return f"{path or data.get('step', '')}  {failure(data['error'])}".lstrip()
+        case "RunQuarantined":
+            return str(data["error"])
+        case "RunCreated":
+            return f"{data['workflow']} {data['version']} by {data['author']}"
+        case "RunLinked":
+            return ", ".join(f"{name}={driver}" for name, driver in data["drivers"].items())
+        case "DecisionTaken":
+            return f"{path}  {data['branch']} → {', '.join(data['steps']) or 'nothing'}"
+        case "Escalated":
+            return f"{path}  {data['agent']} is asked"
+        case "EscalationAnswered":
+            return f"{path}  {data['answer']} by {data['by']}, rule {data['rule']}: {data['reason']}"
+        case "ManualTaskRequested":
+            return f"{path}  {data['prompt']}"
+        case "ManualTaskAnswered":
+            return f"{path}  by {data['by']}"
+        case "TurnStarted":
+            return f"{path}  turn {data['turn'] + 1}"
+        case "LoopEnded":
+            return f"{path}  {data['turns']} turns, {data['reason']}"
+        case "ItemsFrozen":
+            return f"{path}  {data['count']} items"
+        case "PartsSplit":
+            return f"{path}  {max(len(data['bounds']) - 1, 0)} parts of {data['over']}"
+        case "ItemsJoined":
+            return f"{path}  {data['succeeded']} succeeded" + (f", {data['failed']} failed" if data["failed"] else "")
+        case "StepSkipped" | "StepCancelled" | "ResultDiscarded":
+            return f"{path}  {data['reason']}"
+        case _:
+            return str(data.get("problem", path))
+
+
+def failure(error: Mapping[str, Any]) -> str:
+    """Write a recorded error: its kind and what it says."""
+    return f"{error.get('type', 'unknown')}: {error.get('message', '')}"
+
+
+def summary(exposed: Any, blobs: Any = ()) -> str:
+    """Say in a few words what a step gave: ``plan: 3 items``."""
+    parts = []
+    if isinstance(exposed, dict):
+        parts += [f"{name}: {_short(value)}" for name, value in exposed.items()]
+    for name, _, size, kind, length, *_ in blobs or ():
+        parts.append(f"{name}: {f'{length} items' if kind == 'array' else f'{size} bytes'}")
+    text = ", ".join(parts)
+    return text if len(text) <= _SUMMARY else text[: _SUMMARY - 1] + "…"
+
+
+def _short(value: Any) -> str:
+    match value:
+        case list():
+            return f"{len(value)} {'item' if len(value) == 1 else 'items'}"
+        case {"text": str(text), "mime": _} | str(text):
+            line = " ".join(text.split())
+            return line if len(line) <= _VALUE else line[: _VALUE - 1] + "…"
+        case dict():
+            return f"{len(value)} {'key' if len(value) == 1 else 'keys'}"
+        case float():
+            return f"{value:.4g}"
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def label(item: Any) -> str:
+    """Say which item of an array this is, when a word of its own tells it; else nothing."""
+    if isinstance(item, dict):
+        item = next((item[key] for key in _LABELS if isinstance(item.get(key), str)), "")
+    return " ".join(item.split())[:_VALUE] if isinstance(item, str) else ""

@@ -1,0 +1,126 @@
+"""A run while it is followed: what its events tell of its steps, and what of it deserves a line of its own."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kos_runtime.cli.describe import label, summary
+from kos_runtime.cli.printing import span
+from kos_runtime.core.projection.steps import RunView, fold
+
+#: How long a live run may seem to have no owner before that is believed: another one may be taking over.
+_PATIENCE_S: Final = 2.0
+
+
+@dataclass(slots=True)
+class Lost:
+    """An attempt whose process is gone, until it is given to another one. ``time`` in milliseconds."""
+
+    agent: str
+    time: int
+
+
+class Story:
+    """Reads a run's news from the log, and keeps what the tree shows beside the run's own view."""
+
+    def __init__(self, reading: Any, run: str) -> None:
+        self.reading, self.run = reading, run
+        self.view = RunView(run)
+        self.status = ""
+        #: The time of the newest event, in milliseconds.
+        self.time = 0
+        #: path → what the step gave, or which item it is about
+        self.results: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
+        #: path → the rule that its last failure was judged by
+        self.rules: dict[str, str] = {}
+        self.lost: dict[str, Lost] = {}
+        self._gone_since = 0.0
+        self._declared: list[tuple[str, str]] = []
+        self._limits: dict[str, int] = {}
+
+    def look(self) -> list[Any]:
+        """Take in what happened since the last look, and return it."""
+        row = self.reading.log.run(self.run)
+        status = self.reading.status(row)
+        fresh = list(self.reading.lines(self.run, after=self.view.seq))
+        for line in fresh:
+            if line.event is not None:
+                self._take(line)
+        self.status = self._believed(status)
+        return fresh
+
+    def look_until(self, seq: int) -> int:
+        """Take in what happened up to a seq, and return the run's last."""
+        last = 0
+        for line in self.reading.lines(self.run):
+            last = line.seq
+            if line.seq <= seq and line.event is not None:
+                self._take(line)
+        return last
+
+    def _believed(self, status: str) -> str:
+        if status != "interrupted":
+            self._gone_since = 0.0
+            return status
+        self._gone_since = self._gone_since or time.monotonic()
+        return "running" if time.monotonic() - self._gone_since < _PATIENCE_S else status
+
+    def _take(self, line: Any) -> None:
+        data, path = line.data, str(line.data.get("path", ""))
+        self.time = line.time
+        before = self.view.steps.get(path)
+        if line.type == "StepRedispatched" and before is not None:
+            self.lost[path] = Lost(before.agent, line.time)
+        elif line.type == "StepCompleted":
+            self.results[path] = summary(data.get("exposed"), data.get("blobs"))
+            self.lost.pop(path, None)
+        elif line.type == "StepFailed":
+            self.rules[path] = data["rule"]
+        elif line.type == "ItemsFrozen" and isinstance(data.get("items"), list):
+            for index, item in enumerate(data["items"][:1_000]):
+                self.labels[f"{path}[{index}]"] = label(item)
+        fold(self.view, line.event, line.time, line.seq)
+
+    def news(self, fresh: list[Any]) -> list[str]:
+        """Return a line for each process that died, and for each attempt of it that another one goes on with."""
+        found: list[str] = []
+        told: dict[tuple[int, str, str], list[str]] = {}
+        for line in fresh:
+            path = str(line.data.get("path", ""))
+            if line.type == "StepRedispatched":
+                lost = self.lost.get(path)
+                key = (line.seq, lost.agent if lost else "", line.data["cause"])
+                told.setdefault(key, []).append(path)
+            elif line.type == "StepScheduled" and path in self.lost:
+                lost = self.lost.pop(path)
+                after = span(max(0, line.time - lost.time))
+                found.append(
+                    f"↺ {path}@{line.data['attempt']} goes on at {line.data['agent']} after {after} (seq {line.seq})"
+                )
+        for (seq, agent, cause), paths in told.items():
+            shown = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+            found.insert(0, f"⚡ {agent or 'an agent'} died ({cause}); {shown} is sent again (seq {seq})")
+        return found
+
+    # --- what the plan says
+
+    @property
+    def declared(self) -> list[tuple[str, str]]:
+        """(id, agent or form) of the steps of the run's plan; empty while there is none to read."""
+        if not self._declared and self.view.plan:
+            from kos_runtime.cli.tree import declared_steps
+
+            self._declared = declared_steps(self.reading, self.view)
+        return self._declared
+
+    def most_retries(self, path: str) -> int:
+        """Return how many retries the rule of a step's last failure allows, 0 when it cannot be told."""
+        rule = self.rules.get(path, "")
+        if not self._limits and self.view.plan:
+            try:
+                plan = self.reading.plan(self.view.plan)
+            except (KeyError, ValueError):
+                return 0
+            self._limits = {policy.rule: policy.max_retries for policy in plan.policies}
+        return self._limits.get(rule, 0)
