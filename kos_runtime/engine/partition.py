@@ -112,6 +112,8 @@ class Partition:
         self._commands: list[CommandRow] = []
         self._effects: list[msg.Effect] = []
         self._quarantine: dict[str, tuple[str, bytes, Run | None]] = {}
+        #: Runs of which more can be decided at once; in the order in which they take turns.
+        self._unfinished: dict[str, None] = {}
         self._timers: list[tuple[int, str, str, int]] = []
         self._backstops: dict[int, dict[tuple[str, str, int], int]] = {}
         self._next_poll = 0
@@ -130,6 +132,8 @@ class Partition:
     def receive(self, inputs: Sequence[msg.Input], now: int) -> None:
         """Take a batch of input at log time ``now`` (milliseconds, never going back)."""
         self.time = max(self.time, now)
+        if self._unfinished:
+            self._go_on()
         for item in inputs:
             match item:
                 case msg.Outcomes():
@@ -170,6 +174,8 @@ class Partition:
 
     def next_due(self) -> int | None:
         """Return the instant at which ``receive`` must be called even without input, if there is one."""
+        if self._unfinished:
+            return self.time
         due = [self._timers[0][0]] if self._timers else []
         due.extend(next(iter(times.values())) for times in self._backstops.values() if times)
         if self.runs:
@@ -224,9 +230,27 @@ class Partition:
             self._arm(run.id, invocation.path, invocation.fence, invocation.timeout_ms)
         if desk.starved:
             self._starve(run, desk)
+        if run.todo:
+            self._unfinished[run.id] = None
         return answer
 
+    def _go_on(self) -> None:
+        """Decide more of the runs that had more to decide than fits into one round."""
+        again, self._unfinished = self._unfinished, {}
+        for id in again:
+            run = self.runs.get(id)
+            if run is not None and run.todo:
+                self._decide(run, "goes on", progress)
+
     def _starve(self, run: Run, desk: Desk) -> None:
+        own = run.wanted & desk.blobs.keys()
+        if own:
+            # It was made in this very round and is not stored yet, so there is nothing to load.
+            run.cache.update({digest: self.codec.unpack(desk.blobs[digest]) for digest in own})
+            run.todo.extend(desk.starved)
+            desk.starved.clear()
+            run.wanted = set()
+            return
         self._starved.setdefault(run.id, []).extend(desk.starved)
         desk.starved.clear()
         if run.wanted:

@@ -24,13 +24,19 @@ from kos_runtime.core.workflow.values import View, is_available
 
 #: A ``for_each`` runs over at most so many items.
 MAX_ITEMS = 10_000
+#: So much is decided of one run at a time; the rest is left in ``todo``, so that no run holds up the others.
+MAX_DECISIONS = 2_048
+#: A run has at most so many steps and bodies, those of past turns and items included. Each takes about a kilobyte.
+MAX_PLACES = 500_000
 
 
 def advance(desk: Desk) -> None:
-    """Decide everything that can be decided now."""
+    """Decide what can be decided now, up to ``MAX_DECISIONS``."""
     run = desk.run
     todo = run.todo
-    while todo:
+    left = MAX_DECISIONS
+    while todo and left:
+        left -= 1
         path = todo.popleft()
         why = run.agenda.get(path)
         if why is None:
@@ -142,7 +148,9 @@ def _condition(desk: Desk, step: StepState, expression: Expression, view: View) 
         fail_before_start(desk, step.path, _invalid(step, str(error)))
         return None
     if not isinstance(value, bool):
-        fail_before_start(desk, step.path, _invalid(step, f"{expression.source!r} is no condition: it gave {value!r}"))
+        fail_before_start(
+            desk, step.path, _invalid(step, f"{expression.source!r} is no condition: it gave {value!r:.200}")
+        )
         return None
     return value
 
@@ -171,6 +179,11 @@ def _say(desk: Desk, step: StepState, form: model.SetVariables | model.Emit | mo
                 desk.emit(ev.VariablesSet(step.path, values))
             case model.Emit():
                 data = None if node.value is None else evaluate_template(node.value, view)
+                size = len(desk.run.codec.pack(data))
+                if size > INLINE_LIMIT:
+                    message = f"the data that {step.path} emits are oversize: {size} bytes, at most {INLINE_LIMIT}"
+                    fail_before_start(desk, step.path, _invalid(step, message))
+                    return
                 desk.emit(ev.EventEmitted(step.path, form.event, data))
             case model.Fail():
                 message = "" if node.value is None else str(evaluate_template(node.value, view))
@@ -189,7 +202,7 @@ def _decide(desk: Desk, step: StepState, form: model.Decision) -> None:
     try:
         value = step.node.condition.evaluate(View(desk.run, step.scope, step))
         if value is not None and not isinstance(value, bool):
-            reason, value = f"the condition gave {value!r}", None
+            reason, value = f"the condition gave {value!r:.200}", None
     except ExpressionError as error:
         reason = str(error)
     if value is None:
@@ -220,13 +233,21 @@ def _turn(desk: Desk, step: StepState, form: model.Loop, turn: int) -> None:
         if not held:
             desk.emit(ev.LoopEnded(step.path, turn, "condition"))
             return
-    if turn < form.max_iterations:
+    if turn < form.max_iterations and (full := _is_full(desk)):
+        _give_up(desk, step, _invalid(step, full), "limit")
+    elif turn < form.max_iterations:
         desk.emit(ev.TurnStarted(step.path, turn))
     elif form.on_exhausted == "continue":
         desk.emit(ev.LoopEnded(step.path, turn, "exhausted"))
     else:
         message = f"{step.path} is exhausted after {turn} turns"
         _give_up(desk, step, failure(ErrorType.PERMANENT, message, step=step.path), "on_exhausted")
+
+
+def _is_full(desk: Desk) -> str:
+    """Say that the run may begin no further body, or nothing when it may."""
+    count = len(desk.run.steps) + len(desk.run.scopes)
+    return "" if count < MAX_PLACES else f"limit_exceeded: the run has {count} steps and turns, at most {MAX_PLACES}"
 
 
 # --- fans ---------------------------------------------------------------------------------------
@@ -266,6 +287,11 @@ def _items(desk: Desk, step: StepState) -> None:
     body = step.node.body if isinstance(step.node.form, model.ForEach) else None
     while fan.has_room():
         if body is not None:
+            full = _is_full(desk)
+            if full:
+                cancel_inside(desk, step.path, "limit_exceeded")
+                _give_up(desk, step, _invalid(step, full), "limit")
+                return
             desk.emit(ev.ItemStarted(step.path, fan.next))
         elif not dispatch(desk, step, fan.next):
             return

@@ -1,0 +1,76 @@
+"""What one run may do at a time and all in all, and what happens there."""
+
+from typing import Any
+
+import pytest
+
+from kos_runtime.core.plan.model import Body, Decision, Emit, ForEach, Loop, SetVariables, Step
+from kos_runtime.core.record import INLINE_LIMIT
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow import progress
+
+from .world import World, act, plan, state_of
+
+SET = Step(id="s", form=SetVariables(values={"x": "$loop.index"}))
+
+
+def spinning(turns: int) -> Any:
+    inner = Step(id="m", form=Loop(body=Body(steps=(SET,)), condition="", max_iterations=turns))
+    return plan(Step(id="l", form=Loop(body=Body(steps=(inner,)), condition="", max_iterations=turns)))
+
+
+def test_a_run_that_only_decides_takes_turns_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MAX_DECISIONS", 16)
+    world = World({"go": lambda _: {"y": 1}})
+    world.create(spinning(40), run="r")
+    world.create(plan(act("a", "go")), run="quick")
+    rounds = 0
+    while world.status("quick") != "completed":
+        world.virtual.step()
+        rounds += 1
+        assert rounds < 20
+    assert world.status("r") == "running"
+    assert state_of(world.folded()) == state_of(world.host.partition.runs["r"])
+    world.crash().virtual.run_until_idle()
+    assert world.status("r") == "completed"
+    assert len(world.named(ev.VariablesSet)) == 1_600
+
+
+def test_turns_within_turns_end_at_the_bound_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MAX_PLACES", 100)
+    world = World({}).run(spinning(1_000))
+    (end,) = world.named(ev.RunFailed)
+    assert end.error["message"] == "limit_exceeded: the run has 100 steps and turns, at most 100"
+    assert end.error["recoverable"] is False
+
+
+def test_items_with_steps_end_at_the_bound_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MAX_PLACES", 100)
+    body = Body(steps=(Step(id="s", form=SetVariables(values={"x": 1})),))
+    world = World({}).run(plan(Step(id="f", form=ForEach(items="$inputs.xs", body=body))), {"xs": list(range(500))})
+    (end,) = world.named(ev.RunFailed)
+    assert end.error["message"] == "limit_exceeded: the run has 100 steps and turns, at most 100"
+
+
+@pytest.mark.parametrize(("length", "status"), [(INLINE_LIMIT - 8, "completed"), (INLINE_LIMIT + 1, "failed")])
+def test_what_is_emitted_has_a_bound(length: int, status: str) -> None:
+    world = World({}).run(plan(Step(id="e", form=Emit(event="e", data="$inputs.text"))), {"text": "x" * length})
+    assert world.status() == status
+    if status == "failed":
+        (end,) = world.named(ev.RunFailed)
+        assert "oversize" in end.error["message"]
+        assert end.step == "e"
+
+
+def test_a_condition_that_gives_a_long_value_is_told_in_short() -> None:
+    form = Decision(condition="$inputs.text", true_path=(), default_path=())
+    world = World({}).run(plan(Step(id="d", form=form)), {"text": "x" * 1_000_000})
+    (taken,) = world.named(ev.DecisionTaken)
+    assert taken.branch == "default_path"
+    assert len(taken.error) < 300
+
+
+def test_inputs_that_are_a_blob_are_read_in_the_round_that_makes_it() -> None:
+    each = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="go"), inputs={"x": "$item"})
+    world = World({"go": lambda _, x: {"n": len(x)}}).run(plan(each), {"xs": ["x" * 100] * 1_000})
+    assert world.outputs()["n"] == [100] * 1_000
