@@ -1,15 +1,22 @@
 """``kos answer`` and ``resume``: what changes a run."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
-from kos_runtime.cli.common import Common
+from kos_runtime.cli.common import Common, Typed
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.run import report
 
 
-def answer(run: str, step: str, data: str, /, *, common: Common | None = None) -> int:
+def answer(
+    run: Annotated[str, Typed],
+    step: Annotated[str, Typed],
+    data: Annotated[str, Typed],
+    /,
+    *,
+    common: Common | None = None,
+) -> int:
     """Answer a manual task in place of its step's result. It works also while nobody owns the store.
 
     Args:
@@ -37,6 +44,8 @@ def answer(run: str, step: str, data: str, /, *, common: Common | None = None) -
             raise Exit(
                 3, f"error: the answer must be a JSON object of the fields that are asked for\n  see: kos get {row.run}"
             )
+        if row.status in {"completed", "failed", "cancelled", "quarantined"}:
+            raise Exit(3, f"error: run {row.run} is {row.status} and waits for no answer\n  see: kos get {row.run}")
         said = engine.answer(row.run, step, value)
         line = {
             "run": row.run,
@@ -57,7 +66,7 @@ def answer(run: str, step: str, data: str, /, *, common: Common | None = None) -
     return OK
 
 
-def resume(*runs: str, common: Common | None = None) -> int:
+def resume(*runs: Annotated[str, Typed], common: Common | None = None) -> int:
     """Go on with interrupted runs: start the store's owner where none is up, and follow them.
 
     Args:

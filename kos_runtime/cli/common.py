@@ -12,6 +12,8 @@ from kos_runtime.cli.printing import emit, iso, now_ms, span
 
 Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 GLOBAL: Final = Group("Global options", sort_key=10)
+#: Marks what is always typed, a FILE or a RUN: the environment says nothing of it.
+Typed: Final = Parameter(show_env_var=False)
 
 
 def option(*names: str, group: Group | None = GLOBAL) -> Parameter:
@@ -127,15 +129,20 @@ class Options:
     def console(self, *, stderr: bool = False) -> Any:
         from rich.console import Console
 
+        class Pipe(Console):
+            def on_broken_pipe(self) -> None:
+                # Whoever reads us has seen enough; the default would end with exit code 1.
+                raise BrokenPipeError
+
         match self.color:
             case "always":
-                return Console(
+                return Pipe(
                     stderr=stderr, force_terminal=True, no_color=False, color_system="standard", highlight=False
                 )
             case "never":
-                return Console(stderr=stderr, no_color=True, highlight=False)
+                return Pipe(stderr=stderr, no_color=True, highlight=False)
             case _:
-                return Console(stderr=stderr, highlight=False)
+                return Pipe(stderr=stderr, highlight=False)
 
     def emit(
         self, rows: Iterable[dict[str, Any]], columns: dict[str, str], *, one: bool = False, name: str = "run"
@@ -173,4 +180,4 @@ class Common(Options):
         return self.output
 
 
-__all__ = ["GLOBAL", "Common", "Options", "Output", "iso", "now_ms", "option", "span"]
+__all__ = ["GLOBAL", "Common", "Options", "Output", "Typed", "iso", "now_ms", "option", "span"]

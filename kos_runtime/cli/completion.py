@@ -2,12 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from kos_runtime.cli.common import Typed
 from kos_runtime.cli.outcome import OK, USAGE, Exit
 
 
-def completion(what: Literal["show", "install"] = "show", *, shell: Literal["bash", "zsh", "fish", ""] = "") -> int:
+def completion(
+    what: Annotated[Literal["show", "install"], Typed] = "show",
+    /,
+    *,
+    shell: Literal["bash", "zsh", "fish"] | None = None,
+) -> int:
     """Print the completion script, or install it for the current user.
 
     Args:
@@ -18,7 +24,9 @@ def completion(what: Literal["show", "install"] = "show", *, shell: Literal["bas
 
     name = shell or Path(os.environ.get("SHELL", "")).name
     if name not in {"bash", "zsh", "fish"}:
-        raise Exit(USAGE, f"error: no completion for the shell {name!r}; name one: --shell bash, zsh or fish")
+        raise Exit(
+            USAGE, f"error: no completion for the shell {name!r}; write for example: kos completion {what} --shell bash"
+        )
     app = make_app()
     if what == "show":
         print(app.generate_completion(shell=name))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import GLOBAL, Options
+from kos_runtime.cli.common import GLOBAL, Options, Typed
 from kos_runtime.cli.outcome import OK, USAGE, Exit
 from kos_runtime.core.errors import NotFound
 
@@ -30,7 +30,7 @@ class Check(Options):
 
 
 def validate(
-    *files: str,
+    *files: Annotated[str, Typed],
     strict: Annotated[bool, Parameter(negative="")] = False,
     common: Check | None = None,
 ) -> int:
@@ -40,6 +40,7 @@ def validate(
         files: The files; FILE#TEMPLATE checks one template alone; - is standard input.
         strict: What is only not here, or does not run yet, is an error too.
     """
+    from kos_runtime.cli.findings import problems_of
     from kos_runtime.definition import render, render_github, render_sarif
 
     common = common or Check()
@@ -50,7 +51,7 @@ def validate(
         form = "github"
     found: list[Any] = []
     unread: list[NotFound] = []
-    for name in files:
+    for name in dict.fromkeys(files):
         try:
             found += problems_of(name, common)
         except NotFound as error:
@@ -88,64 +89,6 @@ def _sum_up(common: Check, files: int, errors: int, warnings: int) -> None:
         print(f"✔ {count(files, 'file')} checked, no errors{warned}")
 
 
-def problems_of(name: str, common: Options) -> list[Any]:
-    """Return every problem of a file, as far as this machine can tell."""
-    from kos_runtime.client.engine import read_file
-    from kos_runtime.composition.discovery import Registry
-    from kos_runtime.composition.linking import problems
-    from kos_runtime.definition import DefinitionError, TemplatesDocument, WorkflowDocument, compile_workflow, load
-
-    path, _, template = name.partition("#")
-    found: list[Any] = []
-    try:
-        document = load(read_file(path), path)
-        found += document.warnings
-        settings = common.settings()
-        workflows = []
-        if isinstance(document, WorkflowDocument):
-            workflows = [document]
-        elif isinstance(document, TemplatesDocument):
-            workflows = [document.workflow(template)] if template else [document.workflow(n) for n in document.content]
-        for workflow in workflows:
-            plan, warnings = compile_workflow(workflow, settings=settings)
-            found += warnings
-            errors, absent = problems(plan, Registry(), settings)
-            found += [_placed(workflow, text, "error") for text in errors]
-            found += [_placed(workflow, text, "warning") for text in absent]
-    except DefinitionError as error:
-        found += error.problems
-    return list(dict.fromkeys(found))
-
-
-def _placed(workflow: Any, text: str, severity: str) -> Any:
-    """Put a problem of linking where its step stands in the file."""
-    where = ""
-    if text.startswith("step "):
-        where = text[5:].partition(":")[0]
-    elif "(at " in text:
-        where = text.partition("(at ")[2].partition(")")[0]
-    path = workflow.at
-    for id in where.split("/") if where else ():
-        path = _find(workflow.source.data, path, id) or path
-    return workflow.source.problem(path, "KOS301" if severity == "error" else "KOS302", text, severity=severity)
-
-
-def _find(data: Any, path: tuple[Any, ...], id: str) -> tuple[Any, ...] | None:
-    at = data
-    for part in path:
-        at = at[part]
-    stack = [(path, at)]
-    while stack:
-        here, value = stack.pop(0)
-        if isinstance(value, dict):
-            if value.get("id") == id and here != path:
-                return here
-            stack += [((*here, key), item) for key, item in value.items()]
-        elif isinstance(value, list):
-            stack += [((*here, index), item) for index, item in enumerate(value)]
-    return None
-
-
 @Parameter(name="*")
 @dataclass(kw_only=True)
 class Form(Options):
@@ -161,7 +104,7 @@ class Form(Options):
         return self.output
 
 
-def format_file(*files: str, common: Form | None = None) -> int:
+def format_file(*files: Annotated[str, Typed], common: Form | None = None) -> int:
     """Print definitions in their canonical form. Nothing is written, and comments are not kept.
 
     Args:

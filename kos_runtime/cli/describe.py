@@ -77,7 +77,7 @@ def summary(exposed: Any, blobs: Any = ()) -> str:
     for name, _, size, kind, length, *_ in blobs or ():
         parts.append(f"{name}: {f'{length} items' if kind == 'array' else f'{size} bytes'}")
     text = ", ".join(parts)
-    return text if len(text) <= _SUMMARY else text[: _SUMMARY - 1] + "…"
+    return text if len(text) <= _SUMMARY else text[: _SUMMARY - 1].rstrip("…") + "…"
 
 
 def _short(value: Any) -> str:

@@ -1,6 +1,7 @@
 """``kos events``: what happened in a run, and why. It needs neither an owner nor Ray."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common, iso
+from kos_runtime.cli.common import Common, Typed, iso
 from kos_runtime.cli.describe import describe
 from kos_runtime.cli.follow import detached
 from kos_runtime.cli.outcome import OK, USAGE, Exit
@@ -20,7 +21,7 @@ _OVER: Final = frozenset({"completed", "failed", "cancelled", "quarantined"})
 
 
 def events(
-    run: str = "@latest",
+    run: Annotated[str, Typed] = "@latest",
     /,
     *,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="")] = False,
@@ -123,8 +124,11 @@ def _check_types(types: Iterable[str]) -> None:
     known = sorted(kind.__name__ for kind in TYPES)
     for pattern in types:
         if not any(fnmatchcase(name, pattern) for name in known):
-            near = nearest(pattern, known)
-            hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+            begins = {found[0] for name in known if (found := re.match("[A-Z][a-z]+", name))}
+            near = nearest(pattern.strip("*"), known) or nearest(pattern.strip("*"), begins)
+            hint = (
+                f"did you mean {near if near in known else f'{near}*'!r}?" if near else f"there are {', '.join(known)}"
+            )
             raise Exit(USAGE, f"error: --type {pattern}: no event has such a type; {hint}")
 
 

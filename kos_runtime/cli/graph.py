@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import GLOBAL, Options
+from kos_runtime.cli.common import GLOBAL, Options, Typed
 from kos_runtime.cli.outcome import OK
 from kos_runtime.core.plan.model import Body, Decision, ForEach, Group, Loop, Plan, Step
 
@@ -33,7 +33,7 @@ class Sketch(Options):
 
 
 def graph(
-    what: str,
+    what: Annotated[str, Typed],
     /,
     *,
     critical_path: Annotated[bool, Parameter(negative="")] = False,

@@ -53,7 +53,7 @@ def guarded(run: Callable[[list[str]], Any], arguments: list[str], stderr: IO[st
         result = run(arguments)
     except Exit as end:
         if end.message:
-            print(end.message, file=stderr)
+            print(end.message + _see(end, arguments), file=stderr)
         return end.code
     except CycloptsError as error:
         print(_usage(error), file=stderr)
@@ -93,6 +93,14 @@ def _usage(error: Any) -> str:
         text = f"there is no place for {', '.join(repr(token) for token in tokens)}"
     command = " ".join(["kos", *(error.command_chain or ())])
     return f"error: {text[:1].lower()}{text[1:]}\n  see: {command} --help"
+
+
+def _see(end: Exit, arguments: list[str]) -> str:
+    """Name the help of the command for a usage error that does not say itself how to go on."""
+    if end.code != USAGE or "\n" in end.message:
+        return ""
+    word = next((word for word in arguments if not word.startswith("-")), "")
+    return f"\n  see: kos {word} --help" if word else "\n  see: kos --help"
 
 
 def _words(error: Exception) -> str:

@@ -2,17 +2,17 @@
 
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any
 
-from kos_runtime.cli.common import Common
+from kos_runtime.cli.common import Common, Typed
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.story import Story
-from kos_runtime.cli.tree import declared_steps, head, lines
+from kos_runtime.cli.tree import declared_steps, head, lines, top
 from kos_runtime.core.errors import NotFound
 
 
-def get(*runs: str, at: int | None = None, common: Common | None = None) -> int:
+def get(*runs: Annotated[str, Typed], at: int | None = None, common: Common | None = None) -> int:
     """Show runs: status, steps, what they wait for, outputs.
 
     Args:
@@ -56,7 +56,8 @@ def declared_step(reading: Any, run: str, step: str) -> None:
     known = {*view.steps, *(id for id, _ in declared_steps(reading, view))}
     if step not in known and not any(step.startswith(f"{id}{mark}") for id in known for mark in "/[#!"):
         near = nearest(step, known)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known)[:12]) or 'none yet'}"
+        own = sorted(id for id in known if top(id) == id)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(own[:12]) or 'none yet'}"
         raise NotFound(f"no step {step!r} in run {run}; {hint}")
 
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kos_runtime.cli import github
-from kos_runtime.cli.common import Common
+from kos_runtime.cli.common import Common, Typed
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.outcome import DETACHED, OK, USAGE, WAITS, Exit
 
 
 def run(
-    file: str,
+    file: Annotated[str, Typed],
     /,
     *,
     p: Annotated[list[str] | None, Parameter(name=["-p", "--param"], consume_multiple=False, negative="")] = None,

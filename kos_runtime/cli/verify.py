@@ -4,12 +4,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common
+from kos_runtime.cli.common import Common, Typed
 from kos_runtime.cli.outcome import FAILED, OK, USAGE, Exit
 
 
 def verify(
-    *runs: str,
+    *runs: Annotated[str, Typed],
     all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
     head: str = "",
     common: Common | None = None,
