@@ -13,11 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kos_runtime.adapters.codec import DoorCodec
-from kos_runtime.core.errors import Unreachable
+from kos_runtime.core.errors import InvalidDefinition, Unreachable
 from kos_runtime.ports.control import Message
 
 #: No message is larger than this many bytes: inputs above it go through the blob store.
 MAX_FRAME = 64 * 1024 * 1024
+#: So many clients are served at a time; one more is told that the owner is busy.
+MAX_CLIENTS = 256
+#: A message that has begun must be whole after so many seconds.
+FRAME_S = 30.0
 _LONGEST_PATH = 100
 _HEADER = struct.Struct(">I")
 _CODEC = DoorCodec()
@@ -34,15 +38,22 @@ def socket_path(folder: str | Path) -> str:
     return str(Path(tempfile.gettempdir()) / f"kos-{os.getuid()}-{name}.sock")
 
 
-def _send(connection: socket.socket, message: Message) -> None:
+def _packed(message: Message) -> bytes:
+    """Return a message as it is sent.
+
+    Raises:
+        ValueError: It is no plain data, or too large.
+    """
     data = _CODEC.pack(message)
     if len(data) > MAX_FRAME:
         raise ValueError(f"a message of {len(data)} bytes, at most {MAX_FRAME} are sent")
-    connection.sendall(_HEADER.pack(len(data)) + data)
+    return _HEADER.pack(len(data)) + data
 
 
 def _receive(connection: socket.socket) -> Message:
-    size = _HEADER.unpack(_exactly(connection, _HEADER.size))[0]
+    head = _exactly(connection, 1)
+    connection.settimeout(FRAME_S)
+    size = _HEADER.unpack(head + _exactly(connection, _HEADER.size - 1))[0]
     if size > MAX_FRAME:
         raise ValueError(f"a message of {size} bytes, at most {MAX_FRAME} are taken")
     message = _CODEC.unpack(_exactly(connection, size))
@@ -62,18 +73,29 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     return b"".join(parts)
 
 
+def _peer(connection: socket.socket) -> int:
+    """Return the user at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
 class ControlClient:
     """See ``kos_runtime.ports.control.ControlChannel``. One connection; one thread at a time."""
 
     def __init__(self, folder: str | Path) -> None:
         self.path = socket_path(folder)
+        self._store_user = Path(folder).stat().st_uid if Path(folder).exists() else os.geteuid()
         self._connection: socket.socket | None = None
 
     def request(self, message: Message, timeout: float = 30.0) -> Message:
         try:
+            packed = _packed(message)
+        except ValueError as error:
+            raise InvalidDefinition(f"it cannot be handed to the store's owner: {error}") from error
+        try:
             connection = self._connect(timeout)
             connection.settimeout(timeout)
-            _send(connection, message)
+            connection.sendall(packed)
             return _receive(connection)
         except TimeoutError as error:
             self.close()
@@ -88,11 +110,18 @@ class ControlClient:
             connection.settimeout(timeout)
             try:
                 connection.connect(self.path)
+                self._recognise(connection)
             except OSError:
                 connection.close()
                 raise
             self._connection = connection
         return self._connection
+
+    def _recognise(self, connection: socket.socket) -> None:
+        """Refuse a listener of another user: a socket in the temporary folder may have been made by anyone."""
+        listener = _peer(connection)
+        if listener not in {os.geteuid(), self._store_user}:
+            raise PermissionError(f"{self.path} is served by user {listener}, not by the store's")
 
     def close(self) -> None:
         if self._connection is not None:
@@ -106,6 +135,7 @@ class ControlServer:
     def __init__(self, folder: str | Path, handler: Callable[[Message], Message]) -> None:
         self.path = socket_path(folder)
         self._handler = handler
+        self._places = threading.BoundedSemaphore(MAX_CLIENTS)
         with contextlib.suppress(FileNotFoundError):
             # Only the owner, who holds the store's lock, gets here: what lies there belongs to nobody.
             Path(self.path).unlink()
@@ -129,13 +159,25 @@ class ControlServer:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, EOFError):
-            while True:
-                try:
-                    message = _receive(connection)
-                except ValueError as error:
-                    _send(connection, {"ok": False, "code": "bad_request", "message": str(error)})
-                    return
-                _send(connection, self._handler(message))
+            if not self._places.acquire(blocking=False):
+                message = f"busy: {MAX_CLIENTS} clients are served already; try again later"
+                connection.sendall(_packed({"ok": False, "code": "busy", "message": message}))
+                return
+            try:
+                self._converse(connection)
+            finally:
+                self._places.release()
+
+    def _converse(self, connection: socket.socket) -> None:
+        while True:
+            connection.settimeout(None)
+            try:
+                packed = _packed(self._handler(_receive(connection)))
+            except ValueError as error:
+                connection.sendall(_packed({"ok": False, "code": "bad_request", "message": str(error)}))
+                return
+            connection.settimeout(FRAME_S)
+            connection.sendall(packed)
 
     def close(self) -> None:
         self._listener.close()
