@@ -95,16 +95,15 @@ def test_an_answer_that_is_too_large_is_said_to_be(folder: Path) -> None:
 def test_one_client_too_many_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_socket, "MAX_CLIENTS", 1)
     server = ControlServer(tmp_path, _echo)
-    first, second = ControlClient(tmp_path), raw(tmp_path)
+    first = ControlClient(tmp_path)
     try:
         assert first.request({"op": "ping"})["ok"]
-        second.close()
-        second = raw(tmp_path)
-        answer = control_socket._receive(second)
+        with raw(tmp_path) as second:
+            answer = control_socket._receive(second)
         assert (answer["ok"], answer["code"]) == (False, "busy")
+        assert first.request({"op": "ping"})["ok"]
     finally:
         first.close()
-        second.close()
         server.close()
 
 
