@@ -35,7 +35,7 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
         case "RunQuarantined":
             return str(data["error"])
         case "RunCreated":
-            return f"{data['workflow']} {data['version']} by {data['author']}"
+            return f"{data['workflow']} {data['version']}".rstrip() + f" by {data['author']}"
         case "RunLinked":
             return ", ".join(f"{name}={driver}" for name, driver in data["drivers"].items())
         case "DecisionTaken":

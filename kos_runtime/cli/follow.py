@@ -90,7 +90,8 @@ def _live(stories: Sequence[Story], console: Any) -> None:
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
             for story in stories:
-                for text in story.news(story.look()):
+                story.look()
+                for text in story.news():
                     live.console.print(text, style="bold yellow", markup=False)
             live.update(picture(stories, console.size.height), refresh=True)
             if all(map(is_over, stories)):

@@ -4,13 +4,17 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from kos_runtime.cli.describe import describe
 from kos_runtime.cli.printing import span
 from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import top
 from kos_runtime.core.projection.steps import DONE
+
+
+#: What ends a run is told behind the steps that ended with it.
+_ENDS: Final = frozenset({"RunCompleted", "RunFailed", "RunQuarantined"})
 
 
 def follow_folded(stories: Sequence[Story], *, pause: float) -> None:
@@ -24,18 +28,23 @@ def follow_folded(stories: Sequence[Story], *, pause: float) -> None:
     begin: dict[str, int] = {}
     while True:
         for story in stories:
+            after: list[str] = []
             for line in story.look():
                 since = begin.setdefault(story.run, line.time)
                 text = f"{(line.time - since) / 1_000:8.2f}s  {describe(line)}"
                 step = top(str(line.data.get("path", "")))
                 if step:
                     held.setdefault((story.run, step), []).append(text)
+                elif line.type in _ENDS:
+                    after.append(text)
                 else:
                     _print(text)
             for run, step in [key for key in held if key[0] == story.run]:
                 view = story.view.steps.get(step)
                 if is_over(story) or (view is not None and view.status in DONE):
                     _fold(story, step, held.pop((run, step)))
+            for text in after:
+                _print(text)
         if all(map(is_over, stories)):
             return
         time.sleep(pause)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from kos_runtime.cli.common import GLOBAL, Options, Typed
 from kos_runtime.cli.outcome import OK
+from kos_runtime.cli.tree import form_word
 from kos_runtime.core.plan.model import Body, Decision, ForEach, Group, Loop, Plan, Step
 
 _FILL = {"completed": "#cfe8cf", "running": "#cfe3f5", "failed": "#f5cfcf", "retrying": "#f5ecc8", "waiting": "#ead6f2",
@@ -129,7 +130,7 @@ def _inside(step: Step) -> Body | None:
 def _label(step: Step) -> str:
     form: Any = step.form
     agent, action = getattr(form, "agent", ""), getattr(form, "action", "")
-    kind = "" if agent and not isinstance(form, ForEach) else type(form).__name__.lower()
+    kind = "" if agent and not isinstance(form, ForEach) else form_word(form)
     return " ".join(part for part in (kind, f"{agent}.{action}" if agent else "") if part)
 
 

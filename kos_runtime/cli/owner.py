@@ -58,7 +58,9 @@ def down(*, timeout: str = "60s", common: Common | None = None) -> int:
     channel = reach_owner(folder)
     if channel is None:
         if is_owned(folder):
-            raise Unreachable(f"the owner of {folder} gives no answer; see {folder}/owner.log, and: kos doctor")
+            raise Unreachable(
+                f"the owner of {folder} gives no answer, or is just starting; see {folder}/owner.log, and: kos doctor"
+            )
         common.say(f"nobody owns {folder}")
         _tell(common, folder, ended=False)
         return OK
@@ -128,7 +130,9 @@ def _agents(folder: Any) -> list[Row]:
     channel = reach_owner(folder)
     if channel is None:
         if is_owned(folder):
-            raise Unreachable(f"the owner of {folder} gives no answer; see {folder}/owner.log, and: kos doctor")
+            raise Unreachable(
+                f"the owner of {folder} gives no answer, or is just starting; see {folder}/owner.log, and: kos doctor"
+            )
         return []
     try:
         found = channel.request({"op": "agents"}).get("agents", [])

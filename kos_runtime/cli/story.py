@@ -35,6 +35,9 @@ class Story:
         #: path → the rule that its last failure was judged by
         self.rules: dict[str, str] = {}
         self.lost: dict[str, Lost] = {}
+        #: (seq, process, cause) → the paths that it held; and lines about those that go on: what ``news`` has not told
+        self._died: dict[tuple[int, str, str], list[str]] = {}
+        self._back: list[str] = []
         self._gone_since = 0.0
         self._declared: list[tuple[str, str]] = []
         self._limits: dict[str, int] = {}
@@ -70,11 +73,9 @@ class Story:
         data, path = line.data, str(line.data.get("path", ""))
         self.time = line.time
         before = self.view.steps.get(path)
-        if line.type == "StepRedispatched" and before is not None:
-            self.lost[path] = Lost(before.agent, line.time)
-        elif line.type == "StepCompleted":
+        self._mark_loss(line, path, before)
+        if line.type == "StepCompleted":
             self.results[path] = summary(data.get("exposed"), data.get("blobs"))
-            self.lost.pop(path, None)
         elif line.type == "StepFailed":
             self.rules[path] = data["rule"]
         elif line.type == "ItemsFrozen" and isinstance(data.get("items"), list):
@@ -82,25 +83,21 @@ class Story:
                 self.labels[f"{path}[{index}]"] = label(item)
         fold(self.view, line.event, line.time, line.seq)
 
-    def news(self, fresh: list[Any]) -> list[str]:
-        """Return a line for each process that died, and for each attempt of it that another one goes on with."""
-        found: list[str] = []
-        told: dict[tuple[int, str, str], list[str]] = {}
-        for line in fresh:
-            path = str(line.data.get("path", ""))
-            if line.type == "StepRedispatched":
-                lost = self.lost.get(path)
-                key = (line.seq, lost.agent if lost else "", line.data["cause"])
-                told.setdefault(key, []).append(path)
-            elif line.type == "StepScheduled" and path in self.lost:
-                lost = self.lost.pop(path)
-                after = span(max(0, line.time - lost.time))
-                found.append(
-                    f"↺ {path}@{line.data['attempt']} goes on at {line.data['agent']} after {after} (seq {line.seq})"
-                )
-        for (seq, agent, cause), paths in told.items():
-            shown = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
-            found.insert(0, f"⚡ {agent or 'an agent'} died ({cause}); {shown} is sent again (seq {seq})")
+    def _mark_loss(self, line: Any, path: str, before: Any) -> None:
+        """Note that an attempt's process is gone, or that another one goes on with it."""
+        if line.type == "StepRedispatched":
+            agent = before.agent if before is not None else ""
+            self.lost[path] = Lost(agent, line.time)
+            self._died.setdefault((line.seq, agent, line.data["cause"]), []).append(path)
+        elif line.type == "StepScheduled" and path in self.lost:
+            after = span(max(0, line.time - self.lost.pop(path).time))
+            at = f"{path}@{line.data['attempt']}"
+            self._back.append(f"↺ {at} goes on at {line.data['agent']} after {after} (seq {line.seq})")
+
+    def news(self) -> list[str]:
+        """Return a line for each process that died since the last call, and for each attempt that goes on elsewhere."""
+        found = [*(_death(seq, agent, cause, paths) for (seq, agent, cause), paths in self._died.items()), *self._back]
+        self._died, self._back = {}, []
         return found
 
     # --- what the plan says
@@ -124,3 +121,11 @@ class Story:
                 return 0
             self._limits = {policy.rule: policy.max_retries for policy in plan.policies}
         return self._limits.get(rule, 0)
+
+
+def _death(seq: int, agent: str, cause: str, paths: list[str]) -> str:
+    """Say that a process is gone, and what it was doing."""
+    why = cause.removeprefix("suspect: ")
+    what = "died" if why.startswith(f"{agent} died") else f"is gone ({why})"
+    shown = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+    return f"⚡ {agent or 'an agent'} {what}; sent again: {shown} (seq {seq})"

@@ -13,6 +13,8 @@ _MARKS: Final = {
     "running": ("●", "cyan"), "retrying": ("↻", "yellow"), "failing": ("↻", "yellow"), "escalated": ("▲", "yellow"),
     "waiting": ("?", "magenta"), "pending": ("○", "dim"), "ready": ("○", "dim"),
 }  # fmt: skip
+#: Where a form's name in the plan is not its word in the language.
+_FORMS: Final = {"ForEach": "for_each", "SetVariables": "set", "Decision": "decision", "Group": "group", "Loop": "loop"}
 #: Parts of a fan beyond this are told by their number.
 MOST_PARTS: Final = 12
 _NARROWEST, _WIDEST = 16, 36
@@ -67,7 +69,7 @@ class _Tree:
         if step.status == "retrying" and step.retry_at:
             most = self.story.most_retries(step.path)
             who = f"retry {step.retries}/{most}" if most else f"retry {step.retries}"
-            took = f"in {span(max(0, step.retry_at - self.now))}"
+            took = f"in {span(step.retry_at - self.now)}" if step.retry_at > self.now else "now"
         width = self.width - len(indent)
         return style, f"{indent} {mark} {_cut(name, width):<{width}}  {who:<16} {took:>8}  {detail}".rstrip()
 
@@ -77,10 +79,10 @@ class _Tree:
         return f"{name} {told}" if told else name
 
     def _who(self, step: StepView) -> str:
-        if step.form == "action":
-            who = step.agent or self.agents.get(step.path, "")
-            return f"{who}×{step.parts}" if step.parts else who
-        return step.form
+        agent = self.agents.get(step.path, "").rpartition(":")[2]
+        if step.parts and agent and agent != "for_each":
+            return f"{agent}×{step.parts}"
+        return step.agent or agent if step.form == "action" else step.form
 
     def _took(self, step: StepView) -> str:
         return span(max(0, (step.ended_at or self.now) - step.started_at)) if step.started_at else ""
@@ -91,7 +93,7 @@ class _Tree:
             return f"{step.parts_done}/{step.parts}{failed}"
         if step.status in {"retrying", "failing"} and step.error and not step.detail.startswith("attempt "):
             return " ".join(failure(step.error).split())
-        return " ".join((step.detail or self.story.results.get(step.path, "")).split())
+        return " ".join((step.detail.replace("suspect: ", "") or self.story.results.get(step.path, "")).split())
 
 
 def top(path: str) -> str:
@@ -118,5 +120,11 @@ def declared_steps(reading: Any, view: RunView) -> list[tuple[str, str]]:
         plan = reading.plan(view.plan)
     except (KeyError, ValueError):
         return []
-    return [(step.id, getattr(step.form, "agent", "") or type(step.form).__name__.lower()) for step in plan.body.steps
+    return [(step.id, getattr(step.form, "agent", "") or form_word(step.form)) for step in plan.body.steps
             if not step.on_demand]  # fmt: skip
+
+
+def form_word(form: Any) -> str:
+    """Return the word of the language for a step's form."""
+    name = type(form).__name__
+    return str(_FORMS.get(name) or getattr(form, "name", "") or name.lower())

@@ -76,8 +76,8 @@ def start_owner(
         client = reach_owner(folder, timeout=2.0)
         if client is not None:
             return client
-        if process.poll() is not None:
-            # Somebody else may have been quicker; then that one is the owner.
+        if process.poll() is not None and not is_owned(folder):
+            # Where somebody else was quicker, that one is the owner, and may take as long to start as ours would have.
             client = reach_owner(folder, timeout=5.0)
             if client is not None:
                 return client
