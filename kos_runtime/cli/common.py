@@ -16,9 +16,14 @@ GLOBAL: Final = Group("Global options", sort_key=10)
 Typed: Final = Parameter(show_env_var=False)
 
 
-def option(*names: str, group: Group | None = GLOBAL) -> Parameter:
+def flag(*names: str) -> Parameter:
     """Return a flag that has no opposite."""
-    return Parameter(name=names, negative="", group=group)
+    return Parameter(name=names, negative="")
+
+
+def option(*names: str) -> Parameter:
+    """Return such a flag of every command."""
+    return Parameter(name=names, negative="", group=GLOBAL)
 
 
 @Parameter(name="*")
@@ -180,4 +185,4 @@ class Common(Options):
         return self.output
 
 
-__all__ = ["GLOBAL", "Common", "Options", "Output", "Typed", "iso", "now_ms", "option", "span"]
+__all__ = ["GLOBAL", "Common", "Options", "Output", "Typed", "flag", "iso", "now_ms", "option", "span"]

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from kos_runtime.cli.common import Typed
+from kos_runtime.cli.common import Options, Typed
 from kos_runtime.cli.outcome import OK, USAGE, Exit
 
 
@@ -13,6 +13,7 @@ def completion(
     /,
     *,
     shell: Literal["bash", "zsh", "fish"] | None = None,
+    common: Options | None = None,
 ) -> int:
     """Print the completion script, or install it for the current user.
 
@@ -32,5 +33,5 @@ def completion(
         print(app.generate_completion(shell=name))
     else:
         path = app.install_completion(shell=name)
-        print(f"installed for {name} in {path}; it works in new shells")
+        (common or Options()).say(f"installed for {name} in {path}; it works in new shells")
     return OK

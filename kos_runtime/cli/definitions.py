@@ -134,7 +134,9 @@ def format_file(*files: Annotated[str, Typed], common: Form | None = None) -> in
     return OK
 
 
-def schema(*, file: Annotated[str | None, Parameter(name=["--file", "-o"])] = None) -> int:
+def schema(
+    *, file: Annotated[str | None, Parameter(name=["--file", "-o"])] = None, common: Options | None = None
+) -> int:
     """Print the JSON Schema of the language, for editors.
 
     Args:
@@ -151,5 +153,5 @@ def schema(*, file: Annotated[str | None, Parameter(name=["--file", "-o"])] = No
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise NotFound(f"{path} cannot be written: {error.strerror}; name a file in a folder that exists") from error
-    print(f"written to {path}", file=sys.stderr)
+    (common or Options()).say(f"written to {path}")
     return OK

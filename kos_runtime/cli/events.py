@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common, Typed, iso
+from kos_runtime.cli.common import Common, Typed, flag, iso
 from kos_runtime.cli.describe import describe
 from kos_runtime.cli.follow import detached
 from kos_runtime.cli.outcome import OK, USAGE, Exit
@@ -24,7 +24,7 @@ def events(
     run: Annotated[str, Typed] = "@latest",
     /,
     *,
-    follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="")] = False,
+    follow: Annotated[bool, flag("--follow", "-f")] = False,
     type_: Annotated[list[str] | None, Parameter(name="--type", consume_multiple=False, negative="")] = None,
     step: str = "",
     agent: str = "",

@@ -12,7 +12,6 @@ from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import top
 from kos_runtime.core.projection.steps import DONE
 
-
 #: What ends a run is told behind the steps that ended with it.
 _ENDS: Final = frozenset({"RunCompleted", "RunFailed", "RunQuarantined"})
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common, now_ms, option, span
+from kos_runtime.cli.common import Common, flag, now_ms, option, span
 from kos_runtime.cli.outcome import USAGE, Exit
 from kos_runtime.cli.printing import Row, table
 
@@ -53,7 +53,7 @@ def ls(
     older: str = "",
     query: Annotated[str, Parameter(name=["--query", "-q"])] = "",
     limit: int = 50,
-    watch: Annotated[bool, option("--watch", "-w", group=None)] = False,
+    watch: Annotated[bool, flag("--watch", "-w")] = False,
     common: Listing | None = None,
 ) -> int:
     """List runs, the newest first.

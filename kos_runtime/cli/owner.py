@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common, option
+from kos_runtime.cli.common import Common, flag
 from kos_runtime.cli.ls import duration
 from kos_runtime.cli.outcome import FAILED, OK, TIMEOUT
 from kos_runtime.cli.printing import Row, table
@@ -98,7 +98,7 @@ def _at_work(common: Common) -> list[str]:
 
 def agents(
     *,
-    watch: Annotated[bool, option("--watch", "-w", group=None)] = False,
+    watch: Annotated[bool, flag("--watch", "-w")] = False,
     common: Common | None = None,
 ) -> int:
     """List the live agents of the store's owner, the owner and its partitions included.

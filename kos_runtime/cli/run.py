@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from kos_runtime.cli import github
-from kos_runtime.cli.common import Common, Typed
+from kos_runtime.cli.common import Common, Typed, flag
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.outcome import DETACHED, OK, USAGE, WAITS, Exit
@@ -18,11 +18,11 @@ def run(
     file: Annotated[str, Typed],
     /,
     *,
-    p: Annotated[list[str] | None, Parameter(name=["-p", "--param"], consume_multiple=False, negative="")] = None,
-    inputs_file: Annotated[str | None, Parameter(name=["-f", "--inputs"])] = None,
+    p: Annotated[list[str] | None, Parameter(name=["--param", "-p"], consume_multiple=False, negative="")] = None,
+    inputs_file: Annotated[str | None, Parameter(name=["--inputs", "-f"])] = None,
     name: str = "",
     key: str = "",
-    detach: Annotated[bool, Parameter(name=["--detach", "-d"], negative="")] = False,
+    detach: Annotated[bool, flag("--detach", "-d")] = False,
     common: Common | None = None,
 ) -> int:
     """Start a workflow, with its store's owner where none is up, and follow it.

@@ -11,33 +11,6 @@ import pytest
 
 import kos_runtime
 from kos_runtime.cli import COMMANDS, main
-from kos_runtime.client import RunFailed, RunWaits
-from kos_runtime.definition import EngineSettings
-from tests.client.test_engine import ASK, FAIL, GREET
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a completed run, a failed one and one that waits."""
-    folder = tmp_path_factory.mktemp("cli")
-    for name, text in (("greet", GREET), ("ask", ASK), ("fail", FAIL)):
-        (folder / f"{name}.yaml").write_text(text)
-    with kos_runtime.connect(folder / ".kos", host="process", settings=EngineSettings()) as kos:
-        kos.start(folder / "greet.yaml", name="good", who="you").result(timeout=20)
-        with pytest.raises(RunFailed):
-            kos.start(folder / "fail.yaml", name="bad").result(timeout=20)
-        with pytest.raises(RunWaits):
-            kos.start(folder / "ask.yaml", name="open").result(timeout=20)
-    return folder
-
-
-@pytest.fixture
-def there(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(world)
-    monkeypatch.delenv("KOS_STORE", raising=False)
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    return world
-
 
 Output = pytest.CaptureFixture[str]
 
@@ -45,7 +18,7 @@ Output = pytest.CaptureFixture[str]
 def test_ls_lists_the_newest_first_with_stable_keys(there: Path, capsys: Output) -> None:
     assert main(["ls", "-o", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["status"] for row in rows] == ["waiting", "failed", "completed"]
+    assert [row["status"] for row in rows] == ["waiting", "failed", "completed", "completed"]
     assert list(rows[0]) == [
         "run", "workflow", "version", "name", "status", "created", "updated", "waiting", "error", "started", "age", "idle",
         "steps_done", "steps",
@@ -55,7 +28,7 @@ def test_ls_lists_the_newest_first_with_stable_keys(there: Path, capsys: Output)
 @pytest.mark.parametrize("alias", ["list", "ps", "runs"])
 def test_first_guesses_work(there: Path, capsys: Output, alias: str) -> None:
     assert main([alias, "-o", "name", "--status", "completed"]) == 0
-    assert len(capsys.readouterr().out.split()) == 1
+    assert len(capsys.readouterr().out.split()) == 2
 
 
 def test_get_shows_tree_error_and_outputs(there: Path, capsys: Output) -> None:
