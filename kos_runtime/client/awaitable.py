@@ -96,9 +96,10 @@ class AsyncWorkflowEngine:
         while True:
             try:
                 return await self._call(self.engine.result, _id(run), 0.0)
-            except TimeoutError:
+            except TimeoutError as error:
                 if deadline is not None and asyncio.get_running_loop().time() > deadline:
-                    raise
+                    status = await self.get_workflow_status(run)
+                    raise TimeoutError(f"run {_id(run)} is {status} after {timeout:g} s") from error
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.1)
 

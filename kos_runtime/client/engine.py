@@ -28,6 +28,7 @@ from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.plan.types import complete_inputs
 from kos_runtime.core.projection.steps import RunView
+from kos_runtime.core.record import PAYLOAD_LIMIT
 from kos_runtime.definition import (
     DefinitionError,
     EngineSettings,
@@ -165,6 +166,7 @@ class WorkflowEngine:
             raise InvalidDefinition(
                 f"workflow {plan.workflow!r} cannot start:\n" + "\n".join(f"  - {p}" for p in problems)
             )
+        _check_plain(values, f"workflow {plan.workflow!r} cannot start: its inputs")
         self._own(start=start)
         from kos_runtime.composition import wiring
 
@@ -212,6 +214,7 @@ class WorkflowEngine:
             InvalidDefinition: The answer does not fit what is asked.
             NotFound: There is no such run, or the step waits for nothing.
         """
+        _check_plain(dict(data), "the answer")
         message: Message = {
             "op": "answer", "run": _id(run), "step": step, "data": dict(data), "by": self.author,
             "command_id": os.urandom(8).hex(),
@@ -324,6 +327,22 @@ class WorkflowEngine:
 
 def _id(run: str | RunHandle) -> str:
     return run.id if isinstance(run, RunHandle) else run
+
+
+def _check_plain(value: dict[str, Any], what: str) -> None:
+    """Refuse, where it is given, what the log cannot keep: it would else go wrong far from whoever gave it."""
+    from kos_runtime.composition.wiring import CODEC
+
+    try:
+        packed = CODEC.pack(value)
+        size = len(packed)
+        if size <= PAYLOAD_LIMIT:
+            # Keys that are no texts are seen only by whoever unpacks them.
+            CODEC.unpack(packed)
+    except ValueError as error:
+        raise InvalidDefinition(f"{what} cannot be kept: {error}") from error
+    if size > PAYLOAD_LIMIT:
+        raise InvalidDefinition(f"{what} cannot be kept: {size} bytes, at most {PAYLOAD_LIMIT} are")
 
 
 def _checked(answer: Message) -> Message:

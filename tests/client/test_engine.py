@@ -175,3 +175,26 @@ def test_a_hanging_action_times_out_and_says_after_what(files: Path) -> None:
         run = kos.start(files / "hang.yaml")
         with pytest.raises(RunFailed, match="timed out after 100ms"):
             run.result(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (float("nan"), "no number that can be stored"),
+        ("a\udcffb", "half a character"),
+        ({1: 2}, "int is not allowed for map key"),
+        (object(), "no plain data"),
+    ],
+    ids=["nan", "surrogate", "key", "object"],
+)
+def test_what_the_log_cannot_keep_is_refused_where_it_is_given(files: Path, value: object, what: str) -> None:
+    (files / "any.yaml").write_text(GREET.replace("type: string, required", "type: any, required"))
+    with engine(files) as kos:
+        with pytest.raises(InvalidDefinition, match=what):
+            kos.start(files / "any.yaml", inputs={"who": value})
+        run = kos.start(files / "ask.yaml")
+        with pytest.raises(RunWaits):
+            run.result(timeout=20)
+        with pytest.raises(InvalidDefinition, match=what):
+            kos.answer(run, "a", {"text": value})
+        assert run.status() == "waiting"

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
-from kos_runtime.core.plan.model import Body, Decision, Emit, ForEach, Loop, SetVariables, Step
+from kos_runtime.core.failure import ErrorType
+from kos_runtime.core.plan.model import Body, Decision, Emit, ForEach, Loop, Policy, SetVariables, Step
 from kos_runtime.core.record import INLINE_LIMIT
+from kos_runtime.core.workflow import desk, progress
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow import progress
+from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
 
-from .world import World, act, plan, state_of
+from .world import Fails, World, act, plan, state_of
 
 SET = Step(id="s", form=SetVariables(values={"x": "$loop.index"}))
 
@@ -74,3 +76,56 @@ def test_inputs_that_are_a_blob_are_read_in_the_round_that_makes_it() -> None:
     each = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="go"), inputs={"x": "$item"})
     world = World({"go": lambda _, x: {"n": len(x)}}).run(plan(each), {"xs": ["x" * 100] * 1_000})
     assert world.outputs()["n"] == [100] * 1_000
+
+
+class TestPayloads:
+    """What is too large for the log is refused or fails its own run, and the partition goes on."""
+
+    @pytest.fixture(autouse=True)
+    def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(desk, "PAYLOAD_LIMIT", 100_000)
+
+    def world(self) -> World:
+        return World({"go": lambda _, **given: {"text": "x" * 60_000}, "fail": _fails})
+
+    def still_works(self, world: World) -> None:
+        assert world.run(plan(act("a", "fail", inputs={"v": 1})), run="next").status("next") == "failed"
+
+    def test_inputs_are_refused(self) -> None:
+        world = self.world()
+        answer = world.create(plan(act("a", "go")), {"text": "x" * 100_001})
+        assert isinstance(answer, Rejected)
+        assert "oversize" in answer.message
+        self.still_works(world)
+
+    def test_outputs_that_are_joined_fail_the_run(self) -> None:
+        world = self.world()
+        each = Step(id="f", form=ForEach(items=[1, 2, 3], agent="k", action="go"), outputs=(("text", "text"),))
+        world.run(plan(each))
+        (end,) = world.named(ev.RunFailed)
+        assert end.error["message"].startswith("output 'text': oversize: 180")
+        assert end.error["recoverable"] is False
+        self.still_works(world)
+
+    def test_inputs_of_a_step_fail_the_step(self) -> None:
+        world = self.world()
+        doubled = act("b", "go", after=("a",), inputs={"v": "${{ [$steps.a.text, $steps.a.text] }}"})
+        world.run(plan(act("a", "go"), doubled))
+        (end,) = world.named(ev.RunFailed)
+        assert "oversize" in end.error["message"]
+        assert end.step == "b"
+        self.still_works(world)
+
+    def test_an_answer_is_refused_and_another_one_taken(self) -> None:
+        world = self.world()
+        world.run(plan(act("a", "fail"), policies=(Policy(rule="eh", ladder=("manual", "fail")),)))
+        refused = world.answer("a", {"result": "x" * 100_001})
+        assert isinstance(refused, Rejected)
+        assert "oversize" in refused.message
+        assert world.status() == "waiting"
+        taken = world.virtual.request(AnswerTask(run="r", path="a", data={"result": 1}, by="user:test"))
+        assert isinstance(taken, Accepted)
+
+
+def _fails(*_: Any, **__: Any) -> Any:
+    raise Fails(ErrorType.PERMANENT)

@@ -34,7 +34,7 @@ def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
     try:
         packed, blob = desk.pack_large(values, INLINE_LIMIT)
     except ValueError as error:
-        return Rejected(code="invalid", message=f"the inputs are no plain data: {error}")
+        return Rejected(code="invalid", message=f"the inputs cannot be kept: {error}")
     desk.emit(
         ev.RunCreated(
             plan.workflow,
@@ -160,7 +160,10 @@ def answer(desk: Desk, command: AnswerTask) -> Accepted | Rejected:
         exposed = dict(command.data) if part else {"result": command.data, **command.data}
     blobs: list[list[Any]] = []
     for name in list(exposed):
-        packed, blob = desk.pack_large(exposed[name], INLINE_LIMIT // max(len(exposed), 1))
+        try:
+            packed, blob = desk.pack_large(exposed[name], INLINE_LIMIT // max(len(exposed), 1))
+        except ValueError as error:
+            return Rejected(code="invalid", message=f"{name!r} of the answer to {task[0]!r} cannot be kept: {error}")
         if packed is None and blob is not None:
             value = exposed.pop(name)
             kind = "array" if isinstance(value, list) else "object"

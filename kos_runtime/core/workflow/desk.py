@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from kos_runtime.core.invocation import Invocation
-from kos_runtime.core.record import BlobRef
+from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.state import Run
 
@@ -51,12 +51,23 @@ class Desk:
         self.events.append(event)
 
     def put_blob(self, data: bytes) -> BlobRef:
+        """Have a value stored beside the record.
+
+        Raises:
+            ValueError: It is larger than any value may be.
+        """
+        if len(data) > PAYLOAD_LIMIT:
+            raise ValueError(f"oversize: {len(data)} bytes, at most {PAYLOAD_LIMIT} are kept")
         digest = sha256(data).hexdigest()
         self.blobs[digest] = data
         return BlobRef(digest, len(data))
 
     def pack_large(self, value: Any, limit: int) -> tuple[bytes | None, BlobRef | None]:
-        """Pack a value, into a blob when it is above the limit."""
+        """Pack a value, into a blob when it is above the limit.
+
+        Raises:
+            ValueError: It is no plain data, or larger than any value may be.
+        """
         packed = self.run.codec.pack(value)
         if len(packed) <= limit:
             return packed, None

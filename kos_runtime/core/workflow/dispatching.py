@@ -8,7 +8,7 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.identity import idempotency_key
 from kos_runtime.core.invocation import Gather, Invocation
 from kos_runtime.core.plan.link import ActionLink, AgentLink
-from kos_runtime.core.record import INLINE_LIMIT, PAYLOAD_LIMIT
+from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
@@ -55,10 +55,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         found = _inputs(desk, owner, at, own_index, action)
         packed, blob = desk.pack_large(found.values, INLINE_LIMIT)
     except (ExpressionError, ValueError) as error:
-        fail_before_start(desk, path, failure(ErrorType.VALIDATION, str(error), step=path, recoverable=False))
-        return True
-    if blob is not None and blob.size > PAYLOAD_LIMIT:
-        message = f"the inputs of {path} are oversize: {blob.size} bytes, at most {PAYLOAD_LIMIT}"
+        message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
         return True
     process = desk.pools.take(agent.pool, alone=alone)
@@ -183,7 +180,12 @@ def split(desk: Desk, step: StepState, action: ActionLink) -> None:
     parts = min(count, MAX_PARTS)
     bounds = [count * i // parts for i in range(parts + 1)] if parts else [0]
     record = not step.node.inputs_are_stable
-    packed, blob = desk.pack_large(found.values, INLINE_LIMIT) if record else (None, None)
+    try:
+        packed, blob = desk.pack_large(found.values, INLINE_LIMIT) if record else (None, None)
+    except ValueError as error:
+        message = f"the inputs of {step.path}: {error}"
+        fail_before_start(desk, step.path, failure(ErrorType.VALIDATION, message, step=step.path, recoverable=False))
+        return
     desk.emit(ev.PartsSplit(step.path, over, bounds, packed, [blob.digest, blob.size] if blob else None))
 
 

@@ -45,7 +45,11 @@ def end_run(desk: Desk) -> None:
             return
     blobs: list[list[Any]] = []
     for name in list(outputs):
-        packed, blob = desk.pack_large(outputs[name], INLINE_LIMIT // max(len(outputs), 1))
+        try:
+            packed, blob = desk.pack_large(outputs[name], INLINE_LIMIT // max(len(outputs), 1))
+        except ValueError as error:
+            _fail(desk, f"output {name!r}: {error}", "")
+            return
         if packed is None and blob is not None:
             value = outputs.pop(name)
             length = len(value) if isinstance(value, str | list | dict) else 0
