@@ -19,6 +19,7 @@ _ABOUT: Final = (
     (re.compile(r"the input '([^']*)' of"), (("inputs", "{}"),)),
     (re.compile(r"needs the input '([^']*)'"), (("inputs",), ("action",))),
 )
+_MACHINE: Final = re.compile(r"\w+_backend: ")
 _RULE: Final = re.compile(r"error_handling\[(\d+)\]")
 _FEATURE: Final = re.compile(r"(?P<key>[\w$]+)(?P<rest>[^(]*) \(at (?P<where>[^)]*)\)")
 
@@ -61,8 +62,11 @@ def problems_of(name: str, options: Options) -> list[Any]:
 
 
 def _identity(problem: Any) -> tuple[str, int, str]:
-    """Two checks may find the same; what is said of one line in the same words is one problem."""
-    return problem.file, problem.line, problem.message
+    """Two checks may find the same; what is said of one line in the same words is one problem.
+
+    What is said of the whole machine is one problem for all templates of a file.
+    """
+    return problem.file, 0 if _MACHINE.match(problem.message) else problem.line, problem.message
 
 
 def _placed(workflow: Any, text: str, severity: str) -> Any:
