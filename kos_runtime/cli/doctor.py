@@ -1,5 +1,6 @@
 """``kos doctor``: what is wrong with this machine, each line with its fix."""
 
+import os
 import platform
 import shutil
 import sys
@@ -7,10 +8,12 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from kos_runtime.cli.common import Common
+from kos_runtime.cli.common import Common, now_ms, span
 from kos_runtime.cli.outcome import FAILED, OK
 
 _LEAST_FREE = 512 * 1024 * 1024
+#: Log time may run ahead of the clock by so much, in milliseconds, before the clock is at fault.
+_MOST_AHEAD_MS = 5_000
 
 
 def doctor(*, common: Common | None = None) -> int:
@@ -37,6 +40,7 @@ def _checks(common: Common) -> Iterator[tuple[str, str, str, str]]:
         "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer",
     )
     yield from _packages()
+    yield from _cluster(common)
     yield from _agents_package()
     yield from _store(common)
     yield from _settings(common)
@@ -48,6 +52,30 @@ def _packages() -> Iterator[tuple[str, str, str, str]]:
             yield name.lower(), "ok", metadata.version(name), ""
         except metadata.PackageNotFoundError:
             yield name.lower(), "bad", "not installed", f"pip install {name}"
+
+
+def _cluster(common: Common) -> Iterator[tuple[str, str, str, str]]:
+    """Which Ray a run would use, and whether a token for it is there."""
+    address = common.address or os.environ.get("RAY_ADDRESS", "")
+    if not common.address and not address:
+        yield "cluster", "ok", "a local Ray, started by the store's owner", ""
+        return
+    if not common.address:
+        yield (
+            "cluster",
+            "note",
+            f"RAY_ADDRESS is {address}, and is not used",
+            "name it, to use it: --address or KOS_ADDRESS",
+        )
+        return
+    token = os.environ.get("RAY_AUTH_TOKEN") or (Path.home() / ".ray" / "auth_token").is_file()
+    ready = bool(token) or os.environ.get("RAY_AUTH_MODE") == "disabled"
+    yield (
+        "cluster",
+        "ok" if ready else "note",
+        f"Ray at {address}" + (", with a token" if token else ", without a token"),
+        "" if ready else "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN",
+    )
 
 
 def _agents_package() -> Iterator[tuple[str, str, str, str]]:
@@ -87,6 +115,14 @@ def _store(common: Common) -> Iterator[tuple[str, str, str, str]]:
         head = reading.log.head()
         counts = ", ".join(f"{n} {status}" for status, n in sorted(reading.log.run_counts().items())) or "no runs"
         yield "store", "ok", f"{folder}: {head.offset} records, {counts}", ""
+        ahead = head.time - now_ms()
+        fits = ahead < _MOST_AHEAD_MS
+        yield (
+            "clock",
+            "ok" if fits else "bad",
+            "not behind the log" if fits else f"{span(ahead)} behind the newest record of the log",
+            "" if fits else "set the clock of this machine",
+        )
         reading.close()
     except KosError as error:
         yield "store", "bad", str(error), "see the message"

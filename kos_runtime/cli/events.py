@@ -53,7 +53,7 @@ def events(
         declared_step(reading, row.run, step)
     if agent:
         _check_agent(reading, row.run, agent)
-    wanted = _filter(reading, row.run, type_ or [], step, agent)
+    wanted = _filter(reading, row.run, type_ or [], step, agent, after)
     seen, found = after, []
     for line in reading.lines(row.run, after=after):
         seen = line.seq
@@ -85,8 +85,14 @@ def _follow(common: Common, reading: Any, run: str, seen: int, wanted: Callable[
         time.sleep(_LOOK_S)
 
 
-def _filter(reading: Any, run: str, types: list[str], step: str, agent: str) -> Callable[[Any], bool]:
+def _filter(reading: Any, run: str, types: list[str], step: str, agent: str, after: int) -> Callable[[Any], bool]:
+    """Return whether an event is wanted. It is asked of each event in order: an outcome is its step's agent's."""
     held: dict[str, str] = {}
+    for line in reading.lines(run) if agent and after else ():
+        if line.seq > after:
+            break
+        if line.type == "StepScheduled":
+            held[str(line.data["path"])] = str(line.data["agent"])
     kinds = _processes(reading, run, agent) if agent else set()
 
     def wanted(line: Any) -> bool:

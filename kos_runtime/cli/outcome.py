@@ -91,6 +91,11 @@ def _usage(error: Any) -> str:
     tokens = getattr(error, "unused_tokens", None)
     if type(error).__name__ == "UnusedCliTokensError" and tokens:
         text = f"there is no place for {', '.join(repr(token) for token in tokens)}"
+        pairs = [token for token in tokens if "=" in token]
+        if pairs and tuple(error.command_chain or ()) == ("run",):
+            text += f"; inputs are given as {' '.join(f'-p {pair}' for pair in pairs)}"
+    elif type(error).__name__ == "UnknownOptionError" and tuple(error.command_chain or ()) == ("run",):
+        text += "; inputs are given as -p NAME=VALUE"
     command = " ".join(["kos", *(error.command_chain or ())])
     return f"error: {text[:1].lower()}{text[1:]}\n  see: {command} --help"
 
@@ -105,7 +110,10 @@ def _see(end: Exit, arguments: list[str]) -> str:
 
 def _words(error: Exception) -> str:
     text = str(error)
-    return text if "error[" in text else f"error: {text}"
+    if "error[" in text:
+        return text
+    unreached = getattr(error, "exit_code", 0) == UNREACHABLE and "kos " not in text
+    return f"error: {text}" + ("\n  see: kos doctor" if unreached else "")
 
 
 def _keep() -> str:

@@ -67,7 +67,9 @@ def _after(common: Common, engine: Any, handle: Any, *, detach: bool) -> int:
         if common.is_data:
             common.emit([{"run": handle.id, "status": engine.get_workflow_status(handle.id)}], {}, one=True)
         else:
-            print(handle.id)
+            print(handle.id, flush=True)
+            if not handle.existing:
+                common.say(f"seq 1 RunCreated by {engine.author}; follow it: kos watch {handle.id}")
         return OK
     code = follow(common, engine.reading, [handle.id])
     while code == WAITS and common.asks():

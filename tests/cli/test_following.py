@@ -134,10 +134,8 @@ def test_a_death_is_told_also_when_all_of_it_is_read_at_once() -> None:
 
 
 def test_a_live_run_without_an_owner_is_believed_lost_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kos_runtime.cli import story as module
-
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("kos_runtime.cli.story.time.monotonic", lambda: now[0])
     log = running()
     story = Story(log, "7f3a")
     log.status_now = "interrupted"

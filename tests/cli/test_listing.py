@@ -63,8 +63,6 @@ def test_an_empty_list_says_so(there: Path, capsys: Output) -> None:
 def test_watching_a_list_in_a_pipe_prints_what_changed(
     there: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kos_runtime.cli import ls
-
     looks = []
 
     def sleep(seconds: float) -> None:
@@ -72,7 +70,7 @@ def test_watching_a_list_in_a_pipe_prints_what_changed(
         if len(looks) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ls.time, "sleep", sleep)
+    monkeypatch.setattr("kos_runtime.cli.ls.time.sleep", sleep)
     assert main(["ls", "-w", "-o", "name"]) == 130
     assert len(capsys.readouterr().out.split()) == 4
 
@@ -110,13 +108,11 @@ def test_events_go_on_behind_a_seq(there: Path, capsys: Output) -> None:
 def test_following_what_waits_says_that_it_waits_and_leaves_on_ctrl_c(
     there: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kos_runtime.cli import events, follow
-
     def sleep(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(events.time, "sleep", sleep)
-    monkeypatch.setattr(follow.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("kos_runtime.cli.events.time.sleep", sleep)
+    monkeypatch.setattr("kos_runtime.cli.follow.signal.signal", lambda *_: None)
     assert main(["tail", "open", "--tail", "1"]) == 130
     err = capsys.readouterr().err
     assert "is waiting" in err
