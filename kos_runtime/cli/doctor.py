@@ -1,5 +1,6 @@
 """``kos doctor``: what is wrong with this machine, each line with its fix."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -56,17 +57,18 @@ def _packages() -> Iterator[tuple[str, str, str, str]]:
 
 def _cluster(common: Common) -> Iterator[tuple[str, str, str, str]]:
     """Which Ray a run would use, and whether a token for it is there."""
-    address = common.address or os.environ.get("RAY_ADDRESS", "")
-    if not common.address and not address:
-        yield "cluster", "ok", "a local Ray, started by the store's owner", ""
-        return
-    if not common.address:
-        yield (
-            "cluster",
-            "note",
-            f"RAY_ADDRESS is {address}, and is not used",
-            "name it, to use it: --address or KOS_ADDRESS",
-        )
+    from kos_runtime.core.errors import KosError
+
+    address = common.address
+    with contextlib.suppress(KosError):
+        # Settings that cannot be read have a line of their own.
+        address = address or common.settings().ray_address
+    if not address or address == "local":
+        named = os.environ.get("RAY_ADDRESS", "")
+        if named:
+            yield "cluster", "note", f"RAY_ADDRESS is {named}, and is not used", f"to use it: --address {named}"
+        else:
+            yield "cluster", "ok", "a local Ray, started by the store's owner", ""
         return
     token = os.environ.get("RAY_AUTH_TOKEN") or (Path.home() / ".ray" / "auth_token").is_file()
     ready = bool(token) or os.environ.get("RAY_AUTH_MODE") == "disabled"

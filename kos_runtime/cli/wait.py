@@ -45,6 +45,8 @@ def wait(
         for run in found:
             declared_step(reading, run, step)
     try:
+        if common.verbose:
+            common.say(f"waiting for {' '.join(found)}")
         codes = [_wait_one(common, reading, run, for_, step, deadline) for run in found]
     except KeyboardInterrupt:
         return detached(found)
