@@ -22,6 +22,8 @@ workflow:
 """
 #: How long a process may take to say something on a busy machine. Seconds.
 PATIENCE_S = 60.0
+#: Makes the terminal the process's own, so that its Ctrl-C reaches it, and is ``kos`` then.
+BEGIN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from kos_runtime.__main__ import main; main()"
 
 
 class Terminal:
@@ -36,8 +38,8 @@ class Terminal:
             "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", "PYTHONPATH": str(Path(kos_runtime.__file__).parents[1]),
         }  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "kos_runtime", *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder,
-            env=environment, start_new_session=True, preexec_fn=lambda: _control(theirs),
+            [sys.executable, "-c", BEGIN, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder,
+            env=environment, start_new_session=True,
         )  # fmt: skip
         os.close(theirs)
         self.seen = ""
@@ -60,14 +62,6 @@ class Terminal:
         code = self.process.wait(PATIENCE_S)
         os.close(self.side)
         return code
-
-
-def _control(descriptor: int) -> None:
-    """Make the terminal the process's own, so that its Ctrl-C reaches it."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture
