@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from kos_runtime.core.failure import ErrorType
-from kos_runtime.core.plan.model import Body, Decision, Emit, ForEach, Loop, Policy, SetVariables, Step
+from kos_runtime.core.plan.model import Body, Decision, Emit, ForEach, Loop, OutputSpec, Policy, SetVariables, Step
 from kos_runtime.core.record import INLINE_LIMIT
-from kos_runtime.core.workflow import desk, progress
+from kos_runtime.core.workflow import desk, progress, values
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
+from kos_runtime.engine import messages as msg
 
 from .world import Fails, World, act, plan, state_of
 
@@ -129,3 +130,29 @@ class TestPayloads:
 
 def _fails(*_: Any, **__: Any) -> Any:
     raise Fails(ErrorType.PERMANENT)
+
+
+def test_what_items_made_is_loaded_at_once_and_only_the_name_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World({"go": lambda _, n: {"v": f"{n}" + "x" * 40_000, "w": f"{n}" + "y" * 40_000}})
+    each = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="go"), inputs={"n": "$item"})
+    asked: list[int] = []
+    loads = world.host.partition.loads
+    monkeypatch.setattr(world.host.partition, "loads", lambda: _counted(loads(), asked))
+    spec = OutputSpec(name="v", type="array")
+    world.run(plan(each, free_outputs=False, outputs=(spec,)), {"xs": list(range(50))})
+    assert [len(text) for text in world.outputs()["v"]] == [40_001] * 10 + [40_002] * 40
+    assert asked == [50]
+
+
+def test_what_items_made_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(values, "MAX_GATHERED", 1_000_000)
+    world = World({"go": lambda _, n: {"v": f"{n}" + "x" * 40_000}})
+    each = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="go"), inputs={"n": "$item"})
+    world.run(plan(each), {"xs": list(range(50))})
+    (end,) = world.named(ev.RunFailed)
+    assert end.error["message"].startswith("the outputs: oversize: 'result' of all items of f is more than 1000000 bytes")
+
+
+def _counted(loads: list[Any], asked: list[int]) -> list[Any]:
+    asked.extend(len(load.digests) for load in loads if isinstance(load, msg.LoadData))
+    return loads

@@ -30,7 +30,11 @@ def end_run(desk: Desk) -> None:
         return
     outputs: dict[str, Any] = {}
     if run.program.plan.free_outputs:
-        outputs = _last_exposed(run)
+        try:
+            outputs = _last_exposed(run)
+        except ExpressionError as error:
+            _fail(desk, f"the outputs: {error}", "")
+            return
     for spec, template in run.program.outputs:
         try:
             outputs[spec.name], maker = _output(run, spec, template)

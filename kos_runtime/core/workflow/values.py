@@ -7,14 +7,16 @@ for it raises ``NeedsData`` with its digest, and whoever evaluates comes again w
 from collections.abc import Iterator
 from typing import Any
 
-from kos_runtime.core.expression import MissingReference, NeedsData
+from kos_runtime.core.expression import EvaluationError, MissingReference, NeedsData
 from kos_runtime.core.identity import idempotency_key
 from kos_runtime.core.plan.model import Decision, ForEach, Group, Loop
-from kos_runtime.core.record import BlobRef
+from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
 
 Path = tuple[str | int, ...]
+#: The values of one name over all items of a fan are loaded together up to so many bytes.
+MAX_GATHERED = 4 * PAYLOAD_LIMIT
 
 
 class View:
@@ -290,8 +292,34 @@ def fan_value(run: Run, step: StepState, path: Path) -> Any:
             return [{"index": index, "kind": kind, "message": message} for index, kind, message in fan.failures]
         if name == "items":
             return [_item_object(run, step, fan, index) for index in range(fan.count)]
-        return [_pick(step, item, name) for item in _item_objects(run, step, fan)]
+        if isinstance(step.node.form, ForEach) and step.node.form.body is not None:
+            return [_pick(step, item, name) for item in _item_objects(run, step, fan)]
+        _want_all(run, step, fan, name)
+        return [_load(run, _named(run, step, result, name)) for _, result in sorted(fan.results.items())]
     return part_value(run, step, name)
+
+
+def _named(run: Run, step: StepState, result: tuple[bytes, list[list[Any]]], name: str) -> Any:
+    names = unpack_exposed(run, *result)
+    if name not in names:
+        raise MissingReference("steps", (step.id, name))
+    return names[name]
+
+
+def _want_all(run: Run, step: StepState, fan: Fan, name: str) -> None:
+    """Ask for everything that a name is made of at once, not for one after the other.
+
+    Raises:
+        EvaluationError: It is more than may be loaded.
+        NeedsData: Some of it is not loaded yet.
+    """
+    stored = [blob for _, blobs in fan.results.values() for blob in blobs if blob[0] == name]
+    if sum(size for _, _, size, *_ in stored) > MAX_GATHERED:
+        raise EvaluationError(f"oversize: {name!r} of all items of {step.path} is more than {MAX_GATHERED} bytes")
+    missing = [digest for _, digest, *_ in stored if digest not in run.cache]
+    if missing:
+        run.wanted.update(missing)
+        raise NeedsData(missing[0])
 
 
 def _item_objects(run: Run, step: StepState, fan: Fan) -> Iterator[dict[str, Any]]:
@@ -364,6 +392,7 @@ def part_value(run: Run, step: StepState, name: str) -> Any:
             fields = list(unpack_exposed(run, *fan.results[min(fan.results)]))
         return {field: _joined(run, step, fan, field) for field in fields}
     field, _, rest = key.partition(".")
+    _want_all(run, step, fan, field)
     joined = _joined(run, step, fan, field)
     return dotted(joined, rest, (step.id, name)) if rest else joined
 
