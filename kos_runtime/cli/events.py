@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from kos_runtime.cli.common import Common, Typed, flag, iso
 from kos_runtime.cli.describe import describe
 from kos_runtime.cli.follow import detached
-from kos_runtime.cli.outcome import OK, USAGE, Exit
+from kos_runtime.cli.outcome import DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.reading import declared_step
 from kos_runtime.core.errors import NotFound
 
@@ -54,17 +54,17 @@ def events(
     if agent:
         _check_agent(reading, row.run, agent)
     wanted = _filter(reading, row.run, type_ or [], step, agent, after)
-    seen, found = after, []
-    for line in reading.lines(row.run, after=after):
-        seen = line.seq
-        if wanted(line):
-            found.append(line)
-    _print(common, found[-tail:] if tail else found if tail is None else [], whole=not follow)
-    if follow:
-        try:
+    try:
+        seen, found = after, []
+        for line in reading.lines(row.run, after=after):
+            seen = line.seq
+            if wanted(line):
+                found.append(line)
+        _print(common, found[-tail:] if tail else found if tail is None else [], whole=not follow)
+        if follow:
             _follow(common, reading, row.run, seen, wanted)
-        except KeyboardInterrupt:
-            return detached([row.run])
+    except KeyboardInterrupt:
+        return detached([row.run]) if follow else DETACHED
     return OK
 
 
