@@ -45,7 +45,7 @@ class _Tree:
             if step is not None:
                 yield from self._with_parts(step)
             elif live:
-                yield "dim", f" ○ {id:<{self.width}}  {agent}"
+                yield "dim", f" ○ {id:<{self.width}}  {agent.rpartition(':')[2]}"
         for path, step in self.view.steps.items():
             if path not in self.agents and top(path) == path:
                 yield from self._with_parts(step)
