@@ -114,7 +114,10 @@ class Workflows:
         return [{"id": id, "loop": loop}], [f"$steps.{id}.last.{inner}.v" for inner in _exposing(body)[-1:]]
 
     def _each(self, around: list[str]) -> tuple[dict[str, Any], list[str]]:
-        each = {"in": self.draw.choice([[1, 2, 3], [], [0], list(range(7))]), "as": self.draw.choice(["it", "item"])}
+        each: dict[str, Any] = {
+            "in": self.draw.choice([[1, 2, 3], [], [0], list(range(7))]),
+            "as": self.draw.choice(["it", "item"]),
+        }
         if self.draw.random() < 0.5:
             each["max_concurrency"] = self.draw.randint(1, 3)
         each["on_item_failure"] = self.draw.choice(["fail_fast", "collect", {"quorum": 0.5}])
