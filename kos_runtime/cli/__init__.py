@@ -3,6 +3,7 @@
 Nothing is imported before a command needs it: ``kos --help`` and the reading commands never import Ray.
 """
 
+import io
 import sys
 from typing import Any, Final
 
@@ -66,6 +67,10 @@ def main(arguments: list[str]) -> int:
     """Run one command; return its exit code. Nothing that a person does wrong becomes a traceback."""
     from kos_runtime.cli.outcome import guarded
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that is no text, or a terminal of few letters, must not cost the message.
+            stream.reconfigure(errors="backslashreplace")
     return guarded(_run, arguments, sys.stderr)
 
 

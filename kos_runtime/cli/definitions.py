@@ -71,6 +71,8 @@ def validate(
             for problem in found:
                 print(render(problem), file=sys.stderr)
     for missing in unread:
+        if form == "github":
+            print(f"::error::{str(missing).replace('%', '%25')}")
         print(f"error: {missing}", file=sys.stderr)
     _sum_up(common, len(files) - len(unread), len(errors), len(found) - len(errors))
     return 3 if errors else unread[0].exit_code if unread else OK

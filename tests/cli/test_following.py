@@ -241,3 +241,18 @@ def test_a_picture_fits_its_terminal() -> None:
     console = Console(width=40, height=20, record=True, file=io.StringIO())
     console.print(picture([story], 20))
     assert max(len(row) for row in console.export_text().splitlines()) <= 40
+
+
+def test_a_second_ctrl_c_leaves_at_once(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    import signal
+
+    from kos_runtime.cli.follow import detached
+
+    kept: dict[int, Any] = {}
+    left: list[int] = []
+    monkeypatch.setattr("signal.signal", kept.__setitem__)
+    monkeypatch.setattr("os._exit", left.append)
+    assert detached(["7f3a"]) == 130
+    kept[signal.SIGINT](signal.SIGINT, None)
+    assert left == [130]
+    assert "Re-attach: kos watch 7f3a" in capsys.readouterr().err

@@ -1,9 +1,13 @@
 """What a new user types wrong: each answer says what, where and what to type next, with its exit code."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import kos_runtime
 from kos_runtime.cli import COMMANDS, main
 
 Output = pytest.CaptureFixture[str]
@@ -134,3 +138,26 @@ def test_one_driver_that_is_missing_is_said_once_for_all_templates(there: Path, 
     )
     assert main(["validate", "two.yaml", "--set", "engine.storage.state_backend=postgresql"]) == 0
     assert capsys.readouterr().err.count("is not installed here") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_no_letter_costs_a_message(there: Path, encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kos_runtime", "graph", os.fsdecode(b"\xff\xfe.yaml")],
+        capture_output=True, timeout=60, check=False, cwd=there,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(kos_runtime.__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert done.stderr.startswith(b"error: ")
+
+
+def test_a_full_disk_behind_standard_output_is_said(there: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kos_runtime", "ls", "-o", "json"],
+            stdout=full, stderr=subprocess.PIPE, timeout=60, check=False, cwd=there,
+            env={**os.environ, "PYTHONPATH": str(Path(kos_runtime.__file__).parents[1])},
+        )  # fmt: skip
+    assert done.returncode != 0
+    assert b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr
