@@ -40,7 +40,18 @@ def add_edges(
         predecessors = dict.fromkeys(name for name in (*before[step.id], *depends) if name != step.id)
         made.append(replace(step, after=tuple(after), predecessors=tuple(predecessors)))
     _refuse_cycles(made, entries, names, check)
-    return tuple(made)
+    return _ahead_of_paths(made, on_demand, names)
+
+
+def _ahead_of_paths(steps: Sequence[model.Step], on_demand: set[str], names: Names) -> tuple[model.Step, ...]:
+    """Let decisions wait for what the steps of their paths wait for: these begin as soon as they are named."""
+    ahead: dict[str, dict[str, None]] = {step.id: dict.fromkeys(step.after) for step in steps}
+    for step in steps:
+        if step.id in on_demand:
+            for decider in _deciders(step.id, names):
+                if decider in ahead and decider not in on_demand:
+                    ahead[decider].update((id, None) for id in step.after if id != decider)
+    return tuple(replace(step, after=tuple(ahead[step.id])) for step in steps)
 
 
 def _deciders(id: str, names: Names) -> dict[str, None]:

@@ -220,3 +220,17 @@ def test_a_decision_holds_no_place_of_a_group_while_its_path_runs() -> None:
     """)
     assert sorted(ran(world)) == ["end", "g/a", "g/b"]
     assert world.outputs() == {"n": 1}
+
+
+def test_a_decision_waits_for_what_the_steps_of_its_paths_read() -> None:
+    world = run(
+        """
+        {id: slow, agent: k, action: echo, inputs: {n: 5}}
+        {id: outer, decision: {condition: 'true', true_path: [inner]}}
+        {id: inner, decision: {condition: 'true', true_path: [deep]}}
+        {id: deep, agent: k, action: echo, inputs: {n: $steps.slow.n}}
+        """,
+        more="  execution_order: parallel\n",
+    )
+    assert ran(world) == ["slow", "deep"]
+    assert world.status() == "completed"

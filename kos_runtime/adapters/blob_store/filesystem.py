@@ -11,6 +11,7 @@ from kos_runtime.core.failpoint import hit
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -27,10 +28,15 @@ class FilesystemBlobStore:
         path = self._path(digest)
         try:
             os.utime(path, follow_symlinks=False)
+            if path.lstat().st_size != len(data):
+                # It was cut since; writing it again is its repair.
+                self._write(path, data)
         except FileNotFoundError:
             self._write(path, data)
-        except PermissionError as error:
-            raise StoreReadOnly(str(self.folder)) from error
+        except OSError as error:
+            if error.errno in _CLOSED:
+                raise StoreReadOnly(str(self.folder)) from error
+            raise
         return BlobRef(digest, len(data))
 
     def _path(self, digest: str) -> Path:
@@ -62,7 +68,7 @@ class FilesystemBlobStore:
                 temporary.unlink()
             if error.errno in _FULL:
                 raise StoreFull(str(self.folder)) from error
-            if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            if error.errno in _CLOSED:
                 raise StoreReadOnly(str(self.folder)) from error
             raise
 
