@@ -78,8 +78,13 @@ class FilesystemBlobStore:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise KeyError(digest) from None
+        except OSError as error:
+            raise StoreDamaged(str(path), error.strerror or str(error)) from error
         with os.fdopen(descriptor, "rb") as file:
-            data = file.read(PAYLOAD_LIMIT + 1)
+            try:
+                data = file.read(PAYLOAD_LIMIT + 1)
+            except OSError as error:
+                raise StoreDamaged(str(path), error.strerror or str(error)) from error
         if sha256(data).hexdigest() != digest:
             raise StoreDamaged(str(path), "its content does not hash to its name")
         return data
