@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -97,16 +98,17 @@ def _longest(body: Body, spans: dict[str, int]) -> tuple[str, ...]:
     for earlier, later, _ in _edges(body):
         if earlier in before and later in before:
             before[later].append(earlier)
-    best: dict[str, tuple[int, tuple[str, ...]]] = {}
-
-    def chain(id: str, over: frozenset[str]) -> tuple[int, tuple[str, ...]]:
-        if id not in best:
-            behind = [chain(other, over | {id}) for other in before[id] if other not in over | {id}]
-            length, path = max(behind, default=(0, ()))
-            best[id] = (length + (spans.get(id, 0) if spans else 1), (*path, id))
-        return best[id]
-
-    return max((chain(step.id, frozenset()) for step in body.steps), default=(0, ()))[1]
+    length: dict[str, int] = {}
+    behind: dict[str, str | None] = {}
+    for id in TopologicalSorter(before).static_order():
+        longest = behind[id] = max(before[id], key=lambda other: length[other], default=None)
+        length[id] = (0 if longest is None else length[longest]) + (spans.get(id, 0) if spans else 1)
+    chain: list[str] = []
+    last = max(length, key=lambda id: length[id], default=None)
+    while last is not None:
+        chain.append(last)
+        last = behind[last]
+    return tuple(reversed(chain))
 
 
 def _edges(body: Body) -> list[tuple[str, str, str]]:
@@ -214,9 +216,11 @@ def _svg(plan: Plan, statuses: dict[str, str], marked: Sequence[str]) -> str:
 
     edges = [(a, b) for a, b, _ in _edges(plan.body)]
     depth = {step.id: 0 for step in plan.body.steps}
-    for _ in plan.body.steps:
-        for a, b in edges:
-            depth[b] = max(depth[b], min(depth[a] + 1, len(depth)))
+    before: dict[str, list[str]] = {id: [] for id in depth}
+    for a, b in edges:
+        before[b].append(a)
+    for id in TopologicalSorter(before).static_order():
+        depth[id] = max((depth[a] + 1 for a in before[id]), default=0)
     layers: dict[int, list[Step]] = {}
     for step in plan.body.steps:
         layers.setdefault(depth[step.id], []).append(step)

@@ -159,6 +159,27 @@ def test_graph_draws_definitions_and_runs(there: Path, capsys: Output, output: s
     assert "a" in capsys.readouterr().out
 
 
+def test_the_critical_path_is_the_longest_chain(there: Path, capsys: Output) -> None:
+    step = '{{id: {id}, agent: "tests.team:Team", action: greet, inputs: {{name: x}}, depends_on: [{after}]}}'
+    steps = [("a", ""), ("b", "a"), ("c", "b"), ("side", "a"), ("end", "c, side")]
+    text = "workflow:\n  id: chain\n  execution_order: parallel\n  steps:\n"
+    (there / "chain.yaml").write_text(text + "".join(f"    - {step.format(id=i, after=a)}\n" for i, a in steps))
+    assert main(["graph", "chain.yaml", "--critical-path", "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["steps"]
+    assert [step["id"] for step in found if step["critical"]] == ["a", "b", "c", "end"]
+    assert main(["graph", "chain.yaml", "--critical-path"]) == 0
+    assert capsys.readouterr().out.count("★") == 4
+
+
+def test_a_graph_of_thousands_of_steps_is_drawn(there: Path, capsys: Output) -> None:
+    from kos_runtime.cli.graph import Sketch, graph
+
+    steps = "".join(f"    - {{id: s{n}, set: {{x: {n}}}}}\n" for n in range(1_500))
+    (there / "long.yaml").write_text(f"workflow:\n  id: long\n  steps:\n{steps}")
+    assert graph("long.yaml", critical_path=True, common=Sketch(output="svg")) == 0
+    assert capsys.readouterr().out.count("#c00") == 1_500
+
+
 def test_schema_and_format(there: Path, capsys: Output) -> None:
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out)["$schema"] == "http://json-schema.org/draft-07/schema#"
