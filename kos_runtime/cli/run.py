@@ -205,18 +205,27 @@ def _is_flat(item: Any) -> bool:
 
 
 def _ask(engine: Any, run: str) -> bool:
-    """Ask the person at the terminal for what the run waits for; say whether an answer was given."""
-    view = engine.view(run)
-    for step in view.waits_for_people:
+    """Ask the person at the terminal for what the run waits for; say whether an answer was given.
+
+    An answer that does not fit is asked for again; Ctrl-C and Ctrl-D leave the run waiting.
+    """
+    from kos_runtime.core.errors import InvalidDefinition
+
+    for step in engine.view(run).waits_for_people[:1]:
         print(step.manual["prompt"], file=sys.stderr)
-        data = {}
-        for name, kind, required in step.manual["fields"]:
+        while True:
+            data = {}
+            for name, kind, required in step.manual["fields"]:
+                try:
+                    text = input(f"  {name} ({kind}{'' if required else ', may be empty'}): ")
+                except (EOFError, KeyboardInterrupt):
+                    return False
+                if text or required:
+                    data[name] = text if kind in {"string", "document"} else _value(text)
             try:
-                text = input(f"  {name} ({kind}{'' if required else ', may be empty'}): ")
-            except (EOFError, KeyboardInterrupt):
-                return False
-            if text or required:
-                data[name] = text if kind in {"string", "document"} else _value(text)
-        engine.answer(run, step.path, data)
-        return True
+                engine.answer(run, step.path, data)
+            except InvalidDefinition as error:
+                print(f"error: {error}", file=sys.stderr)
+            else:
+                return True
     return False
