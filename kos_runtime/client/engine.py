@@ -40,6 +40,8 @@ from kos_runtime.definition import (
 )  # fmt: skip
 from kos_runtime.ports.control import Message
 
+#: Characters of a run's own name, and of its key.
+MAX_NAME = 256
 _TERMINAL = frozenset({"completed", "failed", "cancelled", "quarantined"})
 
 
@@ -159,6 +161,7 @@ class WorkflowEngine:
         from kos_runtime.composition.discovery import Registry
         from kos_runtime.composition.linking import link
 
+        _check_names(name, key)
         document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
         plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
         values, problems = complete_inputs(plan, inputs or {})
@@ -327,6 +330,13 @@ class WorkflowEngine:
 
 def _id(run: str | RunHandle) -> str:
     return run.id if isinstance(run, RunHandle) else run
+
+
+def _check_names(name: str, key: str) -> None:
+    """Refuse a run's name or key that is too long, or that a terminal would not show as it is."""
+    for what, text in (("name", name), ("key", key)):
+        if len(text) > MAX_NAME or not text.isprintable():
+            raise InvalidDefinition(f"a run's {what} has at most {MAX_NAME} characters, all of them printable")
 
 
 def _check_plain(value: dict[str, Any], what: str) -> None:
