@@ -150,7 +150,9 @@ def test_what_items_made_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -
     each = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="go"), inputs={"n": "$item"})
     world.run(plan(each), {"xs": list(range(50))})
     (end,) = world.named(ev.RunFailed)
-    assert end.error["message"].startswith("the outputs: oversize: 'result' of all items of f is more than 1000000 bytes")
+    assert end.error["message"].startswith(
+        "the outputs: oversize: 'result' of all items of f is more than 1000000 bytes"
+    )
 
 
 def _counted(loads: list[Any], asked: list[int]) -> list[Any]:

@@ -39,6 +39,15 @@ class Workflows:
             content["error_handling"] = [handler, {"errors": ["timeout"], "on_failure": "fail"}]
         return {"workflow": content}
 
+    @staticmethod
+    def races(value: Any) -> bool:
+        """Say whether a group anywhere below waits for some of its members only."""
+        if isinstance(value, list):
+            return any(map(Workflows.races, value))
+        if not isinstance(value, dict):
+            return False
+        return value.get("sync", "all") != "all" or any(map(Workflows.races, value.values()))
+
     def id(self) -> str:
         self.count += 1
         return f"s{self.count}"
