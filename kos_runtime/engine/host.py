@@ -179,7 +179,7 @@ class Host:
         """Nothing was stored: forget what was decided, keep what agents reported, and try again in a second."""
         self.stalled_until = now + RETRY_MS
         self.stalled_by = str(error)
-        held = {p.name: [(run, path, fence) for (run, path), fence in p.holds.items()] for p in self._processes()}
+        held = {p.name: list(p.holds) for p in self._processes()}
         effects = self._refuse(batch)
         effects.append(msg.Notice("storage", str(error)))
         self.partition = self._open()

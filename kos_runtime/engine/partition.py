@@ -60,16 +60,6 @@ class Meta:
     active: bool = False
 
 
-class Pending:
-    """What one run decided since the last ``ready``, and the first inputs that led there."""
-
-    __slots__ = ("causes", "desk")
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.causes: list[str] = []
-
-
 class Partition:
     """See the module. One object, one thread."""
 
@@ -103,7 +93,8 @@ class Partition:
         self.queue: deque[str] = deque()
         self.more_pending = 0
         self._admitting: set[str] = set()
-        self._pending: dict[str, Pending] = {}
+        #: What runs decided since the last ``ready``.
+        self._pending: dict[str, Desk] = {}
         self._parked: dict[str, deque[msg.Input]] = {}
         self._starved: dict[str, list[str]] = {}
         self._libraries: dict[tuple[str, str], list[msg.Request]] = {}
@@ -115,7 +106,6 @@ class Partition:
         #: Runs of which more can be decided at once; in the order in which they take turns.
         self._unfinished: dict[str, None] = {}
         self._timers: list[tuple[int, str, str, int]] = []
-        self._backstops: dict[int, dict[tuple[str, str, int], int]] = {}
         self._next_poll = 0
         self._next_sweep = 0
         self._settled: dict[str, list[tuple[str, str, int]]] = {}
@@ -131,7 +121,7 @@ class Partition:
 
     def receive(self, inputs: Sequence[msg.Input], now: int) -> None:
         """Take a batch of input at log time ``now`` (milliseconds, never going back)."""
-        self.time = max(self.time, now)
+        self.time = self.pools.now = max(self.time, now)
         if self._unfinished:
             self._go_on()
         for item in inputs:
@@ -177,7 +167,7 @@ class Partition:
         if self._unfinished:
             return self.time
         due = [self._timers[0][0]] if self._timers else []
-        due.extend(next(iter(times.values())) for times in self._backstops.values() if times)
+        due.append(self.pools.overdue_at)
         if self.runs:
             due.append(self._next_sweep)
         due.append(self._next_poll)
@@ -194,40 +184,36 @@ class Partition:
         pools, runs, orphans = self.pools, self.runs, self._orphans
         holder = pools.processes.get(process)
         settled = self._settled.setdefault(process, [])
+        if holder is not None and (durations := [o.duration_ms for o in item.outcomes if o.error is None]):
+            pools.measured(holder, durations)
         for result in item.outcomes:
             key = (result.run, result.path, result.fence)
             settled.append(key)
             if holder is not None:
-                pools.released(holder, key, result.duration_ms if result.error is None else -1.0)
+                pools.released(holder, key)
             if orphans:
                 orphans.pop(key, None)
             run = runs.get(result.run)
             if run is None and result.run in self._parked:
                 self._parked[result.run].append(msg.Outcomes(process, [result]))
             elif run is not None:
-                self._disarm(run, result.path, key)
                 self._decide(run, f"outcome:{result.path}@{result.fence}", decide.outcome, result)
         if holder is not None and item.running:
             holder.begun.update(item.running)
 
     def _decide(self, run: Run, cause: str, function: Any, *arguments: Any, **named: Any) -> Any:
         """Decide about one run; if that raises, strike it out and set it aside alone."""
-        pending = self._pending.get(run.id)
-        if pending is None:
-            pending = self._pending[run.id] = Pending(Desk(run, self.time, self.epoch, self.pools))
-        desk = pending.desk
+        desk = self._pending.get(run.id)
+        if desk is None:
+            desk = self._pending[run.id] = Desk(run, self.time, self.epoch, self.pools)
         desk.now = self.time
-        if len(pending.causes) < 4:
-            pending.causes.append(cause)
-        sent = len(desk.dispatches)
+        if len(desk.causes) < 4:
+            desk.causes.append(cause)
         try:
             answer = function(desk, *arguments, **named)
         except Exception as error:
             self._set_aside(run.id, f"{type(error).__name__}: {error}", repr((cause, arguments)).encode()[:65_536])
             return Rejected(code="quarantined", message=f"run {run.id} was set aside: {error}")
-        for process, invocation in desk.dispatches[sent:]:
-            self.pools.held(process, run.id, invocation.path, invocation.fence)
-            self._arm(run.id, invocation.path, invocation.fence, invocation.timeout_ms)
         if desk.starved:
             self._starve(run, desk)
         if run.todo:
@@ -364,7 +350,7 @@ class Partition:
     def _touch(self, run: Run) -> None:
         """See to it that ``ready`` looks at a run of which nothing was decided."""
         if run.id not in self._pending:
-            self._pending[run.id] = Pending(Desk(run, self.time, self.epoch, self.pools))
+            self._pending[run.id] = Desk(run, self.time, self.epoch, self.pools)
 
     def _admit(self) -> None:
         while self.active < self.limits.max_active_runs and self.queue:
@@ -388,7 +374,7 @@ class Partition:
 
     def _answer(self, run: Run, command: AnswerTask, command_id: str) -> Accepted | Rejected:
         meta = self.metas[run.id]
-        before = len(self._pending[run.id].desk.events) if run.id in self._pending else 0
+        before = len(self._pending[run.id].events) if run.id in self._pending else 0
         answer: Accepted | Rejected = self._decide(run, f"command:{command_id} by {command.by}", decide.answer, command)
         if isinstance(answer, Accepted):
             if not meta.active:
@@ -398,7 +384,7 @@ class Partition:
             if command_id:
                 self._commands.append(CommandRow(command_id, 0, self.codec.pack(plain)))
             return Accepted(run=run.id, position=meta.position + 1, event=answer.event)
-        if before == 0 and run.id in self._pending and not self._pending[run.id].desk.events:
+        if before == 0 and run.id in self._pending and not self._pending[run.id].events:
             self._touch(run)
         return answer
 
@@ -544,13 +530,9 @@ class Partition:
 
     def _adopt(self, process: Process, run: str, path: str, fence: int) -> None:
         """A dispatch from before a takeover runs on, or its outcome comes again."""
-        process.holds[run, path] = fence
-        self._arm(run, path, fence, self._timeout_of(run, path))
-
-    def _timeout_of(self, run: str, path: str) -> int:
         here = self.runs.get(run)
         step = None if here is None else here.steps.get(path)
-        return 0 if step is None else step.node.step.timeout_ms
+        self.pools.held(process, (run, path, fence), 0 if step is None else step.node.step.timeout_ms)
 
     def _process_down(self, item: msg.ProcessDown) -> None:
         process = self.pools.down(item.process)
@@ -558,17 +540,15 @@ class Partition:
             for early in self._early.values():
                 early[:] = [up for up in early if up.process != item.process]
             return
-        lost = list(process.holds.items())
-        begun = {(run, path, fence) for run, path, fence in process.begun}
+        lost = list(process.holds)
         # When nothing was reported as begun, whatever it held may be what ended it.
         only = len(lost) == 1
         self._effects.append(msg.Notice("process_down", f"{item.process} died ({item.cause})"))
-        for (run_id, path), fence in lost:
+        for run_id, path, fence in lost:
             run = self.runs.get(run_id)
             if run is None:
                 continue
-            self._disarm(run, path, (run_id, path, fence))
-            suspect = only or (run_id, path, fence) in begun
+            suspect = only or (run_id, path, fence) in process.begun
             self._decide(run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect)
 
     def _pool_failed(self, item: msg.PoolFailed) -> None:
@@ -621,21 +601,6 @@ class Partition:
 
     # --- time -----------------------------------------------------------------------------------
 
-    def _arm(self, run: str, path: str, fence: int, timeout_ms: int) -> None:
-        if timeout_ms > 0:
-            length = timeout_ms + self.limits.grace_ms
-            self._backstops.setdefault(length, {})[run, path, fence] = self.time + length
-
-    def _disarm(self, run: Run, path: str, key: tuple[str, str, int]) -> None:
-        step = run.steps.get(path)
-        if step is not None:
-            timeout = step.node.step.timeout_ms
-            if step.ask_of and run.program is not None:
-                timeout = run.program.plan.timeout_default_ms
-            times = self._backstops.get(timeout + self.limits.grace_ms)
-            if times is not None:
-                times.pop(key, None)
-
     def _fire(self) -> None:
         while self._timers and self._timers[0][0] <= self.time:
             _, run_id, path, fence = heappop(self._timers)
@@ -648,21 +613,14 @@ class Partition:
 
     def _expire(self) -> None:
         """Give up attempts whose processes stayed silent beyond timeout and grace."""
-        for times in self._backstops.values():
-            while times:
-                key, due = next(iter(times.items()))
-                if due > self.time:
-                    break
-                del times[key]
-                run_id, path, fence = key
-                run = self.runs.get(run_id)
-                if run is None:
-                    continue
-                step = run.steps.get(path)
-                process = "" if step is None else step.agent
-                error = failure(ErrorType.TIMEOUT, f"{process or path} stayed silent beyond its timeout", step=path)
-                self._decide(run, f"silence:{path}@{fence}", decide.expired, path, fence, error)
-                self._effects.append(msg.Cancel(process, [key], kill=True))
+        for process, key in self.pools.overdue():
+            run_id, path, fence = key
+            run = self.runs.get(run_id)
+            if run is None:
+                continue
+            error = failure(ErrorType.TIMEOUT, f"{process.name} stayed silent beyond its timeout", step=path)
+            self._decide(run, f"silence:{path}@{fence}", decide.expired, path, fence, error)
+            self._effects.append(msg.Cancel(process.name, [key], kill=True))
 
     def _timers_loaded(self, item: msg.TimersLoaded) -> None:
         for row in item.timers:
@@ -705,9 +663,8 @@ class Partition:
         effects = self._effects
         dispatches: dict[str, msg.Dispatch] = {}
         first = self.offset + 1
-        for run_id, pending in self._pending.items():
-            self._write(run_id, pending, batch)
-            desk = pending.desk
+        for run_id, desk in self._pending.items():
+            self._write(desk, batch)
             if desk.blobs:
                 blobs.update(desk.blobs)
             for process, invocation in desk.dispatches:
@@ -716,11 +673,11 @@ class Partition:
                     dispatches[process] = msg.Dispatch(process, [invocation])
                 else:
                     call.invocations.append(invocation)
-            effects.extend(msg.Cancel(process, [(run_id, path, fence)]) for process, path, fence in desk.cancels)
             for process, path, fence in desk.cancels:
+                effects.append(msg.Cancel(process, [(run_id, path, fence)]))
                 holder = self.pools.processes.get(process)
                 if holder is not None:
-                    self.pools.released(holder, (run_id, path, fence), -1.0)
+                    self.pools.released(holder, (run_id, path, fence))
         if self._quarantine:
             self._take_back()
         for run_id, (error, cause, run) in self._quarantine.items():
@@ -744,14 +701,15 @@ class Partition:
         self._commands, self._replies, self._effects, self._settled = [], [], [], {}
         return ready
 
-    def _write(self, run_id: str, pending: Pending, batch: Batch) -> None:
-        run, meta = pending.desk.run, self.metas[run_id]
-        events = pending.desk.events
+    def _write(self, desk: Desk, batch: Batch) -> None:
+        run, events = desk.run, desk.events
+        run_id = run.id
+        meta = self.metas[run_id]
         stream = run_stream(run_id)
         if meta.new:
             batch.streams.append((stream, meta.salt))
             meta.new = False
-        cause = " ".join(pending.causes)
+        cause = " ".join(desk.causes)
         for part in (events,) if len(events) <= SMALL_RECORD else self._parts(events):
             if part:
                 names, values = describe(part)
@@ -770,8 +728,8 @@ class Partition:
                     batch.timers_set.append(TimerRow(event.at, run_id, event.path, event.fence))
             elif kind is ev.TimerFired:
                 batch.timers_cleared.append(TimerRow(event.due, run_id, event.path, event.fence))
-        if pending.desk.blobs:
-            batch.blob_refs.extend((digest, stream) for digest in pending.desk.blobs)
+        if desk.blobs:
+            batch.blob_refs.extend((digest, stream) for digest in desk.blobs)
         self._row(run, meta, batch)
         if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
             self._snapshot(run, meta, batch)

@@ -7,13 +7,18 @@ fair: each in turn starts one step, higher priorities first.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kos_runtime.core.plan.link import AgentLink
 from kos_runtime.engine.limits import Limits
 
+#: A dispatch: run, path, fence.
+Key = tuple[str, str, int]
+
 #: An action that takes less than this on average is cheap: it goes to one process as long as that has room.
 CHEAP_MS = 1.0
+NEVER = 1 << 62
 
 
 @dataclass(slots=True)
@@ -21,12 +26,12 @@ class Process:
     name: str
     pool: str
     hands: int
-    #: (run, path) → fence of what it holds.
-    holds: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: How many dispatches it may hold now (``Pools.measured`` moves it).
+    room: int
+    #: What it holds → the instant at which its silence has lasted too long, 0 for never.
+    holds: dict[Key, int] = field(default_factory=dict)
     #: Those of which it said that they have begun.
-    begun: set[tuple[str, str, int]] = field(default_factory=set)
-    #: Outcomes that it may forget once the batch is stored.
-    settled: list[tuple[str, str, int]] = field(default_factory=list)
+    begun: set[Key] = field(default_factory=set)
     #: It runs one suspect alone, and takes nothing else.
     alone: bool = False
 
@@ -65,6 +70,10 @@ class Pools:
         self.priority = 0
         #: Whose hands were found free by ``has_room``, for the ``take`` that follows.
         self.found: Process | None = None
+        #: Log time in milliseconds, set before anything is asked.
+        self.now = 0
+        #: No dispatch is overdue before this instant.
+        self.overdue_at = NEVER
 
     def know(self, link: AgentLink) -> Pool:
         pool = self.pools.get(link.pool)
@@ -91,11 +100,11 @@ class Pools:
             turns.setdefault(run, deque()).append(path)
         return False
 
-    def take(self, pool: str, *, alone: bool = False) -> str:
+    def take(self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False) -> str:
         process = self.found
         assert process is not None
-        assert process.pool == pool
         process.alone = alone
+        self.held(process, (run, path, fence), timeout_ms)
         return process.name
 
     def _free(self, pool: Pool, *, alone: bool = False) -> Process | None:
@@ -111,7 +120,7 @@ class Pools:
                 continue
             if process.alone or (alone and held):
                 continue
-            if held >= pool.ahead(process.hands, self.limits):
+            if held >= process.room:
                 continue
             if 0 <= pool.mean_ms < CHEAP_MS:
                 return process
@@ -130,7 +139,7 @@ class Pools:
 
     def up(self, name: str, pool: str, hands: int) -> Process:
         here = self.pools[pool]
-        process = Process(name, pool, max(hands, 1))
+        process = Process(name, pool, max(hands, 1), here.ahead(max(hands, 1), self.limits))
         here.processes[name] = self.processes[name] = process
         here.starting = max(here.starting - 1, 0)
         here.failed = ""
@@ -144,22 +153,47 @@ class Pools:
             pool.failed = ""
         return process
 
-    def held(self, process: str, run: str, path: str, fence: int) -> None:
-        self.processes[process].holds[run, path] = fence
+    def held(self, process: Process, key: Key, timeout_ms: int) -> None:
+        """A process was given something that may take so long, 0 for any time."""
+        if timeout_ms > 0:
+            due = self.now + timeout_ms + self.limits.grace_ms
+            process.holds[key] = due
+            if due < self.overdue_at:
+                self.overdue_at = due
+        else:
+            process.holds[key] = 0
 
-    def released(self, here: Process, key: tuple[str, str, int], duration_ms: float) -> None:
-        """A dispatch (run, path, fence) ended; how long the body ran, if not below 0, moves the pool's average."""
-        holds = here.holds
-        held = (key[0], key[1])
-        if holds.get(held) == key[2]:
-            del holds[held]
-        if here.begun:
-            here.begun.discard(key)
-        if here.alone and not holds:
-            here.alone = False
-        if duration_ms >= 0:
-            pool = self.pools[here.pool]
-            pool.mean_ms = duration_ms if pool.mean_ms < 0 else pool.mean_ms * 0.9 + duration_ms * 0.1
+    def released(self, process: Process, key: Key) -> None:
+        """A dispatch ended."""
+        process.holds.pop(key, 0)
+        if process.begun:
+            process.begun.discard(key)
+        if process.alone and not process.holds:
+            process.alone = False
+
+    def measured(self, process: Process, durations: Sequence[float]) -> None:
+        """So many milliseconds the bodies of some actions ran: they move the pool's average, and with it the room."""
+        pool = self.pools[process.pool]
+        mean = sum(durations) / len(durations)
+        pool.mean_ms = mean if pool.mean_ms < 0 else mean + (pool.mean_ms - mean) * 0.9 ** len(durations)
+        for member in pool.processes.values():
+            member.room = pool.ahead(member.hands, self.limits)
+
+    def overdue(self) -> list[tuple[Process, Key]]:
+        """Return the dispatches whose processes stayed silent beyond their timeout and grace, each once."""
+        if self.now < self.overdue_at:
+            return []
+        found: list[tuple[Process, Key]] = []
+        self.overdue_at = NEVER
+        for process in self.processes.values():
+            for key, due in process.holds.items():
+                if 0 < due <= self.now:
+                    found.append((process, key))
+                elif 0 < due < self.overdue_at:
+                    self.overdue_at = due
+        for process, key in found:
+            process.holds[key] = 0
+        return found
 
     def next_in_turn(self, pool: Pool) -> tuple[str, str] | None:
         """Take out who is next, if somebody waits and hands are free."""

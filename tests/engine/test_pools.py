@@ -15,24 +15,24 @@ def pools(*processes: str, most: int = 4) -> tuple[Pools, Pool]:
 
 def test_a_suspect_waits_for_a_process_that_holds_nothing_and_gets_the_one_kept_for_it() -> None:
     made, pool = pools("k-1")
-    made.held("k-1", "busy", "a", 1)
+    made.held(made.processes["k-1"], ("busy", "a", 1), 0)
     assert not made.has_room("k", "suspect", "s", alone=True)
     # A hand is free, but it is kept.
     assert not made.has_room("k", "other", "o")
     assert made.next_in_turn(pool) is None
-    made.released(made.processes["k-1"], ("busy", "a", 1), 1.0)
+    made.released(made.processes["k-1"], ("busy", "a", 1))
     assert made.next_in_turn(pool) == ("suspect", "s")
     made.granting = True
     assert made.has_room("k", "suspect", "s", alone=True)
-    assert made.take("k", alone=True) == "k-1"
+    assert made.take("suspect", "s", 1, 0, alone=True) == "k-1"
 
 
 def test_a_process_is_not_kept_for_who_no_longer_waits() -> None:
     made, pool = pools("k-1")
-    made.held("k-1", "busy", "a", 1)
+    made.held(made.processes["k-1"], ("busy", "a", 1), 0)
     assert not made.has_room("k", "suspect", "s", alone=True)
     assert pool.reserved == "k-1"
-    made.released(made.processes["k-1"], ("busy", "a", 1), 1.0)
+    made.released(made.processes["k-1"], ("busy", "a", 1))
     assert made.next_in_turn(pool) == ("suspect", "s")
     assert made.has_room("k", "other", "o")
 

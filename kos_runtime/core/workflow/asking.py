@@ -31,9 +31,9 @@ def ask(desk: Desk, step: StepState) -> None:
         return
     if not desk.pools.has_room(agent.pool, run.id, step.path):
         return
-    process = desk.pools.take(agent.pool)
     attempt, fence = step.attempt + (step.then != "redispatch"), step.fence + 1
     timeout = run.program.plan.timeout_default_ms
+    process = desk.pools.take(run.id, step.path, fence, timeout)
     packed = run.codec.pack({"escalation": _question(desk, about, policy.max_retries)})
     desk.emit(ev.StepScheduled(step.path, attempt, fence, process, timeout, b"", None, None))
     desk.dispatches.append(

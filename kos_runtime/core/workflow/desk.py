@@ -20,8 +20,8 @@ class Pools(Protocol):
         """
         ...
 
-    def take(self, pool: str, *, alone: bool = False) -> str:
-        """Use one pair of free hands of a pool that has room, and return the process whose they are."""
+    def take(self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False) -> str:
+        """Give an attempt into the free hands that were just found, and return the process whose they are."""
         ...
 
 
@@ -29,17 +29,18 @@ class Desk:
     """Deciding folds as it goes: each decision sees those before it. ``now`` is log time in milliseconds.
 
     ``events`` is what was decided, in order, and becomes one record. ``dispatches`` are (process, invocation) that go
-    out once it is stored. ``cancels`` are (process, path, fence) of attempts that are to stop. ``blobs`` must be in the
+    out once it is stored. ``causes`` are the first inputs that led here. ``cancels`` are (process, path, fence) of attempts that are to stop. ``blobs`` must be in the
     blob store before the record is. ``starved`` are paths of which an evaluation waits for data.
     """
 
-    __slots__ = ("blobs", "cancels", "dispatches", "epoch", "events", "now", "pools", "run", "starved")
+    __slots__ = ("blobs", "cancels", "causes", "dispatches", "epoch", "events", "now", "pools", "run", "starved")
 
     def __init__(self, run: Run, now: int, epoch: int, pools: Pools) -> None:
         self.run = run
         self.now = now
         self.epoch = epoch
         self.pools = pools
+        self.causes: list[str] = []
         self.events: list[Any] = []
         self.dispatches: list[tuple[str, Invocation]] = []
         self.cancels: list[tuple[str, str, int]] = []

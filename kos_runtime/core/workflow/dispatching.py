@@ -58,9 +58,9 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
         return True
-    process = desk.pools.take(agent.pool, alone=alone)
     attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
     fence = 1 if at is None else at.fence + 1
+    process = desk.pools.take(run.id, path, fence, step.node.step.timeout_ms, alone=alone)
     part = owner.fan is not None and owner.fan.parts
     record = not owner.node.inputs_are_stable and not part and attempt == 1
     desk.emit(
