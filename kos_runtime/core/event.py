@@ -43,6 +43,12 @@ BY_NAME: Final[dict[str, EventType]] = {}
 _UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {}
 
 
+#: What short runs of events are called and how their values are read, as far as they were met.
+_LINES: Final[dict[tuple[type, ...], tuple[str, list[Callable[[Any], tuple[Any, ...]]]]]] = {}
+_SHORT: Final = 4
+_MOST_LINES: Final = 1_000
+
+
 class UnknownEvent(ValueError):
     """The log holds an event that this version does not know: written by a newer one, or damaged."""
 
@@ -73,13 +79,14 @@ def upcaster(name: str, version: int) -> Callable[[Upcaster], Upcaster]:
 
 def describe(events: Sequence[Any]) -> tuple[str, list[tuple[Any, ...]]]:
     """Return the label line and the values of a list of events, as a record stores them."""
-    labels = []
-    values = []
-    for item in events:
-        kind = TYPES[type(item)]
-        labels.append(kind.label)
-        values.append(kind.values(item))
-    return " ".join(labels), values
+    kinds = tuple([type(item) for item in events])
+    known = _LINES.get(kinds)
+    if known is None:
+        found = [TYPES[kind] for kind in kinds]
+        known = " ".join([kind.label for kind in found]), [kind.values for kind in found]
+        if len(kinds) <= _SHORT and len(_LINES) < _MOST_LINES:
+            _LINES[kinds] = known
+    return known[0], [values(item) for values, item in zip(known[1], events, strict=True)]
 
 
 def rebuild(labels: str, values: Sequence[Any]) -> list[Any]:

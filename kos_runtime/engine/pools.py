@@ -158,8 +158,7 @@ class Pools:
         if timeout_ms > 0:
             due = self.now + timeout_ms + self.limits.grace_ms
             process.holds[key] = due
-            if due < self.overdue_at:
-                self.overdue_at = due
+            self.overdue_at = min(self.overdue_at, due)
         else:
             process.holds[key] = 0
 

@@ -4,6 +4,7 @@ Each entry of the agenda is decided at most once: the event that decides it take
 hands or for data to be loaded, stays in the agenda and is looked at again when that came.
 """
 
+from collections.abc import Iterable
 from math import ceil
 from typing import Any, assert_never
 
@@ -72,7 +73,7 @@ def _enter(desk: Desk, step: StepState) -> None:
         ask(desk, step)
         return
     run, scope, node = desk.run, step.scope, step.node
-    if node.is_plain and all(_is_done_beside(run, scope, id) for id in node.step.reads):
+    if node.is_plain and _are_done_beside(run, scope, node.step.reads):
         dispatch(desk, step)
         return
     if not step.condition_met:
@@ -118,10 +119,13 @@ def _enter(desk: Desk, step: StepState) -> None:
             assert_never(form)
 
 
-def _is_done_beside(run: Run, scope: Scope, id: str) -> bool:
-    """Say whether a step of the same body has completed: the quick half of ``is_available``."""
-    step = run.steps.get(scope.step_path(id))
-    return step is not None and step.status is StepStatus.COMPLETED
+def _are_done_beside(run: Run, scope: Scope, ids: Iterable[str]) -> bool:
+    """Say whether steps of the same body have completed: the quick half of ``is_available``."""
+    for id in ids:
+        step = run.steps.get(scope.step_path(id))
+        if step is None or step.status is not StepStatus.COMPLETED:
+            return False
+    return True
 
 
 def _is_crowded(scope: Scope, step: StepState) -> bool:
