@@ -7,6 +7,7 @@ from kos_runtime.cli.common import Common, Typed
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.run import report
+from kos_runtime.cli.visible import visible
 
 
 def answer(
@@ -57,7 +58,7 @@ def answer(
         if common.is_data:
             common.emit([line], {}, one=True)
         else:
-            print(f"seq {line['seq']} {line['type']} by {line['by']}")
+            print(visible(f"seq {line['seq']} {line['type']} by {line['by']}"))
         status = engine.get_workflow_status(row.run)
         if status == "interrupted":
             common.say(f"go on with: kos resume {row.run}")

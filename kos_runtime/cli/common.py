@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Group, Parameter
 
 from kos_runtime.cli.printing import emit, iso, now_ms, span
+from kos_runtime.cli.visible import visible
 
 Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 GLOBAL: Final = Group("Global options", sort_key=10)
@@ -116,7 +117,7 @@ class Options:
     def say(self, text: str) -> None:
         """Tell a person something that is no data."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def asks(self) -> bool:
         """Say whether a person can be asked."""
@@ -133,11 +134,16 @@ class Options:
 
     def console(self, *, stderr: bool = False) -> Any:
         from rich.console import Console
+        from rich.segment import Segment
 
         class Pipe(Console):
             def on_broken_pipe(self) -> None:
                 # Whoever reads us has seen enough; the default would end with exit code 1.
                 raise BrokenPipeError
+
+            def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+                for part in super().render(renderable, options):
+                    yield part if part.control else Segment(visible(part.text), part.style)
 
         match self.color:
             case "always":

@@ -14,6 +14,7 @@ from kos_runtime.cli.describe import describe
 from kos_runtime.cli.follow import detached
 from kos_runtime.cli.outcome import DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.reading import declared_step
+from kos_runtime.cli.visible import visible
 from kos_runtime.core.errors import NotFound
 
 _LOOK_S: Final = 0.1
@@ -171,10 +172,10 @@ def _print(common: Common, found: list[Any], *, whole: bool) -> None:
                 print(line.type, flush=True)
         case form:
             for line in found:
-                print(f"{line.seq:>5}  {_when(common, line.time)}  {describe(line)}", flush=True)
+                print(f"{line.seq:>5}  {_when(common, line.time)}  {visible(describe(line))}", flush=True)
                 if form == "wide":
                     data = json.dumps(line.data, ensure_ascii=False, default=str)
-                    print(f"       cause {line.cause}  {data}", flush=True)
+                    print(f"       cause {visible(line.cause)}  {visible(data)}", flush=True)
 
 
 def _when(common: Common, instant: int) -> str:

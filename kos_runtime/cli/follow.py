@@ -12,6 +12,7 @@ from kos_runtime.cli.describe import describe
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, UNREACHABLE
 from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import MOST_PARTS, head, lines
+from kos_runtime.cli.visible import visible
 
 _REFRESH_S: Final = 0.25
 _LOOK_S: Final = 0.05
@@ -124,7 +125,7 @@ def _plain(stories: Sequence[Story], *, whole: bool) -> None:
                 since = begin.setdefault(story.run, line.time)
                 if whole or line.type not in _QUIET_EVENTS:
                     text = f"{prefix}{(line.time - since) / 1_000:8.2f}s  {describe(line)}"
-                    print(text, file=sys.stderr, flush=True)
+                    print(visible(text), file=sys.stderr, flush=True)
         if all(map(is_over, stories)):
             return
         time.sleep(_LOOK_S)

@@ -10,6 +10,7 @@ from kos_runtime.cli.describe import describe
 from kos_runtime.cli.printing import span
 from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import top
+from kos_runtime.cli.visible import visible
 from kos_runtime.core.projection.steps import DONE
 
 #: What ends a run is told behind the steps that ended with it.
@@ -84,4 +85,4 @@ def summarize(reading: Any, run: str) -> None:
 
 
 def _print(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
+from kos_runtime.cli.visible import visible
+
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
@@ -53,19 +55,19 @@ def guarded(run: Callable[[list[str]], Any], arguments: list[str], stderr: IO[st
         result = run(arguments)
     except Exit as end:
         if end.message:
-            print(end.message + _see(end, arguments), file=stderr)
+            print(visible(end.message + _see(end, arguments)), file=stderr)
         return end.code
     except CycloptsError as error:
         print(_usage(error), file=stderr)
         return USAGE
     except UserError as error:
-        print(_words(error), file=stderr)
+        print(visible(_words(error)), file=stderr)
         return error.exit_code
     except StoreError as error:
         print(f"error: {error}\n  see: kos doctor", file=stderr)
         return UNREACHABLE
     except KosError as error:
-        print(f"error: {error}", file=stderr)
+        print(visible(f"error: {error}"), file=stderr)
         return FAILED
     except KeyboardInterrupt:
         return DETACHED

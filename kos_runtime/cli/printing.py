@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kos_runtime.cli.visible import visible
+
 Row = dict[str, Any]
 
 
@@ -70,7 +72,9 @@ def plain_table(rows: list[Row], columns: Mapping[str, str]) -> None:
     cells = [list(columns.values()), *([str(row.get(key, "")) for key in columns] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     for line in cells:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip(), flush=True)
+        print(
+            "  ".join(visible(text).ljust(width) for text, width in zip(line, widths, strict=True)).rstrip(), flush=True
+        )
 
 
 def now_ms() -> int:
