@@ -24,7 +24,7 @@ from kos_runtime.definition import EngineSettings, WorkflowDocument, load
 from kos_runtime.engine.limits import Limits
 from tests.oracle import check_store
 from tests.proof.team import LEDGER
-from tests.proof.workloads import WORKLOADS
+from tests.proof.workloads import WORKLOADS, Workload
 
 #: At which visit of its place a process is killed, after one round of first visits; many are visited once or twice.
 _VISITS = (1, 1, 1, 2, 3, 5, 8, 21)
@@ -43,8 +43,8 @@ def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> d
     by_workload: Counter[str] = Counter()
     violations: list[str] = []
     done = trial = 0
-    settings = EngineSettings()
-    documents = {name: load(text, f"{name}.yaml") for name, (text, _) in WORKLOADS.items()}
+    documents = {name: load(workload.text, f"{name}.yaml") for name, workload in WORKLOADS.items()}
+    expected: dict[str, dict[str, Any]] = {}
     begin = time.monotonic()
     # Snapshots at every turn, so that there are some in histories this short.
     wiring.limits_of = _often
@@ -55,8 +55,10 @@ def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> d
         document = documents[workload]
         assert isinstance(document, WorkflowDocument)
         visit = 1 if trial < len(names) else draw.choice(_VISITS)
+        if workload not in expected:
+            expected[workload] = WORKLOADS[workload].outputs or _undisturbed(document, WORKLOADS[workload])
         died = _trial(
-            document, WORKLOADS[workload][1], settings, (name, visit), draw, hits, violations, f"{seed}:{trial}"
+            document, WORKLOADS[workload], expected[workload], (name, visit), draw, hits, violations, f"{seed}:{trial}"
         )
         done += died
         by_workload[workload] += died
@@ -81,8 +83,8 @@ def _often(settings: EngineSettings) -> Limits:
 
 def _trial(
     document: WorkflowDocument,
+    workload: Workload,
     expected: dict[str, Any],
-    settings: EngineSettings,
     place: tuple[str, int],
     draw: random.Random,
     hits: Counter[str],
@@ -96,7 +98,7 @@ def _trial(
         name = place[0]
         plan: tuple[str, int] | None = ("append.after", 3) if name in _LATER else place
         for _ in range(12):
-            status = _life(store, ledger, acknowledged, document, settings, plan)
+            status = _life(store, ledger, acknowledged, document, workload, plan)
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
                 died += 1
                 assert plan is not None
@@ -120,7 +122,7 @@ def _trial(
 
 
 def _life(
-    store: Path, ledger: Path, acknowledged: Path, document: WorkflowDocument, settings: EngineSettings,
+    store: Path, ledger: Path, acknowledged: Path, document: WorkflowDocument, workload: Workload,
     plan: tuple[str, int] | None,
 ) -> int:  # fmt: skip
     """Fork a process that owns the store until its run has ended; return its wait status."""
@@ -131,7 +133,7 @@ def _life(
             signal.alarm(_LIFETIME_S)
             if plan is not None:
                 failpoint.plant(_killer(*plan))
-            _drive(store, acknowledged, document, settings)
+            _drive(store, acknowledged, document, workload)
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -154,10 +156,24 @@ def _killer(name: str, visit: int) -> Any:
     return hook
 
 
-def _drive(store: Path, acknowledged: Path, document: WorkflowDocument, settings: EngineSettings) -> None:
+def _undisturbed(document: WorkflowDocument, workload: Workload) -> dict[str, Any]:
+    """Return what comes of it when nobody is killed."""
+    with tempfile.TemporaryDirectory(prefix="kos-proof-") as folder:
+        store, acknowledged = Path(folder) / ".kos", Path(folder) / "acknowledged"
+        status = _life(store, Path(folder) / "ledger", acknowledged, document, workload, None)
+        if status != 0:
+            raise AssertionError(f"{document.id} ended with {os.waitstatus_to_exitcode(status)} without a kill")
+        engine = WorkflowEngine(store, settings=EngineSettings(), host="process")
+        try:
+            return dict(engine.result(acknowledged.read_text(), 1.0))
+        finally:
+            engine.close()
+
+
+def _drive(store: Path, acknowledged: Path, document: WorkflowDocument, workload: Workload) -> None:
+    settings = EngineSettings(agents=workload.agents)
     engine = WorkflowEngine(store, settings=settings, host="process", author="user:proof")
-    # Large enough that every run has a blob of the partition's own.
-    handle: RunHandle = engine.start(document, key="proof", inputs={"pad": "x" * 40_000})
+    handle: RunHandle = engine.start(document, key="proof", inputs=workload.inputs)
     acknowledged.write_text(handle.id)
     handle.result(timeout=_LIFETIME_S)
     engine.close()

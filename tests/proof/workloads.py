@@ -1,5 +1,7 @@
 """The definitions that processes are killed in, and what comes of each when nothing happens."""
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 AGENT: Final = '"tests.proof.team:Worker"'
@@ -72,10 +74,32 @@ workflow:
     - {{id: sum, agent: {AGENT}, action: total, inputs: {{ys: ["$steps.first.y", "$steps.pair.l.y", "$steps.yes_.y"]}}, outputs: {{total: total}}}}
 """
 
-#: name → (text, outputs)
-WORKLOADS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "spread": (SPREAD, {"total": sum(range(40)) * 1_000 + 40}),
-    "loop": (LOOP, {"total": (14 * 14) ** 2}),
-    "for_each": (EACH, {"total": sum(i * i for i in range(200))}),
-    "retry": (RETRY, {"total": 2 + 3 + 16}),
+_TOP: Final = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A definition, what it is given, and what must come of it: None for what comes when nobody is killed."""
+
+    text: str
+    outputs: dict[str, Any] | None
+    inputs: dict[str, Any] = field(default_factory=dict)
+    agents: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+# Large enough that every run has a blob of the partition's own.
+_PAD: Final = {"pad": "x" * 40_000}
+
+WORKLOADS: Final[dict[str, Workload]] = {
+    "spread": Workload(SPREAD, {"total": sum(range(40)) * 1_000 + 40}, _PAD),
+    "loop": Workload(LOOP, {"total": (14 * 14) ** 2}, _PAD),
+    "for_each": Workload(EACH, {"total": sum(i * i for i in range(200))}, _PAD),
+    "retry": Workload(RETRY, {"total": 2 + 3 + 16}, _PAD),
+    # The mission's own file, as it stands, by the agents that come with the project, over its own documents.
+    "mission": Workload(
+        (_TOP / "examples" / "research-and-summarize.yaml").read_text(encoding="utf-8"),
+        None,
+        {"topic": "event log"},
+        {"kExecutor": {"corpus": str(_TOP / "docs")}},
+    ),
 }
