@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kos_runtime.actors.engine_loop import GC_THRESHOLDS
 from kos_runtime.adapters.clock import wall_ms
 from kos_runtime.composition import wiring
 from kos_runtime.core.invocation import Invocation, Outcome
@@ -56,6 +57,10 @@ class Local:
     """A host on a store in a folder; dispatches are answered as soon as they are made."""
 
     def __init__(self, folder: Path | None = None, *, active: int = 1_000_000) -> None:
+        # As the partition's process does it; what is measured is that process's own cost.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kos-bench-"))
         self.store = wiring.open_store(str(self.folder))
         self.blobs = wiring.blob_store(str(self.folder))
