@@ -75,6 +75,8 @@ class EngineLoop:
         self._tokens = 0
         self._lock = threading.Lock()
         self._stopped = False
+        self._draining = False
+        self._drained = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kos-engine", daemon=True)
 
     # --- from other threads
@@ -109,6 +111,12 @@ class EngineLoop:
                     self._waiting.pop(first + index, None)
         unknown = Rejected(code="unknown", message=f"no answer within {timeout:g} s; it may still be carried out")
         return [unknown if answer is None else answer for answer in waiting.answers]
+
+    def drain(self, grace: float) -> bool:
+        """Start nothing more, and wait at most ``grace`` seconds for what runs; say whether all of it ended."""
+        self._draining = True
+        self.inbox.put(None)
+        return self._thread.is_alive() and self._drained.wait(grace)
 
     def stop(self, timeout: float) -> None:
         """Stop after what is at hand. Attempts that still run are found again by whoever comes next."""
@@ -149,6 +157,8 @@ class EngineLoop:
             self._on_end(error)
 
     def _turn(self, parts: EngineParts, fleet: Fleet, batch: list[msg.Input]) -> None:
+        if self._draining:
+            parts.host.drain()
         while True:
             follows: list[msg.Input] = []
             for effect in parts.host.cycle(batch, parts.now()):
@@ -158,6 +168,8 @@ class EngineLoop:
             batch = follows
         self.stalled = parts.host.stalled_by
         self.active = parts.host.partition.active
+        if parts.host.is_drained():
+            self._drained.set()
 
     def _gather(self, parts: EngineParts, fleet: Fleet) -> list[msg.Input]:
         batch: list[msg.Input] = []

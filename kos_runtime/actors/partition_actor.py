@@ -78,10 +78,16 @@ class PartitionActor:
         ]
 
     @ray.method(concurrency_group="control")
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish what is at hand, close the store and let it go."""
+    def stop(self, timeout_s: float = 10.0, grace_s: float = 0.0) -> bool:
+        """Start nothing more, let what runs end within a grace, close the store and let it go.
+
+        Returns:
+            Whether everything that ran has ended; what has not is dispatched again by whoever comes next.
+        """
         loop, _ = self._begun()
+        drained = loop.drain(grace_s)
         loop.stop(timeout_s)
+        return drained
 
     @ray.method(concurrency_group="control")
     def leave(self) -> None:

@@ -129,11 +129,15 @@ class Supervisor:
             return []
         return found
 
-    def stop(self, timeout: float) -> None:
-        """Let the partition finish what is at hand and close its store; then end it and its agents."""
+    def stop(self, timeout: float, grace: float = 0.0) -> None:
+        """Let agents end what they run within a grace, and the partition close its store; then end them all.
+
+        Both in seconds.
+        """
         try:
             agents = self.agents()
-            ray.get(self._actor.stop.remote(timeout), timeout=timeout + 5.0)
+            drained = ray.get(self._actor.stop.remote(timeout, grace), timeout=timeout + grace + 5.0)
+            self._log("partition_stopped", drained=drained)
         except (RayActorError, GetTimeoutError):
             return
         for agent in agents:

@@ -41,6 +41,8 @@ ATTACH_S: Final = 45.0
 READY_S: Final = 120.0
 #: How long the partition may finish what is at hand, in seconds.
 STOP_S: Final = 10.0
+#: Attempts that run when the owner is told to end have so long; what takes longer is given out again by the next owner.
+GRACE_S: Final = 10.0
 _WATCH_S: Final = 0.5
 #: What a client calls by a shorter name than ``EngineSettings`` does.
 _RENAMED: Final = {"address": "ray_address", "dashboard": "ray_dashboard", "num_cpus": "ray_num_cpus"}
@@ -163,7 +165,7 @@ class Owner:
     def _end(self, temporary: Path) -> None:
         with contextlib.suppress(Exception):
             if self._supervisor is not None:
-                self._supervisor.stop(STOP_S)
+                self._supervisor.stop(STOP_S, GRACE_S)
         if "kos_runtime.actors.runtime" in sys.modules:
             from kos_runtime.actors import runtime
 

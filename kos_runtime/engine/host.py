@@ -82,6 +82,7 @@ class Host:
         self._written: set[str] = set()
         self._again: list[msg.Input] = []
         self._up: dict[str, msg.ProcessUp] = {}
+        self._draining = False
         #: Until when the store is left alone after it refused, in log time; 0 when it works.
         self.stalled_until = 0
         self.stalled_by = ""
@@ -101,6 +102,7 @@ class Host:
             limits=self.limits,
             code_version=self.code_version,
         )
+        partition.pools.closed = self._draining
         after = 0
         while rows := self.log.runs(status=[RunStatus.RUNNING], newest_first=False, after_offset=after, limit=_PAGE):
             for row in rows:
@@ -114,6 +116,14 @@ class Host:
     def _creation_offset(self, row: RunRow) -> int:
         records = self.log.stream(run_stream(row.run), limit=1)
         return records[0].offset if records else row.offset
+
+    def drain(self) -> None:
+        """Give out nothing more; what agents hold may end, and is stored when it does."""
+        self._draining = self.partition.pools.closed = True
+
+    def is_drained(self) -> bool:
+        """Say whether no agent holds anything any more, since ``drain``."""
+        return self._draining and self.partition.pools.are_empty()
 
     # --- one turn
 

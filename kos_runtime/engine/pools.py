@@ -74,6 +74,8 @@ class Pools:
         self.now = 0
         #: No dispatch is overdue before this instant.
         self.overdue_at = NEVER
+        #: Nothing is given out any more: what is held ends, everything else waits for a successor.
+        self.closed = False
 
     def know(self, link: AgentLink) -> Pool:
         pool = self.pools.get(link.pool)
@@ -112,6 +114,8 @@ class Pools:
 
         What is to run alone, because it may have ended a process before, needs one that holds nothing.
         """
+        if self.closed:
+            return None
         best: Process | None = None
         reserved = pool.reserved if not alone and self._is_reserved(pool) else ""
         for process in pool.processes.values():
@@ -194,6 +198,10 @@ class Pools:
             process.holds[key] = 0
         return found
 
+    def are_empty(self) -> bool:
+        """Say whether no process holds anything."""
+        return not any(process.holds for process in self.processes.values())
+
     def next_in_turn(self, pool: Pool) -> tuple[str, str] | None:
         """Take out who is next, if somebody waits and hands are free."""
         if not pool.waiting or (self._free(pool) is None and not self._awaits_suspect(pool)):
@@ -215,7 +223,7 @@ class Pools:
 
     def wants_process(self, pool: Pool) -> bool:
         """Whether a pool should grow: somebody waits, nothing is on its way, and it may have more."""
-        if pool.starting or len(pool.processes) >= max(pool.link.most, 1):
+        if self.closed or pool.starting or len(pool.processes) >= max(pool.link.most, 1):
             return False
         if pool.failed and pool.processes:
             # What could not be placed beside them is left out until something changes.

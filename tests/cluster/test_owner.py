@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_a_killed_owner_leaves_nothing_behind_and_its_run_goes_on_from_the_log(o
     own_world.engine.resume(second)
     assert own_world.result(second) == {"first": 1, "last": 1}
     assert own_world.executions(second, "before") == 1
+    assert own_world.violations() == []
+
+
+def test_an_owner_that_is_told_to_end_lets_what_runs_end_and_starts_nothing_more(own_world: World) -> None:
+    run = begun(own_world)
+    os.kill(own_world.pid("kos/owner"), signal.SIGTERM)
+    time.sleep(2.0)  # well within the grace: by now it has been told, and waits for the gate
+    assert is_owned(own_world.folder)
+    own_world.open_gate()
+    wait_until(lambda: not is_owned(own_world.folder), "the lock is free", timeout=30.0)
+    assert own_world.engine.get_workflow_status(run) == "interrupted"
+    assert own_world.executions(run, "after") == 0
+    own_world.engine.close()
+    own_world.engine.resume(run)
+    assert own_world.result(run) == {"first": 1, "last": 1}
+    assert [own_world.executions(run, path) for path in ("before", "middle", "after")] == [1, 1, 1]
+    assert own_world.causes_of_redispatch(run) == []
     assert own_world.violations() == []
 
 

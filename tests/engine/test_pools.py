@@ -45,3 +45,31 @@ def test_a_pool_that_could_not_grow_asks_again_only_after_a_process_is_gone() ->
     assert not made.wants_process(pool)
     made.down("k-2")
     assert made.wants_process(pool)
+
+
+def test_a_closed_pool_gives_nothing_out_and_is_empty_when_what_it_holds_has_ended() -> None:
+    made, pool = pools("k-1")
+    made.held(made.processes["k-1"], ("busy", "a", 1), 0)
+    made.closed = True
+    assert not made.has_room("k", "other", "o")
+    assert made.next_in_turn(pool) is None
+    assert not made.wants_process(pool)
+    assert not made.are_empty()
+    made.released(made.processes["k-1"], ("busy", "a", 1))
+    assert made.are_empty()
+
+
+def test_a_dispatch_is_overdue_once_after_its_timeout_and_the_grace() -> None:
+    made, _ = pools("k-1")
+    process = made.processes["k-1"]
+    made.now = 1_000
+    made.held(process, ("r", "slow", 1), 500)
+    made.held(process, ("r", "endless", 1), 0)
+    due = 1_500 + made.limits.grace_ms
+    assert made.overdue_at == due
+    made.now = due - 1
+    assert made.overdue() == []
+    made.now = due
+    assert made.overdue() == [(process, ("r", "slow", 1))]
+    assert made.overdue() == []
+    assert process.holds.keys() == {("r", "slow", 1), ("r", "endless", 1)}
