@@ -22,7 +22,7 @@ from agents.corpus.reading import UnreadableError, read
 from agents.text import TOKENIZER, normal
 
 #: Grows when readers or the layout change, so that an older file is not taken for today's.
-FORMAT: Final = 3
+FORMAT: Final = 4
 #: More passages than this are left out.
 MAX_PASSAGES: Final = 500_000
 

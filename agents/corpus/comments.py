@@ -9,7 +9,7 @@ from agents.corpus.markup import blocks_of
 
 # A string is looked for over a bounded length, and a comment that is not closed goes on to the end: so no text makes
 # the search try the same stretch again and again. An apostrophe may also be no string at all, as in Rust.
-_STRING: Final = r'"(?:[^"\\\n]|\\.){0,400}+"|\'(?:[^\'\\\n]|\\.){0,400}+\''
+_STRING: Final = r'"(?:[^"\\\n]|\\.){0,400}"|\'(?:[^\'\\\n]|\\.){0,400}\''
 _SLASHES: Final = re.compile(rf"(?P<block>/\*.*?(?:\*/|\Z))|(?P<line>//[^\n]*)|{_STRING}|\\.", re.DOTALL)
 _HASH: Final = re.compile(rf"(?P<line>(?<![\w$&{{])\#[^\n]*)|{_STRING}|\\.")
 _DASHES: Final = re.compile(

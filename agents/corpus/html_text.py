@@ -14,10 +14,11 @@ from typing import Final
 
 from agents.corpus.blocks import Block, tidy
 
+# What stands in a tag is looked ahead at and then taken whole, so that a tag which is never closed is given up at once.
 _TOKEN: Final = re.compile(
     r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)"
-    r"""|<(?P<end>/?)(?P<name>[a-zA-Z][\w:-]*+)(?:[^"'<>]|"[^"<]*+"|'[^'<]*+'|["'])*+>"""
-    r"|<[!?][^<>]*+>",
+    r"""|<(?P<end>/?)(?P<name>[a-zA-Z][\w:-]*)(?![\w:-])(?=(?P<rest>(?:[^"'<>]|"[^"<]*"|'[^'<]*'|["'])*))(?P=rest)>"""
+    r"|<[!?][^<>]*>",
     re.DOTALL,
 )
 _SILENT: Final = frozenset(
