@@ -166,11 +166,11 @@ class Partition:
         """Return the instant at which ``receive`` must be called even without input, if there is one."""
         if self._unfinished:
             return self.time
-        due = [self._timers[0][0]] if self._timers else []
-        due.append(self.pools.overdue_at)
+        due = [self._next_poll, self.pools.overdue_at]
+        if self._timers:
+            due.append(self._timers[0][0])
         if self.runs:
             due.append(self._next_sweep)
-        due.append(self._next_poll)
         return min(due)
 
     def is_idle(self) -> bool:
@@ -652,7 +652,7 @@ class Partition:
         self._quarantine[run] = (error, cause, self.runs.pop(run, None))
         for process in self.pools.processes.values():
             for key in [key for key in process.holds if key[0] == run]:
-                del process.holds[key]
+                self.pools.released(process, key)
 
     # --- what goes out --------------------------------------------------------------------------
 

@@ -15,10 +15,12 @@ from kos_runtime.core.workflow import decide as deciding
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected
 from kos_runtime.core.workflow.waiting import waits_for
+from kos_runtime.engine import messages as msg
+from kos_runtime.engine import partition
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
 
-from .world import CODEC, Fails, Recording, World, act, link_for, plan, restored, spread_over, state_of
+from .world import CODEC, HANGS, Fails, Recording, World, act, link_for, plan, restored, spread_over, state_of
 
 
 def rich_plan() -> Any:
@@ -235,6 +237,29 @@ def test_a_run_that_makes_deciding_raise_is_set_aside_alone(monkeypatch: pytest.
     assert "a bug" in aside.error
     assert world.blobs.has(aside.input_digest)
     assert world.create(simple, run="next") == Accepted(run="next", position=1, event="RunCreated")
+
+
+def test_a_suspect_that_is_set_aside_leaves_its_process_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World({"go": lambda *_, **__: HANGS})
+    world.create(plan(act("a", "go")), run="bad")
+    real = partition.progress
+
+    def broken(desk: Any) -> None:
+        real(desk)
+        if desk.dispatches and any(step.kills for step in desk.run.steps.values()):
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(partition, "progress", broken)
+    for _ in range(30):
+        if any(process.holds for process in world.host.partition.pools.processes.values()):
+            break
+        world.virtual.step()
+    (name,) = world.host.partition.pools.processes
+    world.virtual.put(msg.Outcomes(name, [], [("bad", "a", 1)]))
+    world.virtual.put(msg.ProcessDown(name, "SIGKILL"))
+    world.virtual.run_until_idle()
+    assert world.status("bad") == "quarantined"
+    assert not any(process.alone or process.holds for process in world.host.partition.pools.processes.values())
 
 
 @pytest.mark.parametrize("what", ["create", "start"])
