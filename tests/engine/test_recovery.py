@@ -14,9 +14,9 @@ from kos_runtime.core.plan.model import Backoff, Body, ForEach, Group, Loop, Pol
 from kos_runtime.core.workflow import decide as deciding
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected
+from kos_runtime.core.workflow.progress import advance
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.engine import messages as msg
-from kos_runtime.engine import partition
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
 
@@ -242,14 +242,13 @@ def test_a_run_that_makes_deciding_raise_is_set_aside_alone(monkeypatch: pytest.
 def test_a_suspect_that_is_set_aside_leaves_its_process_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World({"go": lambda *_, **__: HANGS})
     world.create(plan(act("a", "go")), run="bad")
-    real = partition.progress
 
     def broken(desk: Any) -> None:
-        real(desk)
+        advance(desk)
         if desk.dispatches and any(step.kills for step in desk.run.steps.values()):
             raise RuntimeError("a bug")
 
-    monkeypatch.setattr(partition, "progress", broken)
+    monkeypatch.setattr("kos_runtime.engine.partition.progress", broken)
     for _ in range(30):
         if any(process.holds for process in world.host.partition.pools.processes.values()):
             break
