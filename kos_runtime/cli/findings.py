@@ -14,6 +14,7 @@ Path = tuple[Any, ...]
 #: What a message says of its step, and the keys below the step at which that stands; {} is the quoted name.
 _ABOUT: Final = (
     (re.compile(r"no agent '([^']*)'"), (("agent",), ("for_each", "agent"))),
+    (re.compile(r"the agent (\S+) (?:in|cannot|was)"), (("agent",), ("for_each", "agent"))),
     (re.compile(r"has no action '([^']*)'"), (("action",), ("for_each", "action"))),
     (re.compile(r"has no input '([^']*)'"), (("inputs", "{}"),)),
     (re.compile(r"the input '([^']*)' of"), (("inputs", "{}"),)),
@@ -24,14 +25,19 @@ _RULE: Final = re.compile(r"error_handling\[(\d+)\]")
 _FEATURE: Final = re.compile(r"(?P<key>[\w$]+)(?P<rest>[^(]*) \(at (?P<where>[^)]*)\)")
 
 
-def problems_of(name: str, options: Options) -> list[Any]:
+def problems_of(name: str, options: Options, *, imports: bool = True) -> list[Any]:
     """Return every problem of a file, each once, by place.
+
+    Args:
+        name: The file, or ``FILE#TEMPLATE``.
+        options: Where the settings are.
+        imports: Whether modules that the file names may be imported.
 
     Raises:
         NotFound: The file cannot be read.
     """
     from kos_runtime.client.engine import read_file
-    from kos_runtime.composition.discovery import Registry
+    from kos_runtime.composition.discovery import registry_of
     from kos_runtime.composition.linking import problems
     from kos_runtime.core.errors import InvalidDefinition
     from kos_runtime.definition import DefinitionError, TemplatesDocument, WorkflowDocument, compile_workflow, load
@@ -53,7 +59,7 @@ def problems_of(name: str, options: Options) -> list[Any]:
         for workflow in workflows:
             plan, warnings = compile_workflow(workflow, settings=settings)
             found += warnings
-            errors, absent = problems(plan, Registry(), settings)
+            errors, absent = problems(plan, registry_of(workflow, imports=imports), settings)
             found += [_placed(workflow, text, "error") for text in errors]
             found += [_placed(workflow, text, "warning") for text in absent]
     except DefinitionError as error:

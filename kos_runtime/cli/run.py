@@ -86,7 +86,7 @@ def _check(settings: Any, document: Any, inputs: dict[str, Any], file: str) -> N
         InvalidDefinition: The inputs, or what is not here; everything that is wrong is in it.
     """
     from kos_runtime.client.engine import compiled
-    from kos_runtime.composition.discovery import Registry
+    from kos_runtime.composition.discovery import registry_of
     from kos_runtime.composition.linking import problems
     from kos_runtime.core.errors import InvalidDefinition
     from kos_runtime.core.plan.types import complete_inputs
@@ -99,7 +99,7 @@ def _check(settings: Any, document: Any, inputs: dict[str, Any], file: str) -> N
         raise InvalidDefinition(
             f"workflow {plan.workflow!r} cannot start:\n{listed}\n  write for example: kos run {file} {shown}".rstrip()
         )
-    errors, absent = problems(plan, Registry(), settings)
+    errors, absent = problems(plan, registry_of(document), settings)
     if errors or absent:
         listed = "\n".join(f"  - {text}" for text in (*errors, *absent))
         raise InvalidDefinition(

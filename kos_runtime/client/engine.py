@@ -158,7 +158,7 @@ class WorkflowEngine:
             InvalidDefinition: The definition, its linking or the inputs; everything that is wrong is in it.
             Unreachable: The store or its owner.
         """
-        from kos_runtime.composition.discovery import Registry
+        from kos_runtime.composition.discovery import registry_of
         from kos_runtime.composition.linking import link
 
         _check_names(name, key)
@@ -173,7 +173,7 @@ class WorkflowEngine:
         self._own(start=start)
         from kos_runtime.composition import wiring
 
-        linked = link(plan, Registry(), self.settings, wiring.cache_dir(str(self.folder)))
+        linked = link(plan, registry_of(document), self.settings, wiring.cache_dir(str(self.folder)))
         blobs = wiring.blob_store(str(self.folder))
         store_id = self.reading.log.store_id
         message: Message = {

@@ -161,3 +161,20 @@ def test_a_full_disk_behind_standard_output_is_said(there: Path) -> None:
     assert done.returncode != 0
     assert b"No space left" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_strangers_file_is_checked_without_running_its_code(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "theirs.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
+    file = tmp_path / "theirs.yaml"
+    file.write_text(
+        'workflow:\n  id: w\n  steps:\n    - {id: a, agent: "theirs:A", action: go, inputs: {x: $inputs.y}}\n'
+    )
+    assert main(["validate", "--no-import", str(file)]) == 0
+    err = capsys.readouterr().err
+    assert "theirs.yaml:4:22: warning[KOS302]" in err
+    assert "the agent theirs:A was not imported" in err
+    assert not (tmp_path / "ran").exists()
+    assert main(["validate", "--no-import", "--strict", str(file)]) == 3
+    assert not (tmp_path / "ran").exists()
+    main(["validate", str(file)])
+    assert (tmp_path / "ran").exists(), "without the option it is imported"

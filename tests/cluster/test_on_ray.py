@@ -1,6 +1,7 @@
 """Runs on a real local Ray while agents and the partition are killed."""
 
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,18 @@ def test_what_no_node_has_fails_the_step_and_the_text_names_it(world: World) -> 
     with pytest.raises(RunFailed, match=r"3 unobtainium more is needed; free in the cluster: .*CPU"):
         world.result(run)
     assert world.executions(run, "greedy") == 0
+
+
+def test_agents_beside_a_file_are_found_by_their_processes_wherever_the_owner_was_started(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "beside_it.py").write_text(
+        "from agents import Agent, action\n\n\nclass Teller(Agent):\n    @action\n"
+        "    def tell(self) -> dict[str, str]:\n        return {'from': __file__}\n"
+    )
+    (tmp_path / "flow.yaml").write_text(
+        "workflow:\n  id: told\n  outputs: [{name: from, type: string}]\n"
+        '  steps: [{id: tell, agent: "beside_it:Teller", action: tell}]\n'
+    )
+    run = world.engine.start(tmp_path / "flow.yaml").id
+    assert world.result(run) == {"from": str(tmp_path.resolve() / "beside_it.py")}
