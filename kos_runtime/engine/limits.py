@@ -23,6 +23,8 @@ class Limits:
     #: What a process may hold beyond its own hands is worth so much work, by what its actions have taken so far.
     ahead_ms: float = 50.0
     max_ahead: int = 2_048
+    #: Unpacked contents of blobs that evaluations asked for: so many bytes, packed, are kept, and are loaded at once.
+    max_cached_bytes: int = 64 << 20
     #: Retries further away than this are stored as timers and need no memory.
     long_timer_ms: int = 60_000
     #: An agent that stays silent so much longer than its timeout is given up.

@@ -29,6 +29,7 @@ from kos_runtime.core.record import Batch, BatchLink, CommandRow, Head, Record, 
 from kos_runtime.core.workflow import decide
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
+from kos_runtime.core.workflow.cache import Cache
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected, StartRun
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import evolve
@@ -42,6 +43,7 @@ from kos_runtime.core.workflow.waiting import is_at_rest, waits_for
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
+from kos_runtime.engine.starved import Starved
 
 
 @dataclass(slots=True)
@@ -96,7 +98,8 @@ class Partition:
         #: What runs decided since the last ``ready``.
         self._pending: dict[str, Desk] = {}
         self._parked: dict[str, deque[msg.Input]] = {}
-        self._starved: dict[str, list[str]] = {}
+        self.cache = Cache()
+        self._starved = Starved(self.cache, self.limits.max_cached_bytes)
         self._libraries: dict[tuple[str, str], list[msg.Request]] = {}
         self._loads: list[msg.Load] = []
         self._replies: list[msg.Reply] = []
@@ -229,34 +232,36 @@ class Partition:
                 self._decide(run, "goes on", progress)
 
     def _starve(self, run: Run, desk: Desk) -> None:
-        own = run.wanted & desk.blobs.keys()
+        starved, desk.starved = desk.starved, []
+        own = {digest for _, wants in starved for digest in wants} & desk.blobs.keys()
         if own:
             # It was made in this very round and is not stored yet, so there is nothing to load.
-            run.cache.update({digest: self.codec.unpack(desk.blobs[digest]) for digest in own})
-            run.todo.extend(desk.starved)
-            desk.starved.clear()
-            run.wanted = set()
+            for digest in own:
+                self.cache.put(digest, len(desk.blobs[digest]), self.codec.unpack(desk.blobs[digest]))
+            run.todo.extend(path for path, _ in starved)
             return
-        self._starved.setdefault(run.id, []).extend(desk.starved)
-        desk.starved.clear()
-        if run.wanted:
-            self._loads.append(msg.LoadData(run.id, tuple(sorted(run.wanted))))
-            run.wanted = set()
+        self._starved.add(run.id, starved)
+        self._load_data(run.id)
+
+    def _load_data(self, run: str) -> None:
+        load = self._starved.load(run)
+        if load is not None:
+            self._loads.append(load)
 
     def _data_loaded(self, item: msg.DataLoaded) -> None:
         run = self.runs.get(item.run)
-        paths = self._starved.pop(item.run, [])
         if run is None:
+            self._starved.forget(item.run)
             return
-        missing = [digest for digest, value in item.values.items() if value is MISSING]
-        run.cache.update({d: v for d, v in item.values.items() if v is not MISSING})
-        if missing:
-            for path in paths:
-                error = failure(ErrorType.PERMANENT, f"a value that it reads is gone: blob {missing[0]}", step=path)
-                self._decide(run, "data", _fail_starved, path, error)
-            return
-        run.todo.extend(paths)
-        self._decide(run, "data", progress)
+        paths, lost = self._starved.loaded(run.id, item.values, MISSING)
+        for path, digest in lost:
+            error = failure(ErrorType.PERMANENT, f"a value that it reads is gone: blob {digest}", step=path)
+            self._decide(run, "data", _fail_starved, path, error)
+        if paths:
+            run.todo.extend(paths)
+            self._decide(run, "data", progress)
+        self._starved.settled(run.id, paths)
+        self._load_data(run.id)
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -326,7 +331,7 @@ class Partition:
         return Accepted(run=command.run, position=position, existing=True)
 
     def _equip(self, run: Run, program: Program, link: Link) -> None:
-        run.program, run.link = program, link
+        run.program, run.link, run.cache = program, link, self.cache
         for agent in link.agents.values():
             self.pools.know(agent)
             for item in self._early.pop(agent.pool, ()) if self._early else ():
@@ -648,7 +653,7 @@ class Partition:
 
     def _set_aside(self, run: str, error: str, cause: bytes) -> None:
         self._pending.pop(run, None)
-        self._starved.pop(run, None)
+        self._starved.forget(run)
         self._quarantine[run] = (error, cause, self.runs.pop(run, None))
         for process in self.pools.processes.values():
             for key in [key for key in process.holds if key[0] == run]:
@@ -696,6 +701,7 @@ class Partition:
         effects.extend(dispatches.values())
         effects.extend(self._replies)
         effects.extend(msg.Acknowledge(process, keys) for process, keys in self._settled.items())
+        self.cache.trim(self.limits.max_cached_bytes)
         ready = msg.Ready(batch, blobs, effects, leaves=bool(effects))
         self._pending, self._quarantine = {}, {}
         self._commands, self._replies, self._effects, self._settled = [], [], [], {}

@@ -7,10 +7,11 @@ import pytest
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.plan.model import Body, Decision, Emit, ForEach, Loop, OutputSpec, Policy, SetVariables, Step
 from kos_runtime.core.record import INLINE_LIMIT
-from kos_runtime.core.workflow import desk, progress, values
+from kos_runtime.core.workflow import cache, desk, progress
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
 from kos_runtime.engine import messages as msg
+from kos_runtime.engine.limits import Limits
 
 from .world import Fails, World, act, plan, state_of
 
@@ -145,7 +146,7 @@ def test_what_items_made_is_loaded_at_once_and_only_the_name_that_is_read(monkey
 
 
 def test_what_items_made_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(values, "MAX_GATHERED", 1_000_000)
+    monkeypatch.setattr(cache, "MAX_GATHERED", 1_000_000)
     world = World({"go": lambda _, n: {"v": f"{n}" + "x" * 40_000}})
     each = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="go"), inputs={"n": "$item"})
     world.run(plan(each), {"xs": list(range(50))})
@@ -158,3 +159,140 @@ def test_what_items_made_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -
 def _counted(loads: list[Any], asked: list[int]) -> list[Any]:
     asked.extend(len(load.digests) for load in loads if isinstance(load, msg.LoadData))
     return loads
+
+
+def bodied(outputs: tuple[tuple[str, str], ...] | None = None) -> Step:
+    body = Body(steps=(act("a", "go", inputs={"n": "$item"}), act("b", "go", inputs={"n": "$item"})))
+    return Step(id="f", form=ForEach(items="$inputs.xs", body=body), outputs=outputs)
+
+
+def large(_: Any, n: int) -> Any:
+    return {"v": f"{n}" + "x" * 40_000, "w": f"{n}" + "y" * 40_000}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "read", "loads"), [(None, "$steps.f.result", 60), ((("v", "a.v"),), "$steps.f.v", 20)]
+)
+def test_what_items_with_steps_made_is_loaded_at_once_and_only_what_is_read(
+    monkeypatch: pytest.MonkeyPatch, outputs: Any, read: str, loads: int
+) -> None:
+    world = World({"go": large})
+    asked: list[int] = []
+    partition_loads = world.host.partition.loads
+    monkeypatch.setattr(world.host.partition, "loads", lambda: _counted(partition_loads(), asked))
+    spec = OutputSpec(name="all", type="array", has_value=True, value=read)
+    world.run(plan(bodied(outputs), free_outputs=False, outputs=(spec,)), {"xs": list(range(20))})
+    assert world.status() == "completed"
+    assert len(world.outputs()["all"]) == 20
+    # Of the whole there are three: ``v``, ``w``, and ``result``, which repeats both; equal ones are one.
+    assert asked == [loads]
+
+
+def test_what_items_with_steps_made_together_has_a_bound_that_names_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_GATHERED", 1_000_000)
+    world = World({"go": large, "take": lambda _, **given: {}})
+    reading = act("reader", "take", after=("f",), inputs={"all": "$steps.f.result"})
+    world.run(plan(bodied(), reading), {"xs": list(range(20))})
+    (end,) = world.named(ev.RunFailed)
+    assert end.step == "reader"
+    assert end.error["recoverable"] is False
+    assert "oversize: 'result' of all items of f is more than 1000000 bytes" in end.error["message"]
+    world.run(
+        plan(bodied((("v", "a.v"),)), act("reader", "take", after=("f",), inputs={"all": "$steps.f.v"})),
+        {"xs": [1]},
+        run="small",
+    )
+    assert world.status("small") == "completed"
+
+
+def test_what_turns_of_a_loop_made_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_GATHERED", 1_000_000)
+    loop = Step(
+        id="l",
+        form=Loop(body=Body(steps=(act("a", "go", inputs={"n": "$loop.index"}),)), condition="", max_iterations=20),
+    )
+    world = World({"go": large, "take": lambda _, **given: {}})
+    world.run(plan(loop, act("r", "take", after=("l",), inputs={"last": "$steps.l.last.a.v"})), run="last")
+    assert world.status("last") == "completed"
+    world.run(plan(loop, act("r", "take", after=("l",), inputs={"all": "$steps.l.iterations"})))
+    assert (
+        "oversize: what the turns of l made is more than 1000000 bytes" in world.named(ev.RunFailed)[0].error["message"]
+    )
+
+
+def test_one_evaluation_may_not_read_more_than_the_bound_from_several_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_GATHERED", 100_000)
+    steps = [act(id, "go", inputs={"n": n}) for n, id in enumerate("abc")]
+    both = Decision(condition="len($steps.a.v) + len($steps.b.v) > 0", true_path=(), false_path=())
+    all_ = Decision(condition="len($steps.a.v) + len($steps.b.v) + len($steps.c.v) > 0", true_path=(), false_path=())
+    world = World({"go": large})
+    world.run(plan(*steps, Step(id="d", form=both, after=("a", "b", "c"))), run="two")
+    assert world.status("two") == "completed"
+    world.run(plan(*steps, Step(id="d", form=all_, after=("a", "b", "c"))))
+    assert "oversize: it reads stored values of more than 100000 bytes" in world.named(ev.RunFailed)[0].error["message"]
+
+
+class TestCache:
+    """Unpacked blobs are kept within bounds while runs are at work, and come again when they are asked for."""
+
+    LIMIT = 200_000
+
+    def world(self) -> World:
+        return World({"go": large, "len": lambda _, n: {"n": n}}, limits=Limits(max_cached_bytes=self.LIMIT))
+
+    def items(self) -> Any:
+        """Each item reads a large value of its own."""
+        inner = Body(
+            steps=(
+                act("a", "go", inputs={"n": "$item"}),
+                act("b", "len", after=("a",), inputs={"n": "${{ len($steps.a.v) }}"}),
+            )
+        )
+        return plan(Step(id="f", form=ForEach(items="$inputs.xs", body=inner), outputs=(("n", "b.n"),)))
+
+    def test_it_shrinks_while_a_run_is_at_work(self) -> None:
+        world = self.world()
+        world.create(self.items(), {"xs": list(range(100, 150))})
+        held = []
+        while world.status() != "completed":
+            world.virtual.step()
+            held.append(world.host.partition.cache.bytes)
+        assert max(held) > self.LIMIT // 2, "something was kept"
+        assert max(held) <= self.LIMIT
+        assert world.outputs()["n"] == [40_003] * 50
+
+    def test_what_many_wait_for_is_not_loaded_all_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = self.world()
+        asked: list[int] = []
+        loads = world.host.partition.loads
+        monkeypatch.setattr(world.host.partition, "loads", lambda: _counted(loads(), asked))
+        several = [act(f"s{n}", "go", inputs={"n": n}) for n in range(20)]
+        readers = [
+            act(f"r{n}", "len", after=tuple(s.id for s in several), inputs={"n": f"${{{{ len($steps.s{n}.v) }}}}"})
+            for n in range(20)
+        ]
+        world.run(plan(*several, *readers))
+        assert world.status() == "completed"
+        assert max(asked) * 40_000 <= self.LIMIT
+        assert sum(asked) == 20, "each was loaded once"
+
+    def test_one_value_that_is_larger_than_the_bound_is_not_loaded_over_and_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world = self.world()
+        asked: list[int] = []
+        loads = world.host.partition.loads
+        monkeypatch.setattr(world.host.partition, "loads", lambda: _counted(loads(), asked))
+        each = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="len"), inputs={"n": "$item"})
+        world.run(plan(each), {"xs": ["x" * 100 + str(n) for n in range(5_000)]})
+        assert world.status() == "completed"
+        assert len(asked) <= 2
+
+    def test_an_evaluation_that_needs_more_than_the_bound_gets_it(self) -> None:
+        world = self.world()
+        several = [act(f"s{n}", "go", inputs={"n": n}) for n in range(10)]
+        text = " + ".join(f"len($steps.s{n}.v)" for n in range(10))
+        whole = act("r", "len", after=tuple(s.id for s in several), inputs={"n": f"${{{{ {text} }}}}"})
+        world.run(plan(*several, whole))
+        assert world.outputs()["n"] == 400_010
+        assert world.host.partition.cache.bytes <= self.LIMIT

@@ -151,7 +151,7 @@ def answer(desk: Desk, command: AnswerTask) -> Accepted | Rejected:
         exposed = {}
         for name, key in outputs:
             try:
-                exposed[name] = command.data if key == "$result" else dotted(command.data, key, (name,))
+                exposed[name] = command.data if key == "$result" else dotted(command.data, key.split("."), (name,))
             except ValueError:
                 return Rejected(code="invalid", message=f"the answer has no {key!r}, which output {name!r} needs")
     elif outputs is not None and not part:

@@ -30,7 +30,8 @@ class Desk:
 
     ``events`` is what was decided, in order, and becomes one record. ``dispatches`` are (process, invocation) that go
     out once it is stored. ``causes`` are the first inputs that led here. ``cancels`` are (process, path, fence) of attempts that are to stop. ``blobs`` must be in the
-    blob store before the record is. ``starved`` are paths of which an evaluation waits for data.
+    blob store before the record is. ``starved`` are paths of
+    which an evaluation waits for data, each with what it asks for: digest → size.
     """
 
     __slots__ = ("blobs", "cancels", "causes", "dispatches", "epoch", "events", "now", "pools", "run", "starved")
@@ -45,7 +46,7 @@ class Desk:
         self.dispatches: list[tuple[str, Invocation]] = []
         self.cancels: list[tuple[str, str, int]] = []
         self.blobs: dict[str, bytes] = {}
-        self.starved: list[str] = []
+        self.starved: list[tuple[str, dict[str, int]]] = []
 
     def emit(self, event: Any) -> None:
         evolve(self.run, event)

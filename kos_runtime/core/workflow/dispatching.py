@@ -10,6 +10,7 @@ from kos_runtime.core.invocation import Gather, Invocation
 from kos_runtime.core.plan.link import ActionLink, AgentLink
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.inputs import Inputs, compute
@@ -191,6 +192,8 @@ def split(desk: Desk, step: StepState, action: ActionLink) -> None:
 
 def _gathered_array(desk: Desk, gather: Gather) -> Any:
     """Load what a gather would bring, to count it."""
+    blobs = [(piece.blob.digest, piece.blob.size) for piece in gather.pieces if piece.blob is not None]
+    stored.want(desk.run, f"what {'.'.join(map(str, gather.place))} is made of", blobs)
     joined: list[Any] = []
     for piece in gather.pieces:
         value = desk.run.codec.unpack(piece.packed) if piece.packed is not None else blob_value(desk.run, piece.blob)  # type: ignore[arg-type]

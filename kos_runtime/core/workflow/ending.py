@@ -36,6 +36,7 @@ def end_run(desk: Desk) -> None:
             _fail(desk, f"the outputs: {error}", "")
             return
     for spec, template in run.program.outputs:
+        run.cache.begin()
         try:
             outputs[spec.name], maker = _output(run, spec, template)
         except (ExpressionError, LookupError) as error:

@@ -88,7 +88,7 @@ def _value(run: Run, view: View, node: TemplateNode, place: tuple[str | int, ...
         case ReferenceValue(reference=reference):
             if reference.root == "steps":
                 return _reference(run, view, reference, place, found)
-            if reference.root == "inputs" and run.inputs_blob is not None and run.inputs is None:
+            if reference.root == "inputs" and run.inputs_blob is not None and run.inputs_blob.digest not in run.cache:
                 return _gathered(found, place, Gather(place, "one", [Piece(blob=run.inputs_blob, path=reference.path)]))
             return view.lookup(reference.root, reference.path)
         case MapValue(items=items):

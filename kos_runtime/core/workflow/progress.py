@@ -42,6 +42,7 @@ def advance(desk: Desk) -> None:
         why = run.agenda.get(path)
         if why is None:
             continue
+        run.cache.begin()
         try:
             if why == ENTER:
                 _enter(desk, run.steps[path])
@@ -52,7 +53,8 @@ def advance(desk: Desk) -> None:
             elif why == CLOSE:
                 _close(desk, path)
         except NeedsData:
-            desk.starved.append(path)
+            desk.starved.append((path, run.wanted))
+            run.wanted = {}
 
 
 def _again(desk: Desk, step: StepState) -> None:
@@ -274,7 +276,10 @@ def _freeze(desk: Desk, step: StepState) -> None:
         return
     desk.emit(ev.ItemsFrozen(step.path, len(items), packed or b"", [blob.digest, blob.size] if blob else None))
     assert step.fan is not None
-    step.fan.values = items
+    if blob is None:
+        step.fan.values = items
+    else:
+        desk.run.cache.put(blob.digest, blob.size, items)
 
 
 def _items(desk: Desk, step: StepState) -> None:

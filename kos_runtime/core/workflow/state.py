@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import BodyProgram, Node, Program
 from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow.cache import Cache
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Why a path stands in the agenda.
@@ -51,7 +52,7 @@ class Fan:
         self.parts = False
         self.over = ""
         self.bounds: list[int] = []
-        #: The unpacked items; not folded.
+        #: The unpacked items, unless they are a blob; not folded.
         self.values: list[Any] | None = None
 
     @property
@@ -185,6 +186,7 @@ class Run:
         # Not folded.
         self.todo: deque[str] = deque()
         self.inputs: dict[str, Any] | None = None
-        #: Contents of blobs that an evaluation asked for, by digest.
-        self.cache: dict[str, Any] = {}
-        self.wanted: set[str] = set()
+        #: Contents of blobs that evaluations asked for; given by whoever folds where several runs share it.
+        self.cache = Cache()
+        #: What the evaluation at hand misses: digest → size.
+        self.wanted: dict[str, int] = {}

@@ -4,19 +4,18 @@ Names are looked up from the inside outwards: a body's own steps first. What lie
 for it raises ``NeedsData`` with its digest, and whoever evaluates comes again when it was loaded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kos_runtime.core.expression import EvaluationError, MissingReference, NeedsData
+from kos_runtime.core.expression import MissingReference, NeedsData
 from kos_runtime.core.identity import idempotency_key
 from kos_runtime.core.plan.model import Decision, ForEach, Group, Loop
-from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
+from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
 
 Path = tuple[str | int, ...]
-#: The values of one name over all items of a fan are loaded together up to so many bytes.
-MAX_GATHERED = 4 * PAYLOAD_LIMIT
 
 
 class View:
@@ -67,9 +66,11 @@ class View:
 
     def _inputs(self) -> dict[str, Any]:
         run = self.run
+        if run.inputs_blob is not None:
+            whole: dict[str, Any] = blob_value(run, run.inputs_blob)
+            return whole
         if run.inputs is None:
-            packed = run.inputs_packed
-            run.inputs = blob_value(run, run.inputs_blob) if run.inputs_blob is not None else run.codec.unpack(packed)
+            run.inputs = run.codec.unpack(run.inputs_packed)
         assert run.inputs is not None
         return run.inputs
 
@@ -168,12 +169,14 @@ def step_value(run: Run, step: StepState, path: Path) -> Any:
     form = step.node.form
     whole = ("steps", (step.id, *path))
     if isinstance(form, Loop):
+        stored.want(run, f"what the turns of {step.path} made", stored.of_step(run, step, path))
         return _loop_value(run, step, path)
     if step.status is not StepStatus.COMPLETED:
         raise MissingReference(*whole)
     if step.fan is not None:
         return _walk("steps", path, fan_value(run, step, path), consumed=min(len(path), 1))
     if isinstance(form, Group):
+        stored.want(run, f"what the members of {step.path} made", stored.of_step(run, step, path))
         return scope_value(run, run.scopes[step.path], path)
     if isinstance(form, Decision):
         return _walk("steps", path, {})
@@ -212,6 +215,7 @@ def scope_value(run: Run, scope: Scope, path: Path) -> Any:
         if step is None:
             raise MissingReference("steps", path)
         return step_value(run, step, path[1:])
+    stored.want(run, f"what the steps of {scope.path} made", stored.of_scope(run, scope, ()))
     found = {}
     for id in scope.body.nodes:
         step = run.steps.get(scope.step_path(id))
@@ -235,10 +239,12 @@ def unpack_exposed(run: Run, packed: bytes, blobs: list[list[Any]]) -> dict[str,
 
 
 def blob_value(run: Run, ref: BlobRef) -> Any:
-    if ref.digest not in run.cache:
-        run.wanted.add(ref.digest)
+    cache = run.cache
+    cache.read(ref.digest, ref.size)
+    if ref.digest not in cache:
+        run.wanted[ref.digest] = ref.size
         raise NeedsData(ref.digest)
-    return run.cache[ref.digest]
+    return cache.get(ref.digest)
 
 
 def _load(run: Run, value: Any) -> Any:
@@ -247,8 +253,10 @@ def _load(run: Run, value: Any) -> Any:
 
 def item_value(run: Run, fan: Fan, index: int) -> Any:
     """Return one of the frozen items."""
+    if fan.items_blob is not None:
+        return blob_value(run, fan.items_blob)[index]
     if fan.values is None:
-        fan.values = blob_value(run, fan.items_blob) if fan.items_blob is not None else run.codec.unpack(fan.items)
+        fan.values = run.codec.unpack(fan.items)
     assert fan.values is not None
     return fan.values[index]
 
@@ -287,14 +295,15 @@ def fan_value(run: Run, step: StepState, path: Path) -> Any:
     name = path[0]
     if not isinstance(name, str):
         raise MissingReference("steps", (step.id, *path))
+    what = f"{name!r} of all {'parts' if fan.parts else 'items'} of {step.path}"
+    stored.want(run, what, stored.of_step(run, step, (name,)))
     if not fan.parts:
         if name == "failed":
             return [{"index": index, "kind": kind, "message": message} for index, kind, message in fan.failures]
         if name == "items":
             return [_item_object(run, step, fan, index) for index in range(fan.count)]
         if isinstance(step.node.form, ForEach) and step.node.form.body is not None:
-            return [_pick(step, item, name) for item in _item_objects(run, step, fan)]
-        _want_all(run, step, fan, name)
+            return [_picked(run, step, scope, name) for scope in _item_scopes(run, step, fan)]
         return [_load(run, _named(run, step, result, name)) for _, result in sorted(fan.results.items())]
     return part_value(run, step, name)
 
@@ -306,27 +315,10 @@ def _named(run: Run, step: StepState, result: tuple[bytes, list[list[Any]]], nam
     return names[name]
 
 
-def _want_all(run: Run, step: StepState, fan: Fan, name: str) -> None:
-    """Ask for everything that a name is made of at once, not for one after the other.
-
-    Raises:
-        EvaluationError: It is more than may be loaded.
-        NeedsData: Some of it is not loaded yet.
-    """
-    stored = [blob for _, blobs in fan.results.values() for blob in blobs if blob[0] == name]
-    if sum(size for _, _, size, *_ in stored) > MAX_GATHERED:
-        raise EvaluationError(f"oversize: {name!r} of all items of {step.path} is more than {MAX_GATHERED} bytes")
-    missing = [digest for _, digest, *_ in stored if digest not in run.cache]
-    if missing:
-        run.wanted.update(missing)
-        raise NeedsData(missing[0])
-
-
-def _item_objects(run: Run, step: StepState, fan: Fan) -> Iterator[dict[str, Any]]:
+def _item_scopes(run: Run, step: StepState, fan: Fan) -> Iterator[Scope]:
+    """Return the bodies of the items that succeeded."""
     failed = {failure[0] for failure in fan.failures} | set(fan.skipped)
-    for index in range(fan.count):
-        if index not in failed:
-            yield _item_object(run, step, fan, index)
+    return (run.scopes[f"{step.path}[{index}]"] for index in range(fan.count) if index not in failed)
 
 
 def _item_object(run: Run, step: StepState, fan: Fan, index: int) -> Any:
@@ -339,24 +331,24 @@ def _item_object(run: Run, step: StepState, fan: Fan, index: int) -> Any:
     return {name: _load(run, value) for name, value in unpack_exposed(run, *result).items()}
 
 
-def _pick(step: StepState, item: dict[str, Any], name: str) -> Any:
-    """Return one name of an item. The steps of an item with a body are mapped by ``outputs`` here."""
-    form = step.node.form
-    if isinstance(form, ForEach) and form.body is not None and step.node.step.outputs is not None:
-        key = dict(step.node.step.outputs).get(name)
-        if key is None:
-            raise MissingReference("steps", (step.id, name))
-        return item if key == "$result" else dotted(item, key, (step.id, name))
-    if name == "result" and isinstance(form, ForEach) and form.body is not None:
-        return item
-    if name not in item:
-        raise MissingReference("steps", (step.id, name))
-    return item[name]
+def _picked(run: Run, step: StepState, item: Scope, name: str) -> Any:
+    """Return one name of an item with a body, whose steps are mapped by ``outputs`` here."""
+    outputs = step.node.step.outputs
+    key = dict(outputs).get(name) if outputs is not None else "$result" if name == "result" else name
+    if key == "$result":
+        return scope_value(run, item, ())
+    try:
+        if key is not None:
+            id, *names = key.split(".")
+            return dotted(scope_value(run, item, (id, *names[:1])), names[1:], ())
+    except MissingReference:
+        pass
+    raise MissingReference("steps", (step.id, name))
 
 
-def dotted(value: Any, key: str, where: Path) -> Any:
-    """Follow a dotted key down plain data."""
-    for part in key.split("."):
+def dotted(value: Any, keys: Iterable[str], where: Path) -> Any:
+    """Follow keys down plain data."""
+    for part in keys:
         if not isinstance(value, dict) or part not in value:
             raise MissingReference("steps", where)
         value = value[part]
@@ -392,9 +384,8 @@ def part_value(run: Run, step: StepState, name: str) -> Any:
             fields = list(unpack_exposed(run, *fan.results[min(fan.results)]))
         return {field: _joined(run, step, fan, field) for field in fields}
     field, _, rest = key.partition(".")
-    _want_all(run, step, fan, field)
     joined = _joined(run, step, fan, field)
-    return dotted(joined, rest, (step.id, name)) if rest else joined
+    return dotted(joined, rest.split("."), (step.id, name)) if rest else joined
 
 
 def _joined(run: Run, step: StepState, fan: Fan, field: str) -> Any:
