@@ -74,12 +74,13 @@ class AgentActor:
         return self._about
 
     @ray.method(concurrency_group="work")
-    def work(self, batch: bytes, settled: list[Key]) -> bytes:
+    def work(self, data: bytes) -> bytes:
         """Begin a batch and forget what is settled; return what ended within ``WAIT_MS``, and what runs."""
         parts = self._prepared()
+        invocations, settled = parts.unpack_work(data)
         if settled:
             parts.runner.acknowledge(settled)
-        result = parts.runner.run_batch(parts.unpack_invocations(batch), WAIT_MS)
+        result = parts.runner.run_batch(invocations, WAIT_MS)
         if result.running:
             with self._wake:
                 self._reported.update(result.running)

@@ -217,7 +217,7 @@ class Fleet:
                 member.open[i.run, i.path, i.fence] = None
             settled, member.settled = member.settled, []
             name = f"{batch[0].path}@{batch[0].attempt}" if len(batch) == 1 else f"{member.kind}×{len(batch)}"
-            ref = member.handle.work.options(name=name).remote(self._parts.pack_invocations(batch), settled)
+            ref = member.handle.work.options(name=name).remote(self._parts.pack_work(batch, settled))
             self._call(member, "work", ref, batch)
 
     def _call(self, member: Member, kind: str, ref: Any, sent: list[Invocation] | None) -> None:

@@ -46,7 +46,7 @@ class EngineParts:
     codec: Codec
     #: Log time in milliseconds.
     now: Callable[[], int]
-    pack_invocations: Callable[[list[Invocation]], bytes]
+    pack_work: Callable[[list[Invocation], list[Key]], bytes]
     unpack_outcomes: Callable[[bytes], tuple[list[Outcome], list[Key]]]
     #: What may be done between batches.
     idle: Callable[[], None]
@@ -59,7 +59,7 @@ class RunnerParts:
 
     runner: Runner
     hands: int
-    unpack_invocations: Callable[[bytes], list[Invocation]]
+    unpack_work: Callable[[bytes], tuple[list[Invocation], list[Key]]]
     pack_outcomes: Callable[[list[Outcome], list[Key]], bytes]
 
 

@@ -5,6 +5,7 @@ Everything is positional: a batch is an array of rows, a row an array of fields 
 in is checked row by row; bytes that are no batch are refused as a whole, since whoever made them is not one of ours.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from kos_runtime.adapters.codec import Packers, check_plain, unpack_bounded
@@ -20,26 +21,29 @@ _OWN: Final = Packers()
 Key = tuple[str, str, int]
 
 
-def pack_invocations(invocations: list[Invocation]) -> bytes:
-    """Return a batch of invocations as bytes."""
-    packed: bytes = _OWN.pack(
-        [
-            (
-                i.run, i.path, i.attempt, i.fence, i.epoch, i.agent, i.action, i.inputs, i.timeout_ms, i.key,
-                [_gather(g) for g in i.gathers] if i.gathers else None, i.outputs, i.lenient, i.part,
-                None if i.inputs_blob is None else (i.inputs_blob.digest, i.inputs_blob.size),
-            )
-            for i in invocations
-        ]
-    )  # fmt: skip
+def pack_work(invocations: list[Invocation], settled: Sequence[Key] = ()) -> bytes:
+    """Return a batch of invocations, and what the process may forget, as bytes: one argument of one call."""
+    packed: bytes = _OWN.pack((_invocation_rows(invocations), settled))
     return packed
 
 
-def unpack_invocations(data: bytes) -> list[Invocation]:
-    """Return the batch. ``ValueError`` when these bytes are none."""
-    rows = _rows(data)
+def _invocation_rows(invocations: list[Invocation]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            i.run, i.path, i.attempt, i.fence, i.epoch, i.agent, i.action, i.inputs, i.timeout_ms, i.key,
+            [_gather(g) for g in i.gathers] if i.gathers else None, i.outputs, i.lenient, i.part,
+            None if i.inputs_blob is None else (i.inputs_blob.digest, i.inputs_blob.size),
+        )
+        for i in invocations
+    ]  # fmt: skip
+
+
+def unpack_work(data: bytes) -> tuple[list[Invocation], list[Key]]:
+    """Return the batch, and what may be forgotten. ``ValueError`` when these bytes are none."""
+    whole = _rows(data)
     try:
-        return [_invocation(*row) for row in rows]
+        rows, settled = whole
+        return [_invocation(*row) for row in rows], _keys(settled)
     except (TypeError, ValueError, IndexError) as error:
         raise ValueError(f"not a batch of invocations: {error}") from error
 
@@ -116,7 +120,7 @@ def unpack_outcomes(data: bytes) -> tuple[list[Outcome], list[Key]]:
     try:
         rows, running = whole
         outcomes = [_outcome(*row) for row in rows]
-        keys = [(_text(run), _text(path), _count(fence)) for run, path, fence in running]
+        keys = _keys(running)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"not a batch of outcomes: {error}") from error
     return outcomes, keys
@@ -210,6 +214,10 @@ def _read_ref(plain: Any) -> BlobRef:
     if _count(size) > PAYLOAD_LIMIT:
         _refuse(f"a blob of {size} bytes")
     return BlobRef(_text(digest), size)
+
+
+def _keys(rows: Any) -> list[Key]:
+    return [(_text(run), _text(path), _count(fence)) for run, path, fence in rows]
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from kos_runtime.adapters.clock import LogClock, wall_ms
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.adapters.telemetry import line_writer, setup
-from kos_runtime.adapters.wire import pack_invocations, pack_outcomes, unpack_invocations, unpack_outcomes
+from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes, unpack_work
 from kos_runtime.composition import wiring
 from kos_runtime.core.invocation import Outcome
 from kos_runtime.engine.host import Host
@@ -63,7 +63,7 @@ def open_engine(settings: dict[str, Any]) -> EngineParts:
         host=host,
         codec=wiring.CODEC,
         now=LogClock.at_claim(store.head().time).now,
-        pack_invocations=pack_invocations,
+        pack_work=pack_work,
         unpack_outcomes=unpack_outcomes,
         idle=store.idle,
         close=store.close,
@@ -77,7 +77,7 @@ def make_runner(
     hands = settings["hands"]
     log = line_writer("agent")
     runner = wiring.make_runner(settings["store"], target, agent_settings, on_late, threads=hands, log=log)
-    return RunnerParts(runner=runner, hands=hands, unpack_invocations=unpack_invocations, pack_outcomes=pack_outcomes)
+    return RunnerParts(runner=runner, hands=hands, unpack_work=unpack_work, pack_outcomes=pack_outcomes)
 
 
 def make_codec() -> MsgpackCodec:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kos_runtime.adapters.codec import MsgpackCodec
-from kos_runtime.adapters.wire import pack_invocations, pack_outcomes, unpack_invocations, unpack_outcomes
+from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes, unpack_work
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
 from kos_runtime.core.invocation import Gather, Invocation, Outcome, Piece
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
@@ -45,10 +45,10 @@ outcomes = st.builds(
 )  # fmt: skip
 
 
-@given(st.lists(invocations, max_size=4))
+@given(st.lists(invocations, max_size=4), st.lists(st.tuples(words, words, counts), max_size=3))
 @settings(max_examples=200, deadline=None)
-def test_invocations_arrive_as_they_left(batch: list[Invocation]) -> None:
-    assert unpack_invocations(pack_invocations(batch)) == batch
+def test_work_arrives_as_it_left(batch: list[Invocation], settled: list[tuple[str, str, int]]) -> None:
+    assert unpack_work(pack_work(batch, settled)) == (batch, settled)
 
 
 @given(st.lists(outcomes, max_size=4), st.lists(st.tuples(words, words, counts), max_size=3))
@@ -60,7 +60,7 @@ def test_outcomes_arrive_as_they_left(batch: list[Outcome], running: list[tuple[
 @given(st.binary(max_size=300))
 @settings(max_examples=500, deadline=None)
 def test_any_bytes_are_a_batch_or_refused(data: bytes) -> None:
-    for read in (unpack_invocations, unpack_outcomes):
+    for read in (unpack_work, unpack_outcomes):
         try:
             read(data)
         except ValueError:
@@ -76,7 +76,7 @@ def row(**changes: Any) -> list[Any]:
 
 
 def test_a_row_as_it_should_be_is_taken() -> None:
-    assert unpack_invocations(CODEC.pack([row()]))[0].run == "r"
+    assert unpack_work(CODEC.pack([[row()], []]))[0][0].run == "r"
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,13 @@ def test_a_row_as_it_should_be_is_taken() -> None:
 )  # fmt: skip
 def test_a_field_of_another_type_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a batch of invocations"):
-        unpack_invocations(CODEC.pack([row(), row(**changes)]))
+        unpack_work(CODEC.pack([[row(), row(**changes)], []]))
 
 
-@pytest.mark.parametrize("data", [CODEC.pack([row()[:-1]]), CODEC.pack([[*row(), 1]]), CODEC.pack({}), CODEC.pack([1])])
-def test_a_row_of_another_length_is_refused(data: bytes) -> None:
+@pytest.mark.parametrize("plain", [[[row()[:-1]], []], [[[*row(), 1]], []], {}, [[1], []], [[]], [[], [["r", "p"]]]])
+def test_a_row_of_another_length_is_refused(plain: Any) -> None:
     with pytest.raises(ValueError, match="not a batch"):
-        unpack_invocations(data)
+        unpack_work(CODEC.pack(plain))
 
 
 GOOD_ERROR = failure(ErrorType.TIMEOUT, "late").to_plain()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from kos_runtime.adapters.agent_runner import AgentRunner
 from kos_runtime.adapters.blob_store.memory import MemoryBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
-from kos_runtime.adapters.wire import pack_invocations, pack_outcomes, unpack_invocations, unpack_outcomes
+from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes, unpack_work
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.core.record import INLINE_LIMIT
@@ -54,7 +54,7 @@ def _round(
     names = [chance.choice(list(FITS)) for _ in range(count)]
     agent.answers = [_answer(name, chance) for name in names]
     batch = [_invocation(name, begin, index, chance) for index, name in enumerate(names)]
-    sent = unpack_invocations(pack_invocations(batch))
+    sent, _ = unpack_work(pack_work(batch))
     result = runner.run_batch(sent, _PATIENCE_MS)
     outcomes, running = unpack_outcomes(pack_outcomes(result.outcomes, result.running))
     runner.acknowledge([(outcome.run, outcome.path, outcome.fence) for outcome in outcomes])
