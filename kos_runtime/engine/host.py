@@ -279,7 +279,7 @@ class Host:
             try:
                 loaded.snapshot = self.codec.unpack(snapshot.state)
                 loaded.snapshot_position = after = snapshot.position
-                loaded.last_hash = snapshot.hash
+                loaded.last_hash, loaded.last_offset = snapshot.hash, snapshot.offset
                 link = loaded.snapshot["link_digest"]
             except (ValueError, KeyError):
                 loaded.snapshot = None
@@ -291,7 +291,7 @@ class Host:
                     loaded.history.append((record.position, events))
                     if record.position <= 2:
                         link = next((e.link for e in events if isinstance(e, ev.RunLinked)), link)
-                loaded.last_hash = records[-1].hash
+                loaded.last_hash, loaded.last_offset = records[-1].hash, records[-1].offset
                 after = records[-1].position
         except (UnknownEvent, ValueError) as error:
             loaded.damage = str(error)

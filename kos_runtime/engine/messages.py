@@ -81,7 +81,9 @@ class Loaded:
     snapshot_position: int = 0
     #: (position, events) in order.
     history: list[tuple[int, list[Any]]] = field(default_factory=list)
+    #: Of its last record.
     last_hash: bytes = b""
+    last_offset: int = 0
     #: Why it cannot be folded, empty when it can.
     damage: str = ""
 

@@ -39,7 +39,7 @@ from kos_runtime.core.workflow.progress import cancel_inside
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, from_plain, to_plain
 from kos_runtime.core.workflow.state import Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
-from kos_runtime.core.workflow.waiting import is_at_rest, waits_for
+from kos_runtime.core.workflow.waiting import is_at_rest, row_of, waits_for
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
@@ -55,7 +55,11 @@ class Meta:
     position: int
     created_at: int
     snapshot_position: int = 0
+    #: Where its last record stands in the log.
+    offset: int = 0
+    #: What its row says.
     status: str = ""
+    waiting: str = ""
     new: bool = False
     input_digest: str = ""
     #: Whether the run holds one of the places for runs at work.
@@ -427,13 +431,14 @@ class Partition:
             self._answer_ended(item, waiting)
             return
         meta = Meta(item.salt, item.last_hash, item.row.position, item.row.created_at, item.snapshot_position)
-        meta.status, meta.input_digest = item.row.status, item.row.input_digest
+        meta.status, meta.waiting, meta.input_digest = item.row.status, item.row.waiting, item.row.input_digest
+        meta.position = item.history[-1][0] if item.history else max(item.snapshot_position, meta.position)
+        meta.offset = item.last_offset
         run = self._fold(item)
         if run is None or item.program is None or item.link is None:
             self.metas[item.run] = meta
             self._answer_ended(item, waiting)
             return
-        meta.position = run.position
         self.runs[item.run], self.metas[item.run] = run, meta
         if run.status is RunStatus.RUNNING:
             if not is_at_rest(run) or run.timers:
@@ -470,9 +475,13 @@ class Partition:
             self._lose_orphans("its owner was restarted")
 
     def _fold(self, item: msg.Loaded) -> Run | None:
+        assert item.row is not None
         run = Run(item.run, self.store_id, self.codec)
+        # What its row says of it, in case that it cannot be folded.
+        run.workflow, run.version, run.name = item.row.workflow, item.row.version, item.row.name
+        run.key, run.plan_digest = item.row.key, item.row.plan_digest
         if item.program is None or item.link is None:
-            self._set_aside(item.run, item.damage or "its plan or its link is gone", b"")
+            self._set_aside(run.id, item.damage or "its plan or its link is gone", b"", run)
             return None
         self._equip(run, item.program, item.link)
         self.programs.setdefault(item.program.digest, item.program)
@@ -484,7 +493,7 @@ class Partition:
                     evolve(run, event)
                 run.position = position
         except Exception as error:
-            self._set_aside(item.run, f"cannot be folded: {type(error).__name__}: {error}", b"")
+            self._set_aside(run.id, f"cannot be folded: {type(error).__name__}: {error}", b"", run)
             return None
         run.todo.clear()
         return run
@@ -651,10 +660,10 @@ class Partition:
 
     # --- containment ----------------------------------------------------------------------------
 
-    def _set_aside(self, run: str, error: str, cause: bytes) -> None:
+    def _set_aside(self, run: str, error: str, cause: bytes, known: Run | None = None) -> None:
         self._pending.pop(run, None)
         self._starved.forget(run)
-        self._quarantine[run] = (error, cause, self.runs.pop(run, None))
+        self._quarantine[run] = (error, cause, self.runs.pop(run, known))
         for process in self.pools.processes.values():
             for key in [key for key in process.holds if key[0] == run]:
                 self.pools.released(process, key)
@@ -758,6 +767,7 @@ class Partition:
         payload = self.codec.pack(values)
         digest = payload_digest(meta.salt, payload)
         self.offset += 1
+        meta.offset = self.offset
         meta.position += 1
         meta.hash = record_hash(
             self.store_id, self.number, stream, meta.position, names, self.time, cause, run_id, digest, meta.hash
@@ -780,22 +790,18 @@ class Partition:
 
     def _row(self, run: Run, meta: Meta, batch: Batch) -> None:
         """Write a run's row when its status changed, and count who is at work."""
-        status: str = run.status
-        waiting = ""
-        if run.status is RunStatus.RUNNING:
-            if run.manual and is_at_rest(run) and not run.timers:
-                status, waiting = RunStatus.WAITING, f"manual: {', '.join(run.manual)}"
-        elif run.status is RunStatus.CREATED and run.id in self._admitting:
-            status = RunStatus.PENDING
+        status, waiting = row_of(run)
+        if run.status is RunStatus.CREATED and run.id in self._admitting:
+            status = RunStatus.PENDING.value
         if meta.active and status != RunStatus.RUNNING:
             meta.active = False
             self.active -= 1
         elif not meta.active and status == RunStatus.RUNNING:
             meta.active = True
             self.active += 1
-        if status == meta.status:
+        if status == meta.status and waiting == meta.waiting:
             return
-        meta.status = status
+        meta.status, meta.waiting = status, waiting
         error = "" if run.error is None else str(run.error.get("message", ""))[:500]
         batch.runs.append(
             RunRow(
@@ -803,10 +809,10 @@ class Partition:
                 run.workflow,
                 run.version,
                 run.name,
-                str(status),
+                status,
                 meta.created_at,
                 self.time,
-                self.offset,
+                meta.offset,
                 meta.position,
                 run.key,
                 meta.input_digest,
@@ -823,7 +829,7 @@ class Partition:
         if run.status is RunStatus.RUNNING and (long or resting):
             state = self.codec.pack(to_plain(run))
             batch.snapshots.append(
-                SnapshotRow(run_stream(run.id), meta.position, self.offset, FINGERPRINT, meta.hash, state)
+                SnapshotRow(run_stream(run.id), meta.position, meta.offset, FINGERPRINT, meta.hash, state)
             )
             meta.snapshot_position = meta.position
 

@@ -13,10 +13,11 @@ from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.model import Backoff, Body, ForEach, Group, Loop, Policy, SetVariables, Step
 from kos_runtime.core.workflow import decide as deciding
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, Rejected
+from kos_runtime.core.workflow.commands import Accepted, Rejected, StartRun
 from kos_runtime.core.workflow.progress import advance
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.engine import messages as msg
+from kos_runtime.engine import partition as partition_module
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
 
@@ -405,3 +406,39 @@ def test_a_process_that_outlived_its_partition_keeps_what_it_runs() -> None:
     later.virtual.run_until_idle()
     assert later.outputs() == {"result": 1}
     assert later.executed == []
+
+
+def test_a_row_that_changes_without_an_event_remembers_the_runs_own_last_record() -> None:
+    world = World({"go": lambda _: HANGS}, limits=Limits(max_active_runs=1))
+    world.create(plan(act("a", "go")), run="first", start=False)
+    world.create(plan(act("a", "go")), run="second", start=True)
+    world.virtual.request(StartRun(run="first"))
+    row = world.store.run("first")
+    assert row is not None
+    (own,) = world.store.stream(run_stream("first"))
+    assert (row.status, row.position, row.offset) == ("pending", own.position, own.offset)
+
+
+def test_a_run_that_cannot_be_folded_is_set_aside_behind_its_last_record_and_keeps_its_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World({"go": lambda _: {"x": 1}, "hang": lambda _, **given: HANGS})
+    world.create(plan(act("a", "go"), act("b", "hang", after=("a",))), start=True, name="mine")
+    while not world.named(ev.StepCompleted):
+        world.virtual.step()
+    before = world.store.stream(run_stream("r"))
+    row = world.store.run("r")
+    assert row is not None
+    assert row.position < before[-1].position, "its row is older than its last record"
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(partition_module, "evolve", broken)
+    after = world.crash()
+    while after.status() == "running":
+        after.virtual.step()
+    assert after.store.stream(run_stream("r"))[-1].position == before[-1].position + 1
+    row = after.store.run("r")
+    assert row is not None
+    assert (row.status, row.workflow, row.name) == ("quarantined", "w", "mine")

@@ -7,7 +7,7 @@ to note at the beginning how far it goes.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, RECORD
+from kos_runtime.adapters.event_store.schema import BATCH_LINK, RECORD, RUN
 from kos_runtime.core.evidence import Finding, Mark, RawCommit, RawRecord
 from kos_runtime.core.identity import run_stream
 
@@ -21,6 +21,11 @@ _SMALLEST: Final = -(2**63)
 _NOTHING: Final = (None,) * (len(RECORD) - 1)
 
 _RUN_MARKS: Final = "{columns} FROM runs WHERE number > ? ORDER BY number LIMIT ?"
+_RUN_ROWS: Final = "{columns} FROM runs r WHERE number > ? ORDER BY number LIMIT ?"
+_ROWLESS: Final = (
+    "SELECT s.number, s.stream FROM streams s LEFT JOIN runs r ON r.number = s.number"
+    " WHERE s.number > ? AND r.number IS NULL AND substr(s.stream, 1, 4) = 'run/' ORDER BY s.number LIMIT 1"
+)
 _STREAM_MARKS: Final = "{columns} FROM streams WHERE number > ? ORDER BY number LIMIT ?"
 _LAST_COMMAND: Final = "{columns} FROM commands ORDER BY offset DESC LIMIT 1"
 _EVENTS: Final = "{columns} FROM events WHERE offset >= ? AND offset <= ? ORDER BY offset LIMIT ?"
@@ -96,6 +101,15 @@ class SqliteEvidence:
         what = "is remembered by a run's row that belongs to another stream"
         found += self._disagreements(_MISPLACED_RUNS, ("runs", "number"), what)
         yield from sorted(found, key=lambda finding: finding.offset)
+
+    def run_rows(self) -> Iterator[tuple[object, ...]]:
+        """Yield the rows of all runs, each a row's columns in order."""
+        return (row[1:] for row in self._by_number(_RUN_ROWS, ("number", *RUN)))
+
+    def rowless(self) -> str:
+        """Return the stream of a run that has no row, empty when each has one."""
+        rows = self._log.fetch(_ROWLESS, (_SMALLEST,))
+        return str(rows[0][1]) if rows else ""
 
     def stream_marks(self, stream: str) -> Iterator[Mark]:
         """Yield what a run's row and a snapshot remember of one stream."""

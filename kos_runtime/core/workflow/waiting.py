@@ -19,6 +19,13 @@ def waits_for(run: Run) -> list[str]:
     return found
 
 
+def row_of(run: Run) -> tuple[str, str]:
+    """Return the status of a run that is at work or before, as its row shows it, and for what it waits."""
+    if run.status is RunStatus.RUNNING and run.manual and is_at_rest(run) and not run.timers:
+        return RunStatus.WAITING.value, f"manual: {', '.join(run.manual)}"
+    return run.status.value, ""
+
+
 def is_at_rest(run: Run) -> bool:
     """Say whether nothing of a run is at work or may start: only timers and people can move it."""
     return not run.open and not run.agenda
