@@ -3,12 +3,16 @@
 import datetime as dt
 from collections import OrderedDict, defaultdict
 from dataclasses import fields, is_dataclass
+from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from math import isfinite
+from pathlib import PurePath
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AnyUrl, BaseModel
+from pydantic_core import MultiHostUrl, Url, to_jsonable_python
 
 from kos_runtime.adapters.agent_runner.problems import place_of, shown
 from kos_runtime.adapters.codec import MAX_DEPTH
@@ -16,6 +20,11 @@ from kos_runtime.adapters.codec import MAX_DEPTH
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
 _DICTS: Final = (dict, OrderedDict, defaultdict)
+#: What becomes the text that pydantic writes for it in JSON, and reads again where an annotation asks for it.
+_TEXTS: Final = (
+    dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal, IPv4Address, IPv4Interface, IPv4Network, IPv6Address,
+    IPv6Interface, IPv6Network, AnyUrl, Url, MultiHostUrl,
+)  # fmt: skip
 
 
 class NotPlain(ValueError):
@@ -34,8 +43,9 @@ class NotPlain(ValueError):
 def plain_of(value: Any) -> tuple[Any, int]:
     """Return a value as plain data that the codec packs, and a lower bound of its packed size in bytes.
 
-    Mappings with text keys, lists, tuples, pydantic models, dataclasses, enumerations, dates, times and UUIDs are
-    understood. A set is not: it has no order, and the same result would be stored in another one each time.
+    Mappings with text keys, lists, tuples, pydantic models and dataclasses are understood; a member of an enumeration
+    is its value; dates, times, spans, decimals, UUIDs, addresses, URLs and paths are texts, as in pydantic's JSON. A set
+    is not understood: it has no order, and the same result would be stored in another one each time.
 
     Raises:
         NotPlain: Something in it is none of these, NaN, infinite, beyond 64 bits, too deep, or contains itself.
@@ -107,10 +117,12 @@ def _other(value: Any, kind: type, depth: int) -> tuple[Any, int]:
         return _object({field.name: getattr(value, field.name) for field in fields(value)}, depth)
     if isinstance(value, Enum):
         return _walk(value.value, depth + 1)
-    if isinstance(value, dt.datetime | dt.date | dt.time):
-        return value.isoformat(), 10
-    if isinstance(value, UUID):
-        return str(value), 36
+    if isinstance(value, _TEXTS):
+        if isinstance(value, Decimal) and not value.is_finite():
+            raise NotPlain(f"{value} is no number that can be stored")
+        return _walk(to_jsonable_python(value), depth)
+    if isinstance(value, PurePath):
+        return _walk(str(value), depth)
     # Subclasses of plain types, such as numpy's float, are reduced to what they are.
     for plain in (str, int, float):
         if isinstance(value, plain):

@@ -1,13 +1,17 @@
 import datetime as dt
 import enum
+import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, HttpUrl
 from typing_extensions import TypedDict
 
 from kos_runtime.core.record import INLINE_LIMIT, PAYLOAD_LIMIT
@@ -32,6 +36,21 @@ class Pair:
 
 class Colour(enum.StrEnum):
     RED = "red"
+
+
+class Invoice(BaseModel):
+    """A field of each kind that JSON has no word for."""
+
+    total: Decimal
+    due: dt.date
+    sent: dt.datetime
+    at: dt.time
+    grace: dt.timedelta
+    number: UUID
+    colour: Colour
+    file: Path
+    host: IPv4Address
+    link: HttpUrl
 
 
 class Hostile(dict[str, Any]):
@@ -87,6 +106,20 @@ class Giver(Agent):
         return ANSWER["value"]  # type: ignore[no-any-return]
 
     @action
+    def bill(self) -> Invoice:
+        return ANSWER["value"]  # type: ignore[no-any-return]
+
+    @action
+    def paid(
+        self, bill: Invoice, total: Decimal, due: dt.date, sent: dt.datetime, at: dt.time, grace: dt.timedelta, number: UUID,
+        colour: Colour, file: Path, host: IPv4Address, link: HttpUrl,
+    ) -> bool:  # fmt: skip
+        return bill == Invoice(
+            total=total, due=due, sent=sent, at=at, grace=grace, number=number, colour=colour, file=file, host=host,
+            link=link,
+        )  # fmt: skip
+
+    @action
     def rows(self) -> list[Row]:
         return ANSWER["value"]  # type: ignore[no-any-return]
 
@@ -126,8 +159,29 @@ def test_what_python_has_becomes_plain_data(giver: Bench) -> None:
         "colour": "red",
         "red": {"a": None},
         "id": "00000000-0000-0000-0000-000000000000",
-        "at": "2026-11-23T12:00:00+00:00",
+        "at": "2026-11-23T12:00:00Z",
     }
+
+
+INVOICE = {
+    "total": "12.50", "due": "2026-12-01", "sent": "2026-11-23T12:00:00.000004Z", "at": "08:30:00", "grace": "P14DT1H",
+    "number": "00000000-0000-0000-0000-000000000007", "colour": "red", "file": "out/invoice.pdf", "host": "10.0.0.1",
+    "link": "https://example.org/i/7",
+}  # fmt: skip
+
+
+def test_what_json_has_no_word_for_is_written_as_pydantic_writes_it_in_json_and_read_again(giver: Bench) -> None:
+    invoice = Invoice.model_validate_json(json.dumps(INVOICE))
+    assert given(giver, invoice, "bill") == {"result": INVOICE, **INVOICE}
+    assert invoice.model_dump(mode="json") == INVOICE
+    assert given(giver, {name: getattr(invoice, name) for name in INVOICE})["result"] == INVOICE
+    assert giver.value("paid", {"bill": INVOICE, **INVOICE})["result"] is True
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "sNaN"])
+def test_a_decimal_that_is_no_number_is_refused(giver: Bench, number: str) -> None:
+    assert "total: " in refused(giver, {"total": Decimal(number)}).message
+    assert "can be stored" in refused(giver, {"total": Decimal(number)}).message
 
 
 def test_a_declared_result_is_written_out(giver: Bench) -> None:
