@@ -14,18 +14,15 @@ included. Offsets and hashes are given in ``ready``, so that a run whose decidin
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Any
 
-from kos_runtime.core.chain import EMPTY, batch_link, batch_root, payload_digest, record_hash
-from kos_runtime.core.event import describe
+from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.failure import ErrorType, failure
-from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
-from kos_runtime.core.record import Batch, BatchLink, CommandRow, Head, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
 from kos_runtime.core.workflow import decide
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
@@ -36,34 +33,15 @@ from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
 from kos_runtime.core.workflow.progress import advance as progress
 from kos_runtime.core.workflow.progress import cancel_inside
-from kos_runtime.core.workflow.snapshot import FINGERPRINT, from_plain, to_plain
+from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.state import Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
 from kos_runtime.core.workflow.waiting import is_at_rest, row_of, waits_for
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
+from kos_runtime.engine.recorder import Meta, Recorder
 from kos_runtime.engine.starved import Starved
-
-
-@dataclass(slots=True)
-class Meta:
-    """What the log says of a run's stream, beside its state."""
-
-    salt: bytes
-    hash: bytes
-    position: int
-    created_at: int
-    snapshot_position: int = 0
-    #: Where its last record stands in the log.
-    offset: int = 0
-    #: What its row says.
-    status: str = ""
-    waiting: str = ""
-    new: bool = False
-    input_digest: str = ""
-    #: Whether the run holds one of the places for runs at work.
-    active: bool = False
 
 
 class Partition:
@@ -81,13 +59,18 @@ class Partition:
         code_version: str = "",
     ) -> None:
         self.store_id = store_id
-        self.number = number
         self.epoch = epoch
         self.codec = codec
         self.limits = limits or Limits()
-        self.code_version = code_version
-        self.offset = head.offset
-        self.link = head.link
+        self.recorder = Recorder(
+            store_id=store_id,
+            number=number,
+            epoch=epoch,
+            head=head,
+            codec=codec,
+            limits=self.limits,
+            code_version=code_version,
+        )
         self.time = head.time
         self.pools = Pools(self.limits)
         self.runs: dict[str, Run] = {}
@@ -128,7 +111,7 @@ class Partition:
 
     def receive(self, inputs: Sequence[msg.Input], now: int) -> None:
         """Take a batch of input at log time ``now`` (milliseconds, never going back)."""
-        self.time = self.pools.now = max(self.time, now)
+        self.time = self.pools.now = self.recorder.time = max(self.time, now)
         if self._unfinished:
             self._go_on()
         for item in inputs:
@@ -676,9 +659,8 @@ class Partition:
         blobs: dict[str, bytes] = {}
         effects = self._effects
         dispatches: dict[str, msg.Dispatch] = {}
-        first = self.offset + 1
         for run_id, desk in self._pending.items():
-            self._write(desk, batch)
+            self._record(desk, batch)
             if desk.blobs:
                 blobs.update(desk.blobs)
             for process, invocation in desk.dispatches:
@@ -695,17 +677,13 @@ class Partition:
         if self._quarantine:
             self._take_back()
         for run_id, (error, cause, run) in self._quarantine.items():
-            self._write_quarantine(run_id, error, cause, run, batch, blobs)
+            self._record_quarantine(run_id, error, cause, run, batch, blobs)
             effects.append(msg.Notice("quarantined", error, run_id))
-        if batch.records:
-            root = batch_root(record.hash for record in batch.records)
-            count = len(batch.records)
-            self.link = batch_link(self.link, self.epoch, first, count, root)
-            batch.link = BatchLink(first, count, self.epoch, root, self.link)
+        self.recorder.seal(batch)
         batch.timers_cleared.extend(self._stale)
         self._stale = []
         for row in self._commands:
-            row.offset = self.offset
+            row.offset = self.recorder.offset
         batch.commands = self._commands
         effects.extend(dispatches.values())
         effects.extend(self._replies)
@@ -716,122 +694,18 @@ class Partition:
         self._commands, self._replies, self._effects, self._settled = [], [], [], {}
         return ready
 
-    def _write(self, desk: Desk, batch: Batch) -> None:
-        run, events = desk.run, desk.events
-        run_id = run.id
-        meta = self.metas[run_id]
-        stream = run_stream(run_id)
-        if meta.new:
-            batch.streams.append((stream, meta.salt))
-            meta.new = False
-        cause = " ".join(desk.causes)
-        for part in (events,) if len(events) <= SMALL_RECORD else self._parts(events):
-            if part:
-                names, values = describe(part)
-                self._append(batch, run_id, meta, stream, names, values, cause)
-        run.position = meta.position
-        for event in events:
-            kind = type(event)
-            if kind is ev.StepScheduled:
-                continue
-            if kind is ev.StepCompleted:
-                if event.blobs:
-                    batch.blob_refs.extend((blob[1], stream) for blob in event.blobs)
-            elif kind is ev.RetryScheduled:
-                heappush(self._timers, (event.at, run_id, event.path, event.fence))
-                if event.delay_ms > self.limits.long_timer_ms:
-                    batch.timers_set.append(TimerRow(event.at, run_id, event.path, event.fence))
-            elif kind is ev.TimerFired:
-                batch.timers_cleared.append(TimerRow(event.due, run_id, event.path, event.fence))
-        if desk.blobs:
-            batch.blob_refs.extend((digest, stream) for digest in desk.blobs)
-        self._row(run, meta, batch)
-        if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
-            self._snapshot(run, meta, batch)
-
-    def _parts(self, events: list[Any]) -> list[list[Any]]:
-        """Cut what one run decided into records that stay within their bounds."""
-        parts: list[list[Any]] = [[]]
-        size = 0
-        for event in events:
-            size += len(event.exposed) if type(event) is ev.StepCompleted else 64
-            if parts[-1] and (len(parts[-1]) >= self.limits.max_record_events or size > self.limits.max_record_bytes):
-                parts.append([])
-                size = 0
-            parts[-1].append(event)
-        return parts
-
-    def _append(
-        self, batch: Batch, run_id: str, meta: Meta, stream: str, names: str, values: list[Any], cause: str
-    ) -> None:
-        payload = self.codec.pack(values)
-        digest = payload_digest(meta.salt, payload)
-        self.offset += 1
-        meta.offset = self.offset
-        meta.position += 1
-        meta.hash = record_hash(
-            self.store_id, self.number, stream, meta.position, names, self.time, cause, run_id, digest, meta.hash
-        )
-        batch.records.append(
-            Record(
-                self.offset,
-                stream,
-                meta.position,
-                self.epoch,
-                self.time,
-                names,
-                cause,
-                run_id,
-                payload,
-                digest,
-                meta.hash,
-            )
-        )
-
-    def _row(self, run: Run, meta: Meta, batch: Batch) -> None:
-        """Write a run's row when its status changed, and count who is at work."""
+    def _record(self, desk: Desk, batch: Batch) -> None:
+        run, meta = desk.run, self.metas[desk.run.id]
+        for retry in self.recorder.decided(desk, meta, batch):
+            heappush(self._timers, retry)
         status, waiting = row_of(run)
         if run.status is RunStatus.CREATED and run.id in self._admitting:
             status = RunStatus.PENDING.value
-        if meta.active and status != RunStatus.RUNNING:
-            meta.active = False
-            self.active -= 1
-        elif not meta.active and status == RunStatus.RUNNING:
-            meta.active = True
-            self.active += 1
-        if status == meta.status and waiting == meta.waiting:
-            return
-        meta.status, meta.waiting = status, waiting
-        error = "" if run.error is None else str(run.error.get("message", ""))[:500]
-        batch.runs.append(
-            RunRow(
-                run.id,
-                run.workflow,
-                run.version,
-                run.name,
-                status,
-                meta.created_at,
-                self.time,
-                meta.offset,
-                meta.position,
-                run.key,
-                meta.input_digest,
-                run.plan_digest,
-                waiting,
-                error,
-            )
-        )
-
-    def _snapshot(self, run: Run, meta: Meta, batch: Batch) -> None:
-        tail = meta.position - meta.snapshot_position
-        long = tail > max(self.limits.snapshot_records, meta.snapshot_position // 2)
-        resting = meta.status == RunStatus.WAITING and tail > self.limits.snapshot_at_rest
-        if run.status is RunStatus.RUNNING and (long or resting):
-            state = self.codec.pack(to_plain(run))
-            batch.snapshots.append(
-                SnapshotRow(run_stream(run.id), meta.position, meta.offset, FINGERPRINT, meta.hash, state)
-            )
-            meta.snapshot_position = meta.position
+        if meta.active is not (status == RunStatus.RUNNING):
+            meta.active = not meta.active
+            self.active += 1 if meta.active else -1
+        self.recorder.row(run, meta, status, waiting, batch)
+        self.recorder.snapshot(run, meta, batch)
 
     def _take_back(self) -> None:
         """Refuse what was promised for runs that were struck out before it was stored."""
@@ -842,42 +716,18 @@ class Partition:
                 reply.answer = Rejected(code="quarantined", message=f"run {answer.run} was set aside: {error}")
         self._commands = [row for row in self._commands if self.codec.unpack(row.answer)["run"] not in self._quarantine]
 
-    def _write_quarantine(
+    def _record_quarantine(
         self, run_id: str, error: str, cause: bytes, run: Run | None, batch: Batch, blobs: dict[str, bytes]
     ) -> None:
-        meta = self.metas.get(run_id)
-        if meta is not None and meta.active:
-            meta.active = False
-            self.active -= 1
-        if meta is None or meta.position == 0:
-            self.metas.pop(run_id, None)
+        meta = self.metas.pop(run_id, None)
+        if meta is None:
             return
-        digest = sha256(cause).hexdigest()
-        blobs[digest] = cause
-        stream = run_stream(run_id)
-        names, values = describe([ev.RunQuarantined(digest, error[:2_000], self.code_version)])
-        self._append(batch, run_id, meta, stream, names, values, "quarantine")
-        batch.blob_refs.append((digest, stream))
-        known = run or Run(run_id, self.store_id, self.codec)
-        batch.runs.append(
-            RunRow(
-                run_id,
-                known.workflow,
-                known.version,
-                known.name,
-                RunStatus.QUARANTINED.value,
-                meta.created_at,
-                self.time,
-                self.offset,
-                meta.position,
-                known.key,
-                meta.input_digest,
-                known.plan_digest,
-                "",
-                error[:500],
-            )
-        )
-        del self.metas[run_id]
+        if meta.active:
+            self.active -= 1
+        if meta.position:
+            known = run or Run(run_id, self.store_id, self.codec)
+            digest, content = self.recorder.quarantined(known, meta, error, cause, batch)
+            blobs[digest] = content
 
     def advance(self, ready: msg.Ready) -> list[msg.Effect]:
         """The batch is stored: return what follows, and let runs go that have nothing to do."""
@@ -896,8 +746,6 @@ class Partition:
         return run is not None and not run.open and not run.timers
 
 
-#: Up to so many events are one record without a look at their size.
-SMALL_RECORD = 4
 #: What stands for a blob that is not there.
 MISSING = object()
 

@@ -1,0 +1,189 @@
+"""What was decided becomes records: packed, hashed, and given their places in their streams and in the log.
+
+One recorder belongs to one partition. It holds the end of the log as it will be once everything that it made is stored,
+so what it makes must be stored in that order, or be forgotten together with it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from kos_runtime.core.chain import batch_link, batch_root, payload_digest, record_hash
+from kos_runtime.core.event import describe
+from kos_runtime.core.identity import run_stream
+from kos_runtime.core.record import Batch, BatchLink, Head, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.snapshot import FINGERPRINT, to_plain
+from kos_runtime.core.workflow.state import Codec, Run
+from kos_runtime.core.workflow.status import RunStatus
+from kos_runtime.engine.limits import Limits
+
+#: Up to so many events are one record without a look at their size.
+SMALL_RECORD: Final = 4
+
+
+@dataclass(slots=True)
+class Meta:
+    """What the log says of a run's stream, beside its state."""
+
+    salt: bytes
+    hash: bytes
+    position: int
+    created_at: int
+    snapshot_position: int = 0
+    #: Where its last record stands in the log.
+    offset: int = 0
+    #: What its row says.
+    status: str = ""
+    waiting: str = ""
+    new: bool = False
+    input_digest: str = ""
+    #: Whether the run holds one of the places for runs at work.
+    active: bool = False
+
+
+class Recorder:
+    """See the module. ``time`` is log time in milliseconds, set by the partition before anything is recorded."""
+
+    def __init__(
+        self, *, store_id: str, number: int, epoch: int, head: Head, codec: Codec, limits: Limits, code_version: str
+    ) -> None:
+        self.store_id = store_id
+        self.number = number
+        self.epoch = epoch
+        self.offset = head.offset
+        self.link = head.link
+        self.time = head.time
+        self._codec = codec
+        self._limits = limits
+        self._code_version = code_version
+
+    def decided(self, desk: Desk, meta: Meta, batch: Batch) -> list[tuple[int, str, str, int]]:
+        """Put what one run decided into a batch; return its new retries, as (due, run, path, fence)."""
+        run, events = desk.run, desk.events
+        stream = run_stream(run.id)
+        if meta.new:
+            batch.streams.append((stream, meta.salt))
+            meta.new = False
+        cause = " ".join(desk.causes)
+        for part in (events,) if len(events) <= SMALL_RECORD else self._parts(events):
+            if part:
+                self._append(batch, run.id, meta, stream, part, cause)
+        run.position = meta.position
+        retries: list[tuple[int, str, str, int]] = []
+        for event in events:
+            kind = type(event)
+            if kind is ev.StepScheduled:
+                continue
+            if kind is ev.StepCompleted:
+                if event.blobs:
+                    batch.blob_refs.extend((blob[1], stream) for blob in event.blobs)
+            elif kind is ev.RetryScheduled:
+                retries.append((event.at, run.id, event.path, event.fence))
+                if event.delay_ms > self._limits.long_timer_ms:
+                    batch.timers_set.append(TimerRow(event.at, run.id, event.path, event.fence))
+            elif kind is ev.TimerFired:
+                batch.timers_cleared.append(TimerRow(event.due, run.id, event.path, event.fence))
+        if desk.blobs:
+            batch.blob_refs.extend((digest, stream) for digest in desk.blobs)
+        return retries
+
+    def row(self, run: Run, meta: Meta, status: str, waiting: str, batch: Batch) -> None:
+        """Put a run's row into a batch, if what it says has changed."""
+        if status == meta.status and waiting == meta.waiting:
+            return
+        meta.status, meta.waiting = status, waiting
+        error = "" if run.error is None else str(run.error.get("message", ""))
+        batch.runs.append(self._run_row(run, meta, status, waiting, error))
+
+    def snapshot(self, run: Run, meta: Meta, batch: Batch) -> None:
+        """Put a snapshot into a batch, if the run's tail has become long for what it is."""
+        tail = meta.position - meta.snapshot_position
+        if tail <= self._limits.snapshot_at_rest or run.status is not RunStatus.RUNNING:
+            return
+        long = tail > max(self._limits.snapshot_records, meta.snapshot_position // 2)
+        if long or meta.status == RunStatus.WAITING:
+            state = self._codec.pack(to_plain(run))
+            batch.snapshots.append(
+                SnapshotRow(run_stream(run.id), meta.position, meta.offset, FINGERPRINT, meta.hash, state)
+            )
+            meta.snapshot_position = meta.position
+
+    def quarantined(self, run: Run, meta: Meta, error: str, cause: bytes, batch: Batch) -> tuple[str, bytes]:
+        """Put a run's last record into a batch; return the blob that it mentions, the cause, by its digest."""
+        digest = sha256(cause).hexdigest()
+        stream = run_stream(run.id)
+        self._append(
+            batch, run.id, meta, stream, [ev.RunQuarantined(digest, error[:2_000], self._code_version)], "quarantine"
+        )
+        batch.blob_refs.append((digest, stream))
+        batch.runs.append(self._run_row(run, meta, RunStatus.QUARANTINED.value, "", error))
+        return digest, cause
+
+    def seal(self, batch: Batch) -> None:
+        """Link a batch, which is complete, to the one before it."""
+        count = len(batch.records)
+        if count:
+            first = self.offset - count + 1
+            root = batch_root(record.hash for record in batch.records)
+            self.link = batch_link(self.link, self.epoch, first, count, root)
+            batch.link = BatchLink(first, count, self.epoch, root, self.link)
+
+    def _append(self, batch: Batch, run: str, meta: Meta, stream: str, events: list[Any], cause: str) -> None:
+        names, values = describe(events)
+        payload = self._codec.pack(values)
+        digest = payload_digest(meta.salt, payload)
+        self.offset += 1
+        meta.offset = self.offset
+        meta.position += 1
+        meta.hash = record_hash(
+            self.store_id, self.number, stream, meta.position, names, self.time, cause, run, digest, meta.hash
+        )
+        batch.records.append(
+            Record(
+                self.offset,
+                stream,
+                meta.position,
+                self.epoch,
+                self.time,
+                names,
+                cause,
+                run,
+                payload,
+                digest,
+                meta.hash,
+            )
+        )
+
+    def _parts(self, events: list[Any]) -> Iterator[list[Any]]:
+        """Cut what one run decided into records that stay within their bounds."""
+        part: list[Any] = []
+        size = 0
+        for event in events:
+            weight = len(event.exposed) if type(event) is ev.StepCompleted else 64
+            if part and (len(part) >= self._limits.max_record_events or size + weight > self._limits.max_record_bytes):
+                yield part
+                part, size = [], 0
+            part.append(event)
+            size += weight
+        yield part
+
+    def _run_row(self, run: Run, meta: Meta, status: str, waiting: str, error: str) -> RunRow:
+        return RunRow(
+            run.id,
+            run.workflow,
+            run.version,
+            run.name,
+            status,
+            meta.created_at,
+            self.time,
+            meta.offset,
+            meta.position,
+            run.key,
+            meta.input_digest,
+            run.plan_digest,
+            waiting,
+            error[:500],
+        )
