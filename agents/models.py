@@ -49,7 +49,10 @@ class Source(BaseModel):
 
 
 class Plan(BaseModel):
+    """What is to be asked. ``note`` says that the corpus hardly speaks of the topic; it is empty where it does."""
+
     plan: list[Question]
+    note: str = ""
 
 
 class Findings(BaseModel):

@@ -39,8 +39,9 @@ class kPlanner(Scholar):
         """
         index = self.index(context)
         about = study_or_fail(index, topic)
-        context.progress(f"{len(about.hits)} passages about the topic")
-        return Plan(plan=_questions(index, about, depth))
+        note = about.note(index)
+        context.progress(note or f"{len(about.hits)} passages about the topic")
+        return Plan(plan=_questions(index, about, depth), note=note)
 
     @action(idempotent=True)
     def create_research_plan(self, context: Context, topic: str, depth: Depth = "moderate") -> Plan:

@@ -57,7 +57,8 @@ class Review:
 
     def __init__(self, index: Index, topic: str, document: Document, extra: Mapping[str, str]) -> None:
         self.index = index
-        self.topic: Topic = study(index, topic).topic
+        self.study = study(index, topic)
+        self.topic: Topic = self.study.topic
         self.document = document
         self.findings: list[Finding] = []
         self.extra = {source: normal(text) for source, text in extra.items()}
@@ -66,6 +67,8 @@ class Review:
 
     def result(self) -> Result:
         """Return the score, what it is made of, and everything that was found wrong, in the order of the text."""
+        if note := self.study.note(self.index):
+            self._find("thin_corpus", None, note)
         self._sources()
         verdicts = [self._judge(sentence) for sentence in self.document.sentences]
         self._repetitions(verdicts)

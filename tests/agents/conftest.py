@@ -27,6 +27,12 @@ def ray_desk(cache: str) -> Desk:
 
 
 @pytest.fixture(scope="session")
+def foreign_desk(cache: str) -> Desk:
+    """A corpus that is about none of the topics of the other two."""
+    return Desk("python:hypothesis", cache)
+
+
+@pytest.fixture(scope="session")
 def desks(folder_desk: Desk, ray_desk: Desk) -> dict[str, tuple[Desk, tuple[str, ...]]]:
     return {"folder": (folder_desk, ALMANAC_TOPICS), "python:ray": (ray_desk, RAY_TOPICS)}
 

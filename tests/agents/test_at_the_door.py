@@ -31,8 +31,8 @@ def call(agent: Agent, action: str, context: Any, *, lenient: bool = False, **in
 @pytest.mark.parametrize(
     ("cls", "action", "over", "fields"),
     [
-        (kPlanner, "decompose_research_goal", None, {"plan": "array"}),
-        (kPlanner, "create_research_plan", None, {"plan": "array"}),
+        (kPlanner, "decompose_research_goal", None, {"plan": "array", "note": "string"}),
+        (kPlanner, "create_research_plan", None, {"plan": "array", "note": "string"}),
         (kExecutor, "execute_research_plan", "plan", {"data": "array", "sources": "array"}),
         (kExecutor, "execute_research", "plan", {"data": "array", "sources": "array"}),
         (kReviewer, "synthesize_findings", None, {"summary": "string"}),

@@ -11,6 +11,9 @@ import pytest
 from agents import citations
 from agents.models import Finding
 from agents.sentences import split_text
+from agents.study import study
+from kos_runtime.ports.agent import ActionFailed
+from tests.agents.almanac import ALMANAC_TOPICS, RAY_TOPICS
 from tests.agents.desk import Desk
 from tests.agents.test_summaries import parts
 
@@ -87,20 +90,56 @@ def test_as_written_beats_a_third_replaced_beats_random_beats_empty_for_every_to
     desk, topics = corpus
     chance = random.Random(20)
     pages = {topic: Page.of(desk.research(topic)) for topic in topics}
-    for topic, page in pages.items():
-        others = [other for name, other in pages.items() if name != topic]
-
-        def score(made: object, topic: str = topic) -> float:
-            return desk.review(str(made), topic).score
-
-        written = score(page)
-        replaced = [score(made) for other in chance.sample(others, 6) for made in a_third_replaced(page, other, chance)]
-        at_random = [score(made) for _ in range(3) for made in random_pages(desk, page, others, chance)]
-        empty = score("")
+    for topic in topics:
+        written, replaced, at_random, empty = scores(desk, topic, pages, chance)
         assert written > max(replaced), topic
         assert min(replaced) > max(at_random), topic
         assert min(at_random) > empty == 0.0, topic
         assert 0.5 < written <= 1.0, topic
+
+
+def scores(
+    desk: Desk, topic: str, pages: dict[str, Page], chance: random.Random
+) -> tuple[float, list[float], list[float], float]:
+    """Return the scores as written, with a third replaced, of random sentences, and of nothing."""
+    page = pages[topic]
+    others = [other for name, other in pages.items() if name != topic]
+
+    def score(made: object) -> float:
+        return desk.review(str(made), topic).score
+
+    replaced = [score(made) for other in chance.sample(others, 6) for made in a_third_replaced(page, other, chance)]
+    at_random = [score(made) for _ in range(3) for made in random_pages(desk, page, others, chance)]
+    return score(page), replaced, at_random, score("")
+
+
+def test_a_corpus_on_other_matters_is_said_to_have_nothing_or_hardly_anything_on_a_topic(foreign_desk: Desk) -> None:
+    refused, thin = [], []
+    for topic in (*ALMANAC_TOPICS, *RAY_TOPICS):
+        if study(foreign_desk.planner.index(foreign_desk.context), topic).is_empty:
+            with pytest.raises(ActionFailed, match=r"has nothing about .*; it does not have"):
+                foreign_desk.plan(topic)
+            refused.append(topic)
+            continue
+        plan = foreign_desk.plan(topic)
+        assert "python:hypothesis hardly speaks of" in plan.note
+        review = foreign_desk.review(foreign_desk.summarize(foreign_desk.gather(plan)), topic)
+        assert only(review.findings, "thin_corpus").message == plan.note
+        thin.append(topic)
+    assert {"honeybee colony", "chess endgames", "autoscaling a cluster"} <= set(refused)
+    assert {"fault tolerance of actors", "printing with movable type"} <= set(thin)
+
+
+def test_what_a_corpus_speaks_of_is_not_said_to_be_thin(corpus: Corpus) -> None:
+    desk, topics = corpus
+    for topic in topics:
+        assert desk.plan(topic).note == ""
+
+
+def test_a_corpus_that_lacks_a_word_of_the_topic_says_which(folder_desk: Desk) -> None:
+    plan = folder_desk.plan("tides of zymurgy")
+    assert "hardly speaks of 'tides of zymurgy': its best passage has" in plan.note
+    assert "it does not have 'zymurgy'" in plan.note
 
 
 def test_a_summary_as_written_has_no_finding_against_a_sentence(corpus: Corpus) -> None:
