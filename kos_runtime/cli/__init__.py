@@ -65,6 +65,10 @@ def make_app() -> Any:
 
 def main(arguments: list[str]) -> int:
     """Run one command; return its exit code. Nothing that a person does wrong becomes a traceback."""
+    if arguments[:1] == ["__complete"]:
+        from kos_runtime.cli.completing import answer
+
+        return answer(arguments[1:])
     from kos_runtime.cli.outcome import guarded
 
     for stream in (sys.stdout, sys.stderr):

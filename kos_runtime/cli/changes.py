@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from kos_runtime.cli.common import Common, Typed
+from kos_runtime.cli.common import Common, Named, Typed
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.run import report
@@ -11,8 +11,8 @@ from kos_runtime.cli.visible import visible
 
 
 def answer(
-    run: Annotated[str, Typed],
-    step: Annotated[str, Typed],
+    run: Annotated[str, Named],
+    step: Annotated[str, Named],
     data: Annotated[str, Typed],
     /,
     *,
@@ -67,7 +67,7 @@ def answer(
     return OK
 
 
-def resume(*runs: Annotated[str, Typed], common: Common | None = None) -> int:
+def resume(*runs: Annotated[str, Named], common: Common | None = None) -> int:
     """Go on with interrupted runs: start the store's owner where none is up, and follow them.
 
     Args:

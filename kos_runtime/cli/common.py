@@ -17,6 +17,17 @@ GLOBAL: Final = Group("Global options", sort_key=10)
 Typed: Final = Parameter(show_env_var=False)
 
 
+def _by_calling_back(context: Any) -> tuple[str, ...]:
+    """Mark what a shell asks for at each Tab; ``kos_runtime.cli.completing`` answers, before the parser is there."""
+    del context
+    return ()
+
+
+#: Marks a RUN, or a step of one.
+Named: Final = Parameter(show_env_var=False, completer=_by_calling_back)
+OfRun: Final = Parameter(completer=_by_calling_back)
+
+
 def flag(*names: str) -> Parameter:
     """Return a flag that has no opposite."""
     return Parameter(name=names, negative="")
@@ -191,4 +202,17 @@ class Common(Options):
         return self.output
 
 
-__all__ = ["GLOBAL", "Common", "Options", "Output", "Typed", "flag", "iso", "now_ms", "option", "span"]
+__all__ = [
+    "GLOBAL",
+    "Common",
+    "Named",
+    "OfRun",
+    "Options",
+    "Output",
+    "Typed",
+    "flag",
+    "iso",
+    "now_ms",
+    "option",
+    "span",
+]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common, Typed, flag, iso
+from kos_runtime.cli.common import Common, Named, OfRun, flag, iso
 from kos_runtime.cli.describe import describe
 from kos_runtime.cli.follow import detached
 from kos_runtime.cli.outcome import DETACHED, OK, USAGE, Exit
@@ -22,12 +22,12 @@ _OVER: Final = frozenset({"completed", "failed", "cancelled", "quarantined"})
 
 
 def events(
-    run: Annotated[str, Typed] = "@latest",
+    run: Annotated[str, Named] = "@latest",
     /,
     *,
     follow: Annotated[bool, flag("--follow", "-f")] = False,
     type_: Annotated[list[str] | None, Parameter(name="--type", consume_multiple=False, negative="")] = None,
-    step: str = "",
+    step: Annotated[str, OfRun] = "",
     agent: str = "",
     after: int = 0,
     tail: int | None = None,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
-from kos_runtime.cli.common import Common, Options, Typed
+from kos_runtime.cli.common import Common, Named, Options
 from kos_runtime.cli.describe import describe
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, UNREACHABLE
 from kos_runtime.cli.story import Story
@@ -20,7 +20,7 @@ _LOOK_S: Final = 0.05
 _QUIET_EVENTS: Final = frozenset({"RunLinked", "ConditionMet", "ItemStarted", "TimerFired"})
 
 
-def watch(*runs: Annotated[str, Typed], common: Common | None = None) -> int:
+def watch(*runs: Annotated[str, Named], common: Common | None = None) -> int:
     """Follow runs until they end; the exit code tells how they did, of several the worst.
 
     Args:

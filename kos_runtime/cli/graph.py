@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import GLOBAL, Options, Typed
+from kos_runtime.cli.common import GLOBAL, Named, Options
 from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.tree import form_word
 from kos_runtime.core.plan.model import Body, Decision, ForEach, Group, Loop, Plan, Step
@@ -35,7 +35,7 @@ class Sketch(Options):
 
 
 def graph(
-    what: Annotated[str, Typed],
+    what: Annotated[str, Named],
     /,
     *,
     critical_path: Annotated[bool, Parameter(negative="")] = False,

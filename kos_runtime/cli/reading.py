@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Annotated, Any
 
-from kos_runtime.cli.common import Common, Typed
+from kos_runtime.cli.common import Common, Named
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.story import Story
@@ -12,7 +12,7 @@ from kos_runtime.cli.tree import declared_steps, head, lines, top
 from kos_runtime.core.errors import NotFound
 
 
-def get(*runs: Annotated[str, Typed], at: int | None = None, common: Common | None = None) -> int:
+def get(*runs: Annotated[str, Named], at: int | None = None, common: Common | None = None) -> int:
     """Show runs: status, steps, what they wait for, outputs.
 
     Args:

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common, Typed
+from kos_runtime.cli.common import Common, Named
 from kos_runtime.cli.outcome import FAILED, OK, USAGE, Exit
 
 
 def verify(
-    *runs: Annotated[str, Typed],
+    *runs: Annotated[str, Named],
     all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
     head: str = "",
     common: Common | None = None,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from kos_runtime.cli.common import Common, Typed
+from kos_runtime.cli.common import Common, Named, OfRun
 from kos_runtime.cli.follow import detached
 from kos_runtime.cli.ls import duration
 from kos_runtime.cli.outcome import BY_STATUS, FAILED, OK, TIMEOUT, UNREACHABLE, USAGE, Exit
@@ -18,8 +18,8 @@ _GOALS: Final = ("completed", "failed", "waiting")
 
 
 def wait(
-    *runs: Annotated[str, Typed],
-    for_: Annotated[str, Parameter(name="--for")] = "",
+    *runs: Annotated[str, Named],
+    for_: Annotated[str, Parameter(name="--for", completer=OfRun.completer)] = "",
     timeout: str = "",
     common: Common | None = None,
 ) -> int:
