@@ -68,7 +68,9 @@ def write_token(path: Path) -> None:
         file.write(secrets.token_hex(32))
 
 
-def start_local(folder: Path, *, dashboard: bool, dashboard_port: int = 0, num_cpus: int = 0) -> dict[str, Any]:
+def start_local(
+    folder: Path, *, namespace: str = NAMESPACE, dashboard: bool, dashboard_port: int = 0, num_cpus: int = 0
+) -> dict[str, Any]:
     """Start Ray in this process and its children. ``folder`` is short, ours and empty or not there.
 
     Returns:
@@ -84,7 +86,7 @@ def start_local(folder: Path, *, dashboard: bool, dashboard_port: int = 0, num_c
     try:
         context = ray.init(
             address="local",
-            namespace=NAMESPACE,
+            namespace=namespace,
             include_dashboard=dashboard,
             dashboard_host="127.0.0.1",
             dashboard_port=dashboard_port or None,

@@ -53,6 +53,8 @@ class Options:
     "A setting, such as --set agents.kExecutor.corpus=docs."
     address: Annotated[str, Parameter(group=GLOBAL)] = ""
     "A Ray cluster to use instead of a local one."
+    namespace: Annotated[str, Parameter(name=["--namespace", "-n"], group=GLOBAL)] = ""
+    "The Ray namespace of the actors, kos unless given; two stores on one cluster need one each."
     time: Annotated[Literal["relative", "iso", "raw"], Parameter(group=GLOBAL)] = "relative"
     "How times are printed; raw is milliseconds since 1970, which json, jsonl and yaml print unless iso is named."
     color: Annotated[Literal["auto", "always", "never"], Parameter(group=GLOBAL)] = "auto"
@@ -81,7 +83,8 @@ class Options:
     def settings(self) -> Any:
         from kos_runtime.composition.location import load_settings
 
-        settings = load_settings(self.config, self.set)
+        named = [f"engine.ray.namespace={self.namespace}"] if self.namespace else []
+        settings = load_settings(self.config, [*self.set, *named])
         if self.verbose:
             for name, source in settings.sources.items():
                 self.say(f"setting {name} from {source}")

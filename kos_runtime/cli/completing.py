@@ -19,8 +19,8 @@ Candidate = tuple[str, str]
 VALUED: Final = frozenset(
     (
         "--address", "--after", "--agent", "--at", "--color", "--config", "--example", "--file", "--for", "--head",
-        "--inputs", "--key", "--limit", "--name", "--older", "--output", "--param", "--query", "--set", "--shell", "--since",
-        "--status", "--step", "--store", "--tail", "--time", "--timeout", "--type", "--workflow", "-f", "-o", "-p",
+        "--inputs", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--param", "--query", "--set", "--shell", "--since",
+        "--status", "--step", "--store", "--tail", "--time", "--timeout", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
 )  # fmt: skip
 #: Short options that take a value in these commands alone.

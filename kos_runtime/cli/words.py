@@ -11,7 +11,9 @@ from kos_runtime.cli.outcome import USAGE, Exit
 #: Stands for ``-`` while words are parsed. No argument of a process can hold a NUL.
 STDIN: Final = "\0-"
 _FLAGS: Final = frozenset({"--quiet", "-q", "--verbose", "-v", "--yes", "-y", "--no-input"})
-_VALUED: Final = frozenset({"--store", "--output", "-o", "--config", "--set", "--address", "--time", "--color"})
+_VALUED: Final = frozenset(
+    {"--store", "--output", "-o", "--config", "--set", "--address", "--namespace", "-n", "--time", "--color"}
+)
 #: Other names that say more than the command alone.
 _WITH_OPTIONS: Final = {"tail": ("events", "--follow")}
 

@@ -316,7 +316,7 @@ class WorkflowEngine:
                       "max_concurrent_workflows": self.settings.max_concurrent_workflows,
                       "max_pending_workflows": self.settings.max_pending_workflows,
                       "hands_per_process": self.settings.hands_per_process,
-                      "dashboard": self.settings.ray_dashboard, "num_cpus": self.settings.ray_num_cpus}  # fmt: skip
+                      "namespace": self.settings.ray_namespace, "dashboard": self.settings.ray_dashboard, "num_cpus": self.settings.ray_num_cpus}  # fmt: skip
             self._channel = start_owner(self.folder, config=config, say=self._say)
 
     def _request(self, message: Message) -> Message:

@@ -45,7 +45,9 @@ STOP_S: Final = 10.0
 GRACE_S: Final = 10.0
 _WATCH_S: Final = 0.5
 #: What a client calls by a shorter name than ``EngineSettings`` does.
-_RENAMED: Final = {"address": "ray_address", "dashboard": "ray_dashboard", "num_cpus": "ray_num_cpus"}
+_RENAMED: Final = {
+    "address": "ray_address", "namespace": "ray_namespace", "dashboard": "ray_dashboard", "num_cpus": "ray_num_cpus",
+}  # fmt: skip
 EXIT_UNREACHABLE: Final = 7
 
 
@@ -53,8 +55,8 @@ def main(argv: Sequence[str]) -> int:
     """Own a store until told to stop or out of work; return the exit code.
 
     ``--store FOLDER``, and ``--keep`` to stay without work. ``KOS_OWNER_SETTINGS`` in the environment is a JSON object
-    of fields of ``EngineSettings``, and ``address``, ``dashboard`` and ``num_cpus`` of Ray. The last line on standard
-    error says why it failed.
+    of fields of ``EngineSettings``, and ``address``, ``namespace``, ``dashboard`` and ``num_cpus`` of Ray. The last
+    line on standard error says why it failed.
     """
     parser = argparse.ArgumentParser(prog="kos _owner")
     parser.add_argument("--store", required=True)
@@ -133,19 +135,22 @@ class Owner:
         runtime.prepare_environment(self.folder / "ray.token" if ours else None, [str(Path.cwd())])
         if ours:
             self._ray = runtime.start_local(
-                temporary / "ray", dashboard=self.settings.ray_dashboard, num_cpus=self.settings.ray_num_cpus
+                temporary / "ray",
+                namespace=self.settings.ray_namespace,
+                dashboard=self.settings.ray_dashboard,
+                num_cpus=self.settings.ray_num_cpus,
             )
         else:
             limit = threading.Timer(ATTACH_S, _give_up, [runtime.refused(address), temporary])
             limit.daemon = True
             limit.start()
-            self._ray = runtime.attach(address)
+            self._ray = runtime.attach(address, namespace=self.settings.ray_namespace)
             limit.cancel()
         # Ray takes these signals for itself when it starts.
         self._listen_to_signals()
         from kos_runtime.actors.supervisor import Supervisor
 
-        setup = on_ray.setup_of(self.folder, self.settings, namespace=runtime.NAMESPACE)
+        setup = on_ray.setup_of(self.folder, self.settings, namespace=self.settings.ray_namespace)
         self._supervisor = Supervisor(setup, on_ray.make_codec(), self._log)
         self._state = self._supervisor.wait_ready(READY_S)
         self._log("owner_ready", **self._ray, epoch=self._state["epoch"], pid=os.getpid())

@@ -41,7 +41,7 @@ ENGINE: Final = Obj(
             {"max_pending_workflows": Number(0, 10_000_000), "processes_per_agent": Number(1, 1_000),
              "hands_per_process": Number(1, 1_000)},
         ),
-        "ray": Obj("ray", {"address": Text(), "dashboard": Flag(), "num_cpus": Number(1, 100_000)}),
+        "ray": Obj("ray", {"address": Text(), "namespace": Text(name=True), "dashboard": Flag(), "num_cpus": Number(1, 100_000)}),
     },
 )  # fmt: skip
 FILE: Final = Obj(
@@ -70,6 +70,8 @@ class EngineSettings:
     processes_per_agent: int = 2
     hands_per_process: int = 4
     ray_address: str = ""
+    #: Named actors of two stores on one cluster are kept apart by it.
+    ray_namespace: str = "kos"
     ray_dashboard: bool = True
     ray_num_cpus: int = 0
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class EngineSettings:
             ("processes_per_agent", limits.get("processes_per_agent")),
             ("hands_per_process", limits.get("hands_per_process")),
             ("ray_address", ray.get("address")),
+            ("ray_namespace", ray.get("namespace")),
             ("ray_dashboard", ray.get("dashboard")),
             ("ray_num_cpus", ray.get("num_cpus")),
             *((key, storage.get(key)) for key in _BACKENDS),

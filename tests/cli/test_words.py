@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from kos_runtime.cli import COMMANDS, main
+from kos_runtime.cli.common import Options
 from kos_runtime.cli.outcome import Exit
 from kos_runtime.cli.words import arranged
+from kos_runtime.core.errors import InvalidDefinition
 
 KNOWN = {name: others for name, (_, others, _) in COMMANDS.items()}
 Output = pytest.CaptureFixture[str]
@@ -90,3 +92,12 @@ def test_what_is_always_typed_is_not_read_from_the_environment(
     assert "greet" in capsys.readouterr().out
     assert main(["events", "-o", "jsonl", "--tail", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["type"] == "ManualTaskRequested"
+
+
+def test_the_namespace_of_the_actors_is_a_setting_and_an_option() -> None:
+    assert Options().settings().ray_namespace == "kos"
+    assert Options(namespace="team-a", set=["engine.ray.namespace=team-b"]).settings().ray_namespace == "team-a"
+    assert Options(set=["engine.ray.namespace=team-b"]).settings().ray_namespace == "team-b"
+    with pytest.raises(InvalidDefinition, match="'a b' is no name"):
+        Options(namespace="a b").settings()
+    assert arranged(["-n", "team-a", "ls"], KNOWN) == ["ls", "-n", "team-a"]
