@@ -118,7 +118,12 @@ class Rows:
                 told, at = row_of(run), record
         assert at is not None
         status, waiting = told
-        found: dict[str, Any] = {"status": status, "waiting": waiting, "position": at.position, "offset": at.offset}
+        found: dict[str, Any] = {
+            "status": str(status),
+            "waiting": waiting,
+            "position": at.position,
+            "offset": at.offset,
+        }
         if row.status == "pending" and status == "created":
             # It waits for a place; no event says so, nor since when.
             found["status"] = "pending"

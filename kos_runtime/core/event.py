@@ -8,7 +8,7 @@ the upcasters registered here.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from operator import attrgetter
+from operator import attrgetter, call
 from typing import Any, Final, TypeVar, dataclass_transform
 
 _T = TypeVar("_T")
@@ -79,14 +79,14 @@ def upcaster(name: str, version: int) -> Callable[[Upcaster], Upcaster]:
 
 def describe(events: Sequence[Any]) -> tuple[str, list[tuple[Any, ...]]]:
     """Return the label line and the values of a list of events, as a record stores them."""
-    kinds = tuple([type(item) for item in events])
+    kinds = tuple(map(type, events))
     known = _LINES.get(kinds)
     if known is None:
         found = [TYPES[kind] for kind in kinds]
         known = " ".join([kind.label for kind in found]), [kind.values for kind in found]
         if len(kinds) <= _SHORT and len(_LINES) < _MOST_LINES:
             _LINES[kinds] = known
-    return known[0], [values(item) for values, item in zip(known[1], events, strict=True)]
+    return known[0], list(map(call, known[1], events))
 
 
 def rebuild(labels: str, values: Sequence[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """The unit of storage: what one batch of input made one run decide, under one header and one hash."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 #: The format of the log that this code writes, and the newest that it reads.
 LOG_FORMAT: Final = 1
@@ -11,8 +11,7 @@ INLINE_LIMIT: Final = 32 * 1024
 PAYLOAD_LIMIT: Final = 64 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class Record:
+class Record(NamedTuple):
     """One decision of one stream, as it is stored.
 
     ``offset`` is the place in the partition and ``position`` the place in the stream, both from 1 and without gaps.

@@ -700,12 +700,14 @@ class Partition:
             heappush(self._timers, retry)
         status, waiting = row_of(run)
         if run.status is RunStatus.CREATED and run.id in self._admitting:
-            status = RunStatus.PENDING.value
-        if meta.active is not (status == RunStatus.RUNNING):
+            status = RunStatus.PENDING
+        if meta.active is not (status is RunStatus.RUNNING):
             meta.active = not meta.active
             self.active += 1 if meta.active else -1
-        self.recorder.row(run, meta, status, waiting, batch)
-        self.recorder.snapshot(run, meta, batch)
+        if status != meta.status or waiting != meta.waiting:
+            self.recorder.row(run, meta, status, waiting, batch)
+        if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
+            self.recorder.snapshot(run, meta, batch)
 
     def _take_back(self) -> None:
         """Refuse what was promised for runs that were struck out before it was stored."""

@@ -106,7 +106,10 @@ class Pools:
         process = self.found
         assert process is not None
         process.alone = alone
-        self.held(process, (run, path, fence), timeout_ms)
+        if timeout_ms > 0:
+            self.held(process, (run, path, fence), timeout_ms)
+        else:
+            process.holds[run, path, fence] = 0
         return process.name
 
     def _free(self, pool: Pool, *, alone: bool = False) -> Process | None:
@@ -117,7 +120,7 @@ class Pools:
         if self.closed:
             return None
         best: Process | None = None
-        reserved = pool.reserved if not alone and self._is_reserved(pool) else ""
+        reserved = pool.reserved if pool.reserved and not alone and self._is_reserved(pool) else ""
         for process in pool.processes.values():
             held = len(process.holds)
             if reserved and process.name == reserved:

@@ -67,7 +67,7 @@ class Recorder:
         if meta.new:
             batch.streams.append((stream, meta.salt))
             meta.new = False
-        cause = " ".join(desk.causes)
+        cause = desk.causes[0] if len(desk.causes) == 1 else " ".join(desk.causes)
         for part in (events,) if len(events) <= SMALL_RECORD else self._parts(events):
             if part:
                 self._append(batch, run.id, meta, stream, part, cause)
@@ -91,18 +91,16 @@ class Recorder:
         return retries
 
     def row(self, run: Run, meta: Meta, status: str, waiting: str, batch: Batch) -> None:
-        """Put a run's row into a batch, if what it says has changed."""
-        if status == meta.status and waiting == meta.waiting:
-            return
+        """Put a run's row, which is to say something new, into a batch."""
         meta.status, meta.waiting = status, waiting
         error = "" if run.error is None else str(run.error.get("message", ""))
         batch.runs.append(self._run_row(run, meta, status, waiting, error))
 
     def snapshot(self, run: Run, meta: Meta, batch: Batch) -> None:
-        """Put a snapshot into a batch, if the run's tail has become long for what it is."""
-        tail = meta.position - meta.snapshot_position
-        if tail <= self._limits.snapshot_at_rest or run.status is not RunStatus.RUNNING:
+        """Put a snapshot of a run with some tail into a batch, if that is long for what the run is."""
+        if run.status is not RunStatus.RUNNING:
             return
+        tail = meta.position - meta.snapshot_position
         long = tail > max(self._limits.snapshot_records, meta.snapshot_position // 2)
         if long or meta.status == RunStatus.WAITING:
             state = self._codec.pack(to_plain(run))
@@ -119,7 +117,7 @@ class Recorder:
             batch, run.id, meta, stream, [ev.RunQuarantined(digest, error[:2_000], self._code_version)], "quarantine"
         )
         batch.blob_refs.append((digest, stream))
-        batch.runs.append(self._run_row(run, meta, RunStatus.QUARANTINED.value, "", error))
+        batch.runs.append(self._run_row(run, meta, RunStatus.QUARANTINED, "", error))
         return digest, cause
 
     def seal(self, batch: Batch) -> None:
@@ -127,7 +125,7 @@ class Recorder:
         count = len(batch.records)
         if count:
             first = self.offset - count + 1
-            root = batch_root(record.hash for record in batch.records)
+            root = batch_root([record.hash for record in batch.records])
             self.link = batch_link(self.link, self.epoch, first, count, root)
             batch.link = BatchLink(first, count, self.epoch, root, self.link)
 
@@ -176,7 +174,7 @@ class Recorder:
             run.workflow,
             run.version,
             run.name,
-            status,
+            str(status),
             meta.created_at,
             self.time,
             meta.offset,

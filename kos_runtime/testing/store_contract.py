@@ -186,9 +186,9 @@ class EventStoreContract(ABC):
             batch = builder.batch("run/a")
             batch.runs = [run_row(batch.records[0])]
             store.append(batch)
-            batch.records[0].payload = b"changed by the caller"
+            batch.records[0] = batch.records[0]._replace(payload=b"changed by the caller")
             batch.runs[0].status = "changed by the caller"
-            store.records()[0].names = "changed by a reader"
+            store.records().clear()
             store.runs()[0].status = "changed by a reader"
             assert store.records()[0].payload == b"run/a 1"
             assert store.records()[0].names == "step_completed.1"
@@ -211,8 +211,8 @@ class EventStoreContract(ABC):
             store.append(builder.batch("run/a"))
             before = builder.fork()
             batch = _with_everything(builder, 300)
-            batch.records[150].position = batch.records[149].position
-            batch.records[150].stream = batch.records[149].stream
+            _, stream, position, *_ = batch.records[149]
+            batch.records[150] = batch.records[150]._replace(stream=stream, position=position)
             with _refused(InvariantViolation):
                 store.append(batch)
             assert store.head().offset == 1
@@ -227,9 +227,9 @@ class EventStoreContract(ABC):
     def test_a_batch_that_contradicts_itself_is_refused(self, tmp_path: Path) -> None:
         with self._claimed(tmp_path) as (_, store, builder):
             gap = builder.fork().batch("run/a", "run/b")
-            gap.records[1].offset += 1
+            gap.records[1] = gap.records[1]._replace(offset=gap.records[1].offset + 1)
             epoch = builder.fork().batch("run/a", "run/b")
-            epoch.records[1].epoch += 1
+            epoch.records[1] = epoch.records[1]._replace(epoch=epoch.records[1].epoch + 1)
             unlinked = builder.fork().batch("run/a")
             unlinked.link = None
             unsalted = builder.fork().batch("run/a")

@@ -24,7 +24,7 @@ def test_a_late_append_is_seen_by_nobody_until_the_next_claim() -> None:
     with pytest.raises(AppendUnknown):
         store.append(batch)
     assert successor.records() == []
-    batch.records[0].payload = b"changed by the caller"
+    batch.records[0] = batch.records[0]._replace(payload=b"changed by the caller")
     successor.claim(1, "host-2")
     assert [record.payload for record in successor.records()] == [b"run/a 1"]
 

@@ -16,7 +16,7 @@ import kos_runtime
 from kos_runtime.core import errors, failpoint
 from kos_runtime.core.event import BY_NAME
 from kos_runtime.core.workflow import events
-from kos_runtime.core.workflow.evolve import _HANDLERS
+from kos_runtime.core.workflow.evolve import HANDLERS
 
 ROOT = Path(__file__).parents[2]
 RUN = 'python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/kos run examples/research-and-summarize.yaml -p topic="fault tolerance of actors"'
@@ -80,7 +80,7 @@ def test_public_names_are_there(name: str) -> None:
 
 def test_every_event_is_named_and_can_be_folded() -> None:
     kinds = {kind.cls for kind in BY_NAME.values()}
-    assert kinds == set(_HANDLERS)
+    assert kinds == set(HANDLERS)
     assert {kind.name for kind in BY_NAME.values()} == {_snake(kind.__name__) for kind in kinds}
     assert events.RunCreated in kinds
 

@@ -37,7 +37,6 @@ _SNAPSHOTS: Final = insertion(
     + " WHERE excluded.position >= snapshots.position",
 )
 
-_record = attrgetter(*RECORD)
 _link = attrgetter(*BATCH_LINK)
 _run = attrgetter(*RUN[:-1])
 _timer = attrgetter(*TIMER)
@@ -132,7 +131,7 @@ def write(batch: Batch, execute: Execute, numbers: Numbers, next_number: int) ->
         _STREAMS.run(execute, numbers.begin(batch, next_number))
     if records:
         assert batch.link is not None
-        _EVENTS.run(execute, _flat(map(_record, records)))
+        _EVENTS.run(execute, _flat(records))
         places: list[object] = []
         for record in records:
             places += (numbers[record.stream], record.position, record.offset)

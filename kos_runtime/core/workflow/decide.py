@@ -70,7 +70,9 @@ def outcome(desk: Desk, result: Outcome) -> None:
     if step.ask_of:
         _asked(desk, result)
     elif result.error is None:
-        blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in result.blobs]
+        blobs: list[list[Any]] = []
+        if result.blobs:
+            blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in result.blobs]
         desk.emit(ev.StepCompleted(path, result.fence, result.exposed, blobs, result.duration_ms))
     else:
         attempt_failed(desk, step, result.error, result.duration_ms)

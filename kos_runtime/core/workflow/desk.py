@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from kos_runtime.core.invocation import Invocation
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
-from kos_runtime.core.workflow.evolve import evolve
+from kos_runtime.core.workflow.evolve import HANDLERS, evolve
 from kos_runtime.core.workflow.state import Run
 
 
@@ -49,7 +49,11 @@ class Desk:
         self.starved: list[tuple[str, dict[str, int]]] = []
 
     def emit(self, event: Any) -> None:
-        evolve(self.run, event)
+        handler = HANDLERS.get(type(event))
+        if handler is None:
+            evolve(self.run, event)  # which says what is wrong
+        else:
+            handler(self.run, event)
         self.events.append(event)
 
     def put_blob(self, data: bytes) -> BlobRef:

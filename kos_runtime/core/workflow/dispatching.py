@@ -15,7 +15,7 @@ from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.inputs import Inputs, compute
 from kos_runtime.core.workflow.state import StepState
-from kos_runtime.core.workflow.values import View, blob_value
+from kos_runtime.core.workflow.values import blob_value
 
 #: How many parts a spread step is cut into at most; more items share a part.
 MAX_PARTS = 256
@@ -54,7 +54,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
             owner = run.steps[step.path[: step.path.rindex("[")]]
     try:
         found = _inputs(desk, owner, at, own_index, action)
-        packed, blob = desk.pack_large(found.values, INLINE_LIMIT)
+        whole = run.codec.pack(found.values)
+        packed, blob = (whole, None) if len(whole) <= INLINE_LIMIT else (None, desk.put_blob(whole))
     except (ExpressionError, ValueError) as error:
         message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
@@ -118,8 +119,7 @@ def _inputs(desk: Desk, owner: StepState, at: StepState | None, index: int, acti
     """Compute inputs; those that were recorded at the first attempt are taken as they were."""
     run = desk.run
     fan = owner.fan
-    view = View(run, owner.scope, owner, index=index)
-    found = compute(run, view, owner, action)
+    found = compute(run, owner, action, index)
     recorded = owner if fan is not None and fan.parts else at
     if recorded is not None and (recorded.inputs is not None or recorded.inputs_blob is not None):
         found.values = _recorded(desk, recorded)
@@ -156,9 +156,8 @@ def split(desk: Desk, step: StepState, action: ActionLink) -> None:
     run = desk.run
     over = action.over or ""
     place = tuple(over.split("."))
-    view = View(run, step.scope, step)
     try:
-        found = compute(run, view, step, action)
+        found = compute(run, step, action)
     except (ExpressionError, ValueError) as error:
         fail_before_start(desk, step.path, failure(ErrorType.VALIDATION, str(error), step=step.path, recoverable=False))
         return

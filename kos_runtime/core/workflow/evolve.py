@@ -25,7 +25,7 @@ def evolve(run: Run, event: Any) -> None:
     Raises:
         InvariantViolation: The event cannot follow this state; the state may be half changed and is to be dropped.
     """
-    handler = _HANDLERS.get(type(event))
+    handler = HANDLERS.get(type(event))
     if handler is None:
         raise InvariantViolation(f"no way to apply {type(event).__name__}")
     handler(run, event)
@@ -512,7 +512,8 @@ def _manual_task_answered(run: Run, e: ev.ManualTaskAnswered) -> None:
     _end(run, step, StepStatus.COMPLETED)
 
 
-_HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
+#: What applies which event.
+HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunCreated: _run_created,
     ev.RunLinked: _run_linked,
     ev.RunStarted: _run_started,

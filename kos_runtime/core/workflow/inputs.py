@@ -4,7 +4,6 @@ Small values are put in as they are. What lies in blobs is not loaded here: the 
 ``Gather`` says how the agent's process fills it.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kos_runtime.core.expression import (
@@ -37,17 +36,19 @@ from kos_runtime.core.workflow.values import (
 GATHER_ABOVE = 64
 
 
-@dataclass(slots=True)
 class Inputs:
     """An object of plain values, and how its null places are filled. ``lengths`` are those of gathered arrays."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    gathers: list[Gather] = field(default_factory=list)
-    lengths: dict[tuple[str | int, ...], int] = field(default_factory=dict)
+    __slots__ = ("gathers", "lengths", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.gathers: list[Gather] = []
+        self.lengths: dict[tuple[str | int, ...], int] = {}
 
 
-def compute(run: Run, view: View, step: StepState, action: ActionLink | None) -> Inputs:
-    """Return the inputs of a step's action.
+def compute(run: Run, step: StepState, action: ActionLink | None, index: int = -1) -> Inputs:
+    """Return the inputs of a step's action, for one item when ``index`` is not negative.
 
     Raises:
         ExpressionError: A text cannot be evaluated, or refers to nothing.
@@ -58,6 +59,8 @@ def compute(run: Run, view: View, step: StepState, action: ActionLink | None) ->
         _implied(run, step, action, found)
         return found
     values = found.values
+    scope = step.scope
+    view: View | None = None
     for name, template in step.node.inputs.items():
         node = template.node
         if type(node) is ReferenceValue:
@@ -65,7 +68,7 @@ def compute(run: Run, view: View, step: StepState, action: ActionLink | None) ->
             path = reference.path
             # The common case, one name of one finished action beside this step, is looked up without ceremony.
             if reference.root == "steps" and len(path) == 2:
-                other = run.steps.get(view.scope.step_path(path[0]))  # type: ignore[arg-type]
+                other = run.steps.get(f"{scope.path}/{path[0]}" if scope.path else path[0])  # type: ignore[arg-type]
                 if (
                     other is not None
                     and other.status is StepStatus.COMPLETED
@@ -76,6 +79,8 @@ def compute(run: Run, view: View, step: StepState, action: ActionLink | None) ->
                     if value is not _ABSENT and type(value) is not BlobRef:
                         values[name] = value
                         continue
+        if view is None:
+            view = View(run, scope, step, index=index)
         values[name] = _value(run, view, node, (name,), found)
     return found
 

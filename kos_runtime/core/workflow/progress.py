@@ -123,8 +123,9 @@ def _enter(desk: Desk, step: StepState) -> None:
 
 def _are_done_beside(run: Run, scope: Scope, ids: Iterable[str]) -> bool:
     """Say whether steps of the same body have completed: the quick half of ``is_available``."""
+    prefix = f"{scope.path}/" if scope.path else ""
     for id in ids:
-        step = run.steps.get(scope.step_path(id))
+        step = run.steps.get(prefix + id)
         if step is None or step.status is not StepStatus.COMPLETED:
             return False
     return True

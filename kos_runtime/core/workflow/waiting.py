@@ -19,11 +19,11 @@ def waits_for(run: Run) -> list[str]:
     return found
 
 
-def row_of(run: Run) -> tuple[str, str]:
+def row_of(run: Run) -> tuple[RunStatus, str]:
     """Return the status of a run that is at work or before, as its row shows it, and for what it waits."""
     if run.status is RunStatus.RUNNING and run.manual and is_at_rest(run) and not run.timers:
-        return RunStatus.WAITING.value, f"manual: {', '.join(run.manual)}"
-    return run.status.value, ""
+        return RunStatus.WAITING, f"manual: {', '.join(run.manual)}"
+    return run.status, ""
 
 
 def is_at_rest(run: Run) -> bool:
