@@ -1,7 +1,7 @@
 """The same engine with awaitable calls: each runs on one worker thread, in order."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +59,12 @@ class AsyncWorkflowEngine:
     ) -> AsyncRunHandle:
         handle = await self._call(self.engine.create_workflow, definition, inputs, name=name, key=key)
         return AsyncRunHandle(self, handle)
+
+    async def create_workflows(
+        self, definition: str | Path, inputs: Sequence[Mapping[str, Any]], **more: Any
+    ) -> list[AsyncRunHandle]:
+        handles = await self._call(self.engine.create_workflows, definition, inputs, **more)
+        return [AsyncRunHandle(self, handle) for handle in handles]
 
     async def execute_workflow(self, run: str | AsyncRunHandle) -> None:
         await self._call(self.engine.execute_workflow, _id(run))

@@ -14,7 +14,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -42,6 +42,9 @@ from kos_runtime.ports.control import Message
 
 #: Characters of a run's own name, and of its key.
 MAX_NAME = 256
+#: So many requests travel in one message, and about so many bytes.
+MAX_TOGETHER = 500
+MAX_TOGETHER_BYTES = 8 << 20
 _TERMINAL = frozenset({"completed", "failed", "cancelled", "quarantined"})
 
 
@@ -158,40 +161,72 @@ class WorkflowEngine:
             InvalidDefinition: The definition, its linking or the inputs; everything that is wrong is in it.
             Unreachable: The store or its owner.
         """
+        (handle,) = self.create_workflows(
+            definition, [inputs or {}], names=[name], keys=[key], start=start, templates=templates
+        )
+        return handle
+
+    def create_workflows(
+        self,
+        definition: str | Path | WorkflowDocument,
+        inputs: Sequence[Mapping[str, Any]],
+        *,
+        names: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        start: bool = False,
+        templates: Mapping[str, Any] | None = None,
+    ) -> list[RunHandle]:
+        """Create a run of a definition for each of many inputs: it is read and linked once, and they travel together.
+
+        ``names`` and ``keys``, where given, are one for each. Nothing is created when any of the inputs is wrong.
+
+        Raises:
+            InvalidDefinition: As ``create_workflow``. Where the engine itself refuses one, those before it exist; with
+                ``keys`` it is safe to ask for all of them again.
+            Unreachable: The store or its owner.
+        """
         from kos_runtime.composition.discovery import registry_of
         from kos_runtime.composition.linking import link
 
-        _check_names(name, key)
+        for given in (names, keys):
+            if given and len(given) != len(inputs):
+                raise InvalidDefinition(f"{len(inputs)} runs need as many names and keys, not {len(given)}")
+        names, keys = names or [""] * len(inputs), keys or [""] * len(inputs)
+        for name, key in zip(names, keys, strict=True):
+            _check_names(name, key)
         document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
         plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
-        values, problems = complete_inputs(plan, inputs or {})
-        if problems:
-            raise InvalidDefinition(
-                f"workflow {plan.workflow!r} cannot start:\n" + "\n".join(f"  - {p}" for p in problems)
-            )
-        _check_plain(values, f"workflow {plan.workflow!r} cannot start: its inputs")
+        values = [_completed(plan, each) for each in inputs]
         self._own(start=start)
         from kos_runtime.composition import wiring
 
         linked = link(plan, registry_of(document), self.settings, wiring.cache_dir(str(self.folder)))
         blobs = wiring.blob_store(str(self.folder))
         store_id = self.reading.log.store_id
-        message: Message = {
+        common: Message = {
             "op": "create",
-            "run": run_id_of_key(store_id, "default", key) if key else new_run_id(),
             "plan": blobs.put(wiring.CODEC.pack(to_plain(plan))).digest,
             "link": blobs.put(wiring.CODEC.pack(to_plain(linked.link))).digest,
             "settings": linked.settings,
             "drivers": linked.drivers,
-            "inputs": values,
             "author": self.author,
-            "name": name,
-            "key": key,
             "start": start,
-            "command_id": os.urandom(8).hex(),
         }
-        answer = self._request(message)
-        return RunHandle(self, answer["run"], existing=bool(answer.get("existing")))
+        messages = [
+            {
+                **common,
+                "run": run_id_of_key(store_id, "default", key) if key else new_run_id(),
+                "inputs": value,
+                "name": name,
+                "key": key,
+                "command_id": os.urandom(8).hex(),
+            }
+            for value, name, key in zip(values, names, keys, strict=True)
+        ]
+        return [
+            RunHandle(self, answer["run"], existing=bool(answer.get("existing")))
+            for answer in self._request_many(messages)
+        ]
 
     def execute_workflow(self, run: str | RunHandle) -> None:
         """Let a created run begin."""
@@ -326,6 +361,42 @@ class WorkflowEngine:
             answer = self._process[0].request(command_of(message), command_id=str(message.get("command_id", "")))
             return _checked(message_of(answer))
         return _checked(self._channel.request(message, 60.0))
+
+    def _request_many(self, messages: Sequence[Message]) -> Iterator[Message]:
+        """Return the answers to many requests, which travel in a few messages."""
+        if self._process is not None or len(messages) == 1:
+            yield from map(self._request, messages)
+            return
+        from kos_runtime.composition.wiring import CODEC
+
+        together: list[Message] = []
+        size = 0
+        for message in messages:
+            packed = len(CODEC.pack(message))
+            if together and (len(together) >= MAX_TOGETHER or size + packed > MAX_TOGETHER_BYTES):
+                yield from self._ask_together(together)
+                together, size = [], 0
+            together.append(message)
+            size += packed
+        if together:
+            yield from self._ask_together(together)
+
+    def _ask_together(self, messages: list[Message]) -> Iterator[Message]:
+        answer = self._request({"op": "many", "requests": messages})
+        return map(_checked, answer["answers"])
+
+
+def _completed(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's inputs with what they have by default.
+
+    Raises:
+        InvalidDefinition: They do not fit, or cannot be kept.
+    """
+    values, problems = complete_inputs(plan, inputs)
+    if problems:
+        raise InvalidDefinition(f"workflow {plan.workflow!r} cannot start:\n" + "\n".join(f"  - {p}" for p in problems))
+    _check_plain(values, f"workflow {plan.workflow!r} cannot start: its inputs")
+    return values
 
 
 def _id(run: str | RunHandle) -> str:

@@ -44,6 +44,8 @@ STOP_S: Final = 10.0
 #: Attempts that run when the owner is told to end have so long; what takes longer is given out again by the next owner.
 GRACE_S: Final = 10.0
 _WATCH_S: Final = 0.5
+#: So many requests may come in one message.
+MAX_TOGETHER: Final = 1_000
 #: What a client calls by a shorter name than ``EngineSettings`` does.
 _RENAMED: Final = {
     "address": "ray_address", "namespace": "ray_namespace", "dashboard": "ray_dashboard", "num_cpus": "ray_num_cpus",
@@ -222,6 +224,9 @@ class Owner:
                 self._busy_at = time.monotonic()
                 command_id = str(message.get("command_id") or "")
                 return message_of(self._carry_out(command_id, command_of(message)))
+            case "many":
+                self._busy_at = time.monotonic()
+                return {"ok": True, "answers": self._carry_out_many(message.get("requests"))}
             case "load":
                 # Whatever was at work is at work again since recovery; a run at rest is loaded by what comes for it.
                 self._busy_at = time.monotonic()
@@ -249,11 +254,27 @@ class Owner:
             case other:
                 return refusal("bad_request", f"no such request: {other!r}")
 
-    def _carry_out(self, command_id: str, command: Command) -> Answer:
-        """Carry out a command, also when the partition dies while it is at it: then look what became of it."""
+    def _carry_out_many(self, requests: Any) -> list[Message]:
+        """Carry out requests that came together, in one round of the partition as far as it goes."""
+        if not isinstance(requests, list) or len(requests) > MAX_TOGETHER or not all(type(r) is dict for r in requests):
+            raise BadRequest(f"requests must be a list of at most {MAX_TOGETHER} objects")
+        commands = [(str(request.get("command_id") or ""), command_of(request)) for request in requests]
+        answers = self._supervisor.ask(commands)
+        for place, (command_id, command) in enumerate(commands):
+            found = answers[place]
+            if isinstance(found, Rejected) and found.code == "unknown":
+                answers[place] = self._carry_out(command_id, command, asked=True)
+        return [message_of(found) for found in answers]
+
+    def _carry_out(self, command_id: str, command: Command, *, asked: bool = False) -> Answer:
+        """Carry out a command, also when the partition dies while it is at it: then look what became of it.
+
+        ``asked``: it was given to the partition already, and nobody knows what became of it.
+        """
         answer: Answer = Rejected(code="unknown", message="nobody answered")
-        for _ in range(3):
-            answer = self._supervisor.ask([(command_id, command)])[0]
+        for turn in range(3):
+            if turn or not asked:
+                answer = self._supervisor.ask([(command_id, command)])[0]
             if not (isinstance(answer, Rejected) and answer.code == "unknown"):
                 return answer
             self._log("command_unknown", command=type(command).__name__, run=command.run)

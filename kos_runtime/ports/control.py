@@ -12,6 +12,7 @@ op             takes                                                    gives
                ``command_id``
 ``start``      ``run``, ``command_id``                                  ``run``, ``position``
 ``answer``     ``run``, ``step``, ``data``, ``by``, ``command_id``      ``run``, ``position``, ``event``
+``many``       ``requests``: a list of the three above          ``answers``: one for each, a refusal among them too
 ``load``       ``run``: see to it that a run at rest is looked at       ``run``
 ``agents``                                                              ``agents``: list of objects with ``agent``,
                                                                         ``kind``, ``actor``, ``pid``, ``node``,

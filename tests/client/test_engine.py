@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,3 +207,35 @@ def test_what_the_log_cannot_keep_is_refused_where_it_is_given(files: Path, valu
 def test_names_and_keys_are_bounded_and_can_be_shown(files: Path, given: dict[str, str]) -> None:
     with engine(files) as kos, pytest.raises(InvalidDefinition, match="at most 256 characters, all of them printable"):
         kos.start(files / "greet.yaml", inputs={"who": "you"}, **given)
+
+
+def test_many_runs_of_a_definition_are_created_at_once(files: Path) -> None:
+    with engine(files) as kos:
+        inputs = [{"who": str(n)} for n in range(20)]
+        keys = [f"key-{n}" for n in range(20)]
+        runs = kos.create_workflows(
+            files / "greet.yaml", inputs, names=[f"n{n}" for n in range(20)], keys=keys, start=True
+        )
+        assert [run.result(timeout=20) for run in runs] == [{"text": f"hello {n}"} for n in range(20)]
+        assert [kos.view(run.id).name for run in runs] == [f"n{n}" for n in range(20)]
+        again = kos.create_workflows(files / "greet.yaml", inputs, keys=keys, start=True)
+        assert [(run.id, run.existing) for run in again] == [(run.id, True) for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "more", "words"),
+    [
+        ([{"who": "a"}, {"hwo": "b"}], {}, "did you mean 'who'"),
+        ([{"who": "a"}, {"who": object()}], {}, "cannot"),
+        ([{"who": "a"}], {"names": ["x", "y"]}, "1 runs need as many names and keys, not 2"),
+        ([{"who": "a"}, {"who": "b"}], {"keys": ["x", "y\n"]}, "printable"),
+    ],
+)
+def test_when_one_of_many_is_wrong_none_is_created(
+    files: Path, inputs: list[dict[str, Any]], more: dict[str, Any], words: str
+) -> None:
+    with engine(files) as kos:
+        with pytest.raises(InvalidDefinition, match=words):
+            kos.create_workflows(files / "greet.yaml", inputs, **more)
+        kos.create_workflow(files / "greet.yaml", {"who": "you"})
+        assert len(kos.reading.log.runs()) == 1

@@ -2,6 +2,7 @@
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,21 @@ def test_agents_beside_a_file_are_found_by_their_processes_wherever_the_owner_wa
     )
     run = world.engine.start(tmp_path / "flow.yaml").id
     assert world.result(run) == {"from": str(tmp_path.resolve() / "beside_it.py")}
+
+
+def test_many_creates_travel_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    request = world.engine._request
+
+    def counted(message: dict[str, Any]) -> dict[str, Any]:
+        sent.append(message["op"])
+        return request(message)
+
+    monkeypatch.setattr(world.engine, "_request", counted)
+    path = Path(__file__).with_name("workflows") / "three.yaml"
+    inputs = [{"ledger": str(world.ledger_file), "gate": str(world.gate)}] * 1_200
+    runs = world.engine.create_workflows(path, inputs)
+    assert sent == ["many"] * 3
+    assert len({run.id for run in runs}) == 1_200
+    assert {run.status() for run in runs[::100]} == {"created"}
+    assert world.violations() == []
