@@ -107,7 +107,9 @@ class Fleet:
         if member is None:
             return []
         if effect.kill:
-            return self._end(member, f"{member.name} was ended because {effect.attempts[0][1]} did not stop", kill=True)
+            return self._end(
+                member, f"{member.name} was ended because {effect.attempts[0][1]} did not stop", kill=True, ours=True
+            )
         member.handle.cancel.remote([list(key) for key in effect.attempts])
         return []
 
@@ -154,7 +156,7 @@ class Fleet:
             outcomes = self._outcomes(member, data)
             if wedged:
                 cause = f"{member.name} was ended because {wedged[0][1]} did not stop after its timeout"
-                return (outcomes, *self._end(member, cause, kill=True))
+                return (outcomes, *self._end(member, cause, kill=True, ours=True))
             self._listen(member)
         else:
             outcomes = self._outcomes(member, item.answer)
@@ -193,13 +195,13 @@ class Fleet:
             member.pending[:0] = sent
             self._flush(member)
 
-    def _end(self, member: Member, cause: str, *, kill: bool) -> list[msg.Input]:
+    def _end(self, member: Member, cause: str, *, kill: bool, ours: bool = False) -> list[msg.Input]:
         del self.members[member.name]
         self.deaths[member.kind] = self.deaths.get(member.kind, 0) + 1
         if kill:
             ray.kill(member.handle, no_restart=True)
         self._log("process_down", process=member.name, cause=cause)
-        return [msg.ProcessDown(member.name, cause)]
+        return [msg.ProcessDown(member.name, cause, ended=ours)]
 
     # --- calls
 

@@ -51,8 +51,11 @@ class ProcessUp:
 
 @dataclass(slots=True)
 class ProcessDown:
+    """``ended``: we ended it ourselves because of one attempt, so whatever else it held is not to blame."""
+
     process: str
     cause: str
+    ended: bool = False
 
 
 @dataclass(slots=True)

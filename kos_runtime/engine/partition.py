@@ -545,7 +545,7 @@ class Partition:
             run = self.runs.get(run_id)
             if run is None:
                 continue
-            suspect = only or (run_id, path, fence) in process.begun
+            suspect = not item.ended and (only or (run_id, path, fence) in process.begun)
             self._decide(run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect)
 
     def _pool_failed(self, item: msg.PoolFailed) -> None:

@@ -31,7 +31,7 @@ class ActionMark:
     ``over`` is a dotted path into the inputs that leads to an array: a step that says ``parallel: true`` is spread
     over slices of it. ``gather`` says how the parts' results become one: ``fields`` joins arrays and lists the rest,
     ``list`` makes every field an array of the parts' values. ``idempotent``: a second attempt may run beside the
-    first. ``isolated``: it runs alone in a process.
+    first. ``isolated``: while it runs its process does nothing else, and is ended when it does not stop at its timeout.
     """
 
     name: str = ""
@@ -70,7 +70,7 @@ def action(
         over: A dotted path into the inputs that leads to an array, for steps that are spread.
         gather: How the results of a spread step's parts become one.
         idempotent: Whether a second attempt may run beside the first.
-        isolated: Whether it must run alone in its process.
+        isolated: Whether it has a process for itself while it runs, which is ended when it does not stop in time.
     """
 
     def mark(target: _F) -> _F:

@@ -29,6 +29,10 @@ class kWorker(Agent):  # noqa: N801 - the class name is what a person reads on t
             time.sleep(0.02)
         return {"pid": os.getpid()}
 
+    @action(isolated=True)
+    def gate_alone(self, ledger: str, opened_by: str, context: Context) -> dict[str, Any]:
+        return self.gate(ledger, opened_by, context)
+
     @action
     def die(self, ledger: str, context: Context) -> dict[str, Any]:
         write(ledger, context)

@@ -117,3 +117,17 @@ def test_many_creates_travel_together(world: World, monkeypatch: pytest.MonkeyPa
     assert len({run.id for run in runs}) == 1_200
     assert {run.status() for run in runs[::100]} == {"created"}
     assert world.violations() == []
+
+
+def test_an_isolated_action_that_does_not_stop_is_ended_with_its_process_and_is_no_poison(world: World) -> None:
+    world.gate.unlink(missing_ok=True)
+    run = world.start("stubborn")
+    with pytest.raises(RunFailed, match="timed out after 200ms"):
+        world.result(run)
+    assert world.executions(run, "stubborn") >= 4
+    attempts = [e for e in world.events(run) if isinstance(e, ev.StepScheduled) and e.path == "stubborn"]
+    held_by = {event.agent for event in attempts}
+    # One that shares its process would be left to it for ten seconds.
+    wait_until(lambda: not held_by & {a["agent"] for a in world.agents()}, "its processes are gone", timeout=6.0)
+    assert not any(cause.startswith("suspect") for cause in world.causes_of_redispatch(run))
+    assert world.violations() == []

@@ -1,8 +1,17 @@
 """Who gets hands: turns, suspects that must run alone, and pools that cannot grow."""
 
-from kos_runtime.core.plan.link import AgentLink
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from kos_runtime.core.invocation import Invocation
+from kos_runtime.core.plan.link import ActionLink, AgentLink
+from kos_runtime.core.plan.model import ForEach, Step
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pool, Pools
+
+from .world import ScriptedRunner, World, link_for, plan
 
 
 def pools(*processes: str, most: int = 4) -> tuple[Pools, Pool]:
@@ -73,3 +82,42 @@ def test_a_dispatch_is_overdue_once_after_its_timeout_and_the_grace() -> None:
     assert made.overdue() == [(process, ("r", "slow", 1))]
     assert made.overdue() == []
     assert process.holds.keys() == {("r", "slow", 1), ("r", "endless", 1)}
+
+
+def test_an_isolated_action_has_a_process_for_itself_and_others_share_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[list[str]] = []
+    run_batch = ScriptedRunner.run_batch
+
+    def watched(self: ScriptedRunner, invocations: Sequence[Invocation], wait_ms: float = 5.0) -> Any:
+        together.append([invocation.action for invocation in invocations])
+        return run_batch(self, invocations, wait_ms)
+
+    monkeypatch.setattr(ScriptedRunner, "run_batch", watched)
+    world = World({"alone": lambda _, **given: {}, "shared": lambda _, **given: {}})
+    link = link_for(world.actions, alone=ActionLink(takes_any=True, isolated=True))
+    alone = Step(id="f", form=ForEach(items="$inputs.xs", agent="k", action="alone"))
+    shared = Step(id="g", form=ForEach(items="$inputs.xs", agent="k", action="shared"))
+    world.create(plan(alone, shared), {"xs": list(range(12))}, link=link, start=True)
+    world.virtual.run_until_idle()
+    assert world.status() == "completed"
+    assert [batch for batch in together if "alone" in batch] == [["alone"]] * 12
+    assert any(len(batch) > 1 for batch in together)
+
+
+def test_an_isolated_action_gets_a_process_although_others_never_pause() -> None:
+    made, pool = pools("k-1", "k-2", most=2)
+    for name in ("k-1", "k-2"):
+        made.held(made.processes[name], ("busy", name, 1), 0)
+    assert not made.has_room("k", "r", "isolated", alone=True)
+    kept = pool.reserved
+    other = "k-2" if kept == "k-1" else "k-1"
+    assert made.has_room("k", "busy", "more") is False, "who waits is first in turn"
+    made.released(made.processes[kept], ("busy", kept, 1))
+    assert made.next_in_turn(pool) == ("r", "isolated")
+    made.granting = True
+    assert made.has_room("k", "r", "isolated", alone=True)
+    assert made.take("r", "isolated", 1, 0, alone=True) == kept
+    assert made.next_in_turn(pool) == ("busy", "more")
+    made.granting = True
+    assert made.has_room("k", "busy", "more")
+    assert made.take("busy", "more", 1, 0) == other

@@ -442,3 +442,17 @@ def test_a_run_that_cannot_be_folded_is_set_aside_behind_its_last_record_and_kee
     row = after.store.run("r")
     assert row is not None
     assert (row.status, row.workflow, row.name) == ("quarantined", "w", "mine")
+
+
+@pytest.mark.parametrize(("ended", "kills"), [(True, 0), (False, 1)])
+def test_what_a_process_held_that_we_ended_ourselves_is_not_to_blame(ended: bool, kills: int) -> None:
+    world = World({"go": lambda _: HANGS})
+    world.create(plan(act("a", "go"), act("b", "go")), start=True)
+    while len(world.executed) < 2:
+        world.virtual.step()
+    (process,) = world.host.partition.pools.processes
+    begun = [("r", "a", 1), ("r", "b", 1)]
+    down = msg.ProcessDown(process, "it did not stop", ended=ended)
+    world.host.cycle([msg.Outcomes(process, [], begun), down], world.clock.now())
+    assert [step.kills for step in world.host.partition.runs["r"].steps.values()] == [kills, kills]
+    assert len(world.named(ev.StepRedispatched)) == 2

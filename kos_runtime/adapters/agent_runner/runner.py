@@ -33,6 +33,8 @@ from kos_runtime.ports.agent import Agent
 from kos_runtime.ports.blob_store import BlobStore
 from kos_runtime.ports.codec import Codec
 
+#: An isolated action that was told to stop has so long to do so, in seconds.
+ISOLATED_S: Final = 0.5
 #: A chunk of work is worth about so many nanoseconds, and holds at most so many invocations.
 CHUNK_NS: Final = 1_000_000
 MAX_CHUNK: Final = 512
@@ -154,11 +156,21 @@ class AgentRunner:
         return list(self._ledger.running)
 
     def wedged(self, grace_s: float) -> list[Key]:
-        """Return attempts whose bodies run on, though a grace has passed since they timed out or were cancelled."""
-        latest = self._clock() - int(grace_s * 1e9)
-        ledger = self._ledger
+        """Return attempts whose bodies run on, though a grace has passed since they timed out or were cancelled.
+
+        One that has its process for itself gets a shorter one: ending that costs nobody else anything.
+        """
+        now, ledger = self._clock(), self._ledger
         found = [*list(ledger.overdue.values()), *list(ledger.running.values())]
-        return [attempt.key for attempt in found if attempt.stopped and attempt.stopped < latest]
+        return [
+            attempt.key
+            for attempt in found
+            if attempt.stopped and now - attempt.stopped > int(min(grace_s, self._grace_of(attempt)) * 1e9)
+        ]
+
+    def _grace_of(self, attempt: Attempt) -> float:
+        call = self._actions.calls.get(attempt.invocation.action)
+        return ISOLATED_S if call is not None and call.signature.mark.isolated else float("inf")
 
     def close(self) -> None:
         """Take no more work. Bodies that still run end with the process."""

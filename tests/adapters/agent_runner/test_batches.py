@@ -49,6 +49,10 @@ class Worker(Agent):
         assert self.gate.wait(PATIENCE)
         return {"cancelled": context.cancelled}
 
+    @action(isolated=True)
+    def apart(self, context: Context) -> dict[str, bool]:
+        return self.polite(context)
+
     @action
     async def awaits(self, n: int = 0) -> dict[str, int]:
         self.entered.release()
@@ -213,6 +217,23 @@ def test_cancelling_a_plain_action_tells_its_context_and_then_counts_as_wedged(h
     assert hands.runner.wedged(0.0) == keys([running])
     worker.gate.set()
     assert hands.opened(hands.wait_late(1)[0])["cancelled"] is True
+
+
+def test_one_that_has_its_process_for_itself_is_given_up_sooner_when_it_does_not_stop(worker: Worker) -> None:
+    now = [10**9]
+    with bench(worker, clock=lambda: now[0]) as hands:
+        for name in ("polite", "apart"):
+            running = hands.invocation(name)
+            hands.runner.submit([running])
+            enter(worker)
+            hands.runner.cancel(*keys([running])[0])
+        assert hands.runner.wedged(10.0) == []
+        now[0] += 600_000_000
+        assert hands.runner.wedged(10.0) == keys([running])
+        now[0] += 10_000_000_000
+        assert len(hands.runner.wedged(10.0)) == 2
+        worker.gate.set()
+        hands.wait_late(2)
 
 
 def test_what_is_cancelled_before_it_began_never_begins(worker: Worker) -> None:
