@@ -78,6 +78,7 @@ class Compiler:
         for key in ("schedule", "compensation", "timeout"):
             if key in content:
                 self.need(key, f"workflow.{key}", (*self.at, key))
+        self._monitoring()
         return model.Plan(
             workflow=self.document.id,
             version=content.get("version", ""),
@@ -96,6 +97,14 @@ class Compiler:
             monitoring=content.get("monitoring") or {},
             extras={key: content[key] for key in ("schedule", "compensation") if key in content},
         )
+
+    def _monitoring(self) -> None:
+        """Say which flags ask for something that is not there yet. Each that is off has what it asks for."""
+        on = [name for name, flag in (self.content.get("monitoring") or {}).items() if flag]
+        if on:
+            message = f"monitoring: {', '.join(on)} {'has' if len(on) == 1 else 'have'} no effect in this version"
+            hint = "no progress reports, metrics or audit sinks are written yet; the log itself has every event"
+            self.check.warn((*self.at, "monitoring"), "KOS221", message, hint, key=True)
 
     def _input(self, index: int, spec: dict[str, Any]) -> model.InputSpec:
         path = (*self.at, "inputs", index)

@@ -6,6 +6,7 @@ import pytest
 
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.definition import DefinitionError, Problem, load, render, render_github, render_sarif
+from kos_runtime.definition.document import check
 from tests.definition.files import HEAD, problems_of, said, steps
 
 MISSPELLED = """\
@@ -104,3 +105,33 @@ def test_a_mark_never_reaches_beyond_its_line() -> None:
     for problem in problems_of(steps("{id: a, agent: k, action: x, inputs: {p: $steps.zz}}")):
         shown = render(problem).splitlines()
         assert len(shown[2].rstrip()) <= len(shown[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "workflow:\n  id: w\n  monitoring: {audit_trail: true, progress_tracking: false}\n  steps: [{id: a, set: {x: 1}}]\n",
+            ["monitoring: audit_trail has no effect in this version"],
+        ),
+        ("workflow:\n  id: w\n  monitoring: {audit_trail: false}\n  steps: [{id: a, set: {x: 1}}]\n", []),
+        (
+            "engine: {max_workflow_duration: 1h, checkpoint_interval: 5m, monitoring: {audit_logging: true}}\n",
+            [
+                "engine.max_workflow_duration has no effect",
+                "engine.checkpoint_interval has no effect",
+                "engine.monitoring: audit_logging has no effect",
+            ],
+        ),
+        ("engine: {retry_default: 1}\n", None),
+        ("engine: {execution: {retry_default: 1}, monitoring: {audit_logging: false}}\n", []),
+    ],
+)
+def test_what_changes_nothing_yet_is_a_warning_by_name(text: str, words: list[str] | None) -> None:
+    if words is None:
+        with pytest.raises(DefinitionError):
+            load(text, "x.yaml")
+        return
+    found = [problem for problem in check(load(text, "x.yaml")) if problem.code == "KOS221"]
+    assert [problem.severity for problem in found] == ["warning"] * len(words)
+    assert all(problem.message.startswith(word) for problem, word in zip(found, words, strict=True))
