@@ -438,7 +438,7 @@ class Partition:
             run.todo.extend(run.agenda)
             if run.todo:
                 self._decide(run, "recovered", progress)
-        elif item.row.status == RunStatus.PENDING and run.id not in self._admitting and not waiting:
+        elif item.row.status == RunStatus.PENDING and run.id not in self._admitting and not _is_started(waiting):
             self.queue.append(run.id)
             self._admitting.add(run.id)
         for parked in waiting:
@@ -750,6 +750,11 @@ class Partition:
 
 #: What stands for a blob that is not there.
 MISSING = object()
+
+
+def _is_started(waiting: Iterable[msg.Input]) -> bool:
+    """Say whether a run that is loaded is to be given its place at once."""
+    return any(isinstance(item, msg.Request) and isinstance(item.command, StartRun) for item in waiting)
 
 
 def _fail_starved(desk: Desk, path: str, error: Any) -> None:

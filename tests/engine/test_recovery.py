@@ -16,6 +16,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected, StartRun
 from kos_runtime.core.workflow.progress import advance
 from kos_runtime.core.workflow.waiting import waits_for
+from kos_runtime.engine import host as host_module
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine import partition as partition_module
 from kos_runtime.engine.host import Host
@@ -456,3 +457,22 @@ def test_what_a_process_held_that_we_ended_ourselves_is_not_to_blame(ended: bool
     world.host.cycle([msg.Outcomes(process, [], begun), down], world.clock.now())
     assert [step.kills for step in world.host.partition.runs["r"].steps.values()] == [kills, kills]
     assert len(world.named(ev.StepRedispatched)) == 2
+
+
+def test_a_run_that_waits_for_a_place_keeps_waiting_when_it_is_created_again_after_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World({"hang": lambda _: HANGS, "go": lambda _: {"x": 1}}, limits=Limits(max_active_runs=1))
+    world.create(plan(act("a", "hang")), run="first", start=True)
+    for run in ("second", "third"):
+        world.create(plan(act("a", "go")), run=run, key=run, start=True)
+    # So many wait that they are not all read when the successor begins.
+    monkeypatch.setattr(host_module, "_PAGE", 1)
+    after = world.crash()
+    answer = after.create(plan(act("a", "go")), run="third", key="third", start=True)
+    assert isinstance(answer, Accepted)
+    assert answer.existing
+    assert after.status("third") == "pending"
+    after.actions["hang"] = lambda _: {"x": 1}
+    after.virtual.run_until_idle()
+    assert [after.status(run) for run in ("first", "second", "third")] == ["completed"] * 3
