@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import apsw
 import pytest
 
 from kos_runtime.adapters.event_store import sqlite
 from kos_runtime.core import failpoint
-from tests.proof import kills, power_loss, tamper
+from kos_runtime.core.errors import StoreBusy
+from tests.proof import io_errors, kills, power_loss, tamper
 from tests.proof.__main__ import main
 from tests.proof.lanes import LANES
 
@@ -33,6 +35,20 @@ def test_the_oracle_sees_an_engine_that_forgets_to_store(monkeypatch: pytest.Mon
     monkeypatch.setattr(kills, "_LIFETIME_S", 4)
     found = kills.run(1, 3, names=("append.after",))
     assert found["violations"]
+
+
+@pytest.mark.parametrize("kind", ["fsync", "io"])
+def test_the_io_errors_show_a_store_that_takes_an_unknown_commit_for_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A store that says *nothing was stored* of a commit whose sync failed."""
+    genuine = sqlite.SqliteEventStore._undo
+
+    def careless(store: sqlite.SqliteEventStore, error: BaseException, known: BaseException | None) -> None:
+        genuine(store, error, known or (StoreBusy(store._where) if isinstance(error, apsw.IOError) else None))
+
+    monkeypatch.setattr(sqlite.SqliteEventStore, "_undo", careless)
+    assert io_errors.run(0.0, 5, kinds=(kind,))["wrong"] > 0
 
 
 def test_flips_and_edits_are_found_and_named() -> None:
