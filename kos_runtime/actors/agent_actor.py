@@ -14,7 +14,9 @@ from typing import Any, Final
 
 import ray
 
+from kos_runtime.actors.failpoints import plant_killer
 from kos_runtime.actors.parts import Key, MakeRunner, RunnerParts, resolve
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.invocation import Outcome
 
 #: A call of ``work`` waits so long for its batch, in milliseconds: no result waits for the slowest of its batch.
@@ -40,6 +42,7 @@ class AgentActor:
     """The base of the classes that ``actor_class`` makes. Constructing does nothing; ``prepare`` begins."""
 
     def __init__(self, name: str) -> None:
+        plant_killer("agent")
         self._name = name
         self._parts: RunnerParts | None = None
         self._about: dict[str, Any] = {}
@@ -57,6 +60,7 @@ class AgentActor:
     def prepare(self, make: str, settings: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         """Make the agent; return what it is. ``spec`` has ``pool``, ``kind``, ``target`` and ``settings``."""
         if self._parts is None:
+            hit("prepare.before")
             # Bodies that compute must not keep the threads that answer waiting for 5 ms each.
             sys.setswitchinterval(SWITCH_S)
             build: MakeRunner = resolve(make)
@@ -71,12 +75,14 @@ class AgentActor:
                 "actor_id": context.get_actor_id(),
                 "node": context.get_node_id(),
             }
+            hit("prepare.after")
         return self._about
 
     @ray.method(concurrency_group="work")
     def work(self, data: bytes) -> bytes:
         """Begin a batch and forget what is settled; return what ended within ``WAIT_MS``, and what runs."""
         parts = self._prepared()
+        hit("work.before")
         invocations, settled = parts.unpack_work(data)
         if settled:
             parts.runner.acknowledge(settled)
@@ -86,6 +92,7 @@ class AgentActor:
                 self._reported.update(result.running)
                 self._open = 1
                 self._wake.notify_all()
+        hit("work.after")
         return parts.pack_outcomes(result.outcomes, result.running)
 
     @ray.method(concurrency_group="late")
@@ -119,11 +126,13 @@ class AgentActor:
             del self._ended[:MAX_ANSWER]
             now_running = runner.running()
             self._reported = set(now_running)
+        hit("late.after")
         return parts.pack_outcomes(ended, now_running), wedged
 
     @ray.method(concurrency_group="control")
     def settle(self, settled: list[Key]) -> None:
         """Forget outcomes: they are stored."""
+        hit("settle.before")
         self._prepared().runner.acknowledge(settled)
 
     @ray.method(concurrency_group="control")
@@ -134,6 +143,7 @@ class AgentActor:
         """
         if self._parts is None:
             return None
+        hit("inventory.before")
         with self._wake:
             # Forgotten before the runner is asked: what is delivered meanwhile is told twice, never not at all.
             self._epoch = max(self._epoch, epoch)
@@ -142,6 +152,7 @@ class AgentActor:
             self._wake.notify_all()
         keys, outcomes = self._parts.runner.inventory(epoch)
         holds = [*keys, *((o.run, o.path, o.fence) for o in outcomes)]
+        hit("inventory.after")
         return self._about, holds, self._parts.pack_outcomes(outcomes, self._parts.runner.running())
 
     @ray.method(concurrency_group="control")

@@ -14,6 +14,7 @@ from typing import Any, Final
 from kos_runtime.actors.fleet import CallEnded, Fleet, Joined
 from kos_runtime.actors.parts import EngineParts
 from kos_runtime.core.errors import Fenced
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.workflow.commands import Answer, Command, Rejected
 from kos_runtime.engine import messages as msg
 
@@ -242,10 +243,12 @@ class EngineLoop:
         found = self._waiting.pop(token, None)
         if found is not None:
             waiting, index = found
+            hit("answer.before")
             waiting.answers[index] = answer
             waiting.left -= 1
             if not waiting.left:
                 waiting.done.set()
+            hit("answer.after")
 
     def _refuse_all(self) -> None:
         """Nobody will answer any more; what became of a request is not known here."""

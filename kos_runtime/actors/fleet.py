@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
 from kos_runtime.actors.parts import EngineParts, Key
+from kos_runtime.core.failpoint import hit
 from kos_runtime.core.invocation import Invocation
 from kos_runtime.engine import messages as msg
 
@@ -137,9 +138,11 @@ class Fleet:
 
     def _joined(self, item: Joined) -> Sequence[msg.Input]:
         member = item.member
+        hit("join.before")
         self.members[member.name] = member
         member.open.update(dict.fromkeys(item.holds))
         self._listen(member)
+        hit("join.after")
         up = msg.ProcessUp(member.name, member.pool, member.hands, item.holds)
         return (up, self._outcomes(member, item.outcomes)) if item.outcomes else (up,)
 
@@ -149,6 +152,7 @@ class Fleet:
             return ()
         if isinstance(item.answer, BaseException):
             return self._failed(member, item)
+        hit("outcomes.before")
         member.silences = 0
         member.sent.pop(item.number, None)
         if item.kind == "late":
@@ -162,6 +166,7 @@ class Fleet:
             outcomes = self._outcomes(member, item.answer)
         if member.pending:
             self._flush(member)
+        hit("outcomes.after")
         return (outcomes,)
 
     def _outcomes(self, member: Member, data: bytes) -> msg.Outcomes:
@@ -219,8 +224,10 @@ class Fleet:
                 member.open[i.run, i.path, i.fence] = None
             settled, member.settled = member.settled, []
             name = f"{batch[0].path}@{batch[0].attempt}" if len(batch) == 1 else f"{member.kind}×{len(batch)}"
+            hit("dispatch.before")
             ref = member.handle.work.options(name=name).remote(self._parts.pack_work(batch, settled))
             self._call(member, "work", ref, batch)
+            hit("dispatch.after")
 
     def _call(self, member: Member, kind: str, ref: Any, sent: list[Invocation] | None) -> None:
         self._numbers += 1

@@ -6,6 +6,7 @@ of an append ends its process at once, is started again, and finds out behind a 
 """
 
 import os
+import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Final
@@ -14,6 +15,7 @@ import ray
 
 from kos_runtime.actors.commands import pack_answers, unpack_requests
 from kos_runtime.actors.engine_loop import EngineLoop
+from kos_runtime.actors.failpoints import plant_killer
 from kos_runtime.actors.fleet import Fleet
 from kos_runtime.actors.parts import EngineParts, OpenEngine, resolve
 from kos_runtime.actors.placement import Placement
@@ -32,20 +34,25 @@ class PartitionActor:
     """
 
     def __init__(self, setup: dict[str, Any]) -> None:
+        plant_killer("partition")
         self._setup = setup
         self._loop: EngineLoop | None = None
         self._placement: Placement | None = None
         self._codec: Codec | None = None
+        self._beginning = threading.Lock()
 
     @ray.method(concurrency_group="control")
     def begin(self) -> dict[str, Any]:
         """Start recovery, unless it was started; it goes on behind this call."""
-        if self._loop is None:
-            self._codec = resolve(self._setup["codec"])()
-            log: Callable[..., None] = resolve(self._setup["logger"])("partition")
-            self._loop = EngineLoop(self._open, self._fleet, self._recover, log, self._ended)
-            self._log = log
-            self._loop.start()
+        # After a death the owner's watch and whoever asked something begin it both, in the same moment.
+        with self._beginning:
+            if self._loop is None:
+                self._codec = resolve(self._setup["codec"])()
+                log: Callable[..., None] = resolve(self._setup["logger"])("partition")
+                loop = EngineLoop(self._open, self._fleet, self._recover, log, self._ended)
+                self._log = log
+                loop.start()
+                self._loop = loop
         return self._about()
 
     @ray.method(concurrency_group="requests")

@@ -11,6 +11,7 @@ from ray.experimental import internal_kv
 
 from kos_runtime.actors.agent_actor import actor_class
 from kos_runtime.actors.fleet import Joined, Member
+from kos_runtime.core.failpoint import hit
 from kos_runtime.engine.messages import PoolFailed, StartProcess
 
 #: What Ray cannot place within so many seconds is left out.
@@ -21,6 +22,9 @@ BUSY_S: Final = 30.0
 PREPARE_S: Final = 120.0
 #: How long processes of an earlier life of the partition may take to say what they hold, in seconds.
 INVENTORY_S: Final = 5.0
+#: So many processes in a row may die while they start before their pool is given up: one that was killed takes no attempt
+#: from the steps that wait for it.
+MAX_STARTS: Final = 3
 _AT_ONCE: Final = 4
 _KV: Final = b"kos"
 
@@ -54,6 +58,7 @@ class Placement:
 
         Those that do not answer in time, or were never prepared, are ended: nobody will hear of them again.
         """
+        hit("adopt.before")
         found: dict[Any, tuple[str, Any]] = {}
         for entry in ray.util.list_named_actors(all_namespaces=True):
             name = entry["name"]
@@ -67,6 +72,7 @@ class Placement:
             name, handle = found[ref]
             self._log("process_silent", process=name, waited_s=INVENTORY_S)
             ray.kill(handle, no_restart=True)
+        hit("adopt.after")
         return joined
 
     def _find(self, name: str) -> Any:
@@ -87,9 +93,17 @@ class Placement:
         keys = [(run, path, fence) for run, path, fence in holds]
         return Joined(Member(name, about["pool"], about["kind"], about["hands"], handle, about), keys, outcomes)
 
-    def _start(self, effect: StartProcess) -> None:
+    def _start(self, effect: StartProcess, died: int = 0) -> None:
         try:
             self._put(self._joined(effect))
+        except RayActorError as error:
+            died, cause = died + 1, first_line(error)
+            self._log("process_not_up", pool=effect.pool, died=died, cause=cause)
+            if died < MAX_STARTS:
+                self._start(effect, died)
+            else:
+                text = f"{died} processes of {effect.kind} in a row died while they started: {cause}"
+                self._put(PoolFailed(effect.pool, text))
         except _NoRoomError as error:
             if error.text not in self._said:
                 self._said.add(error.text)
@@ -104,6 +118,7 @@ class Placement:
     def _joined(self, effect: StartProcess) -> Joined:
         demand = demanded(effect.resources)
         name = f"{effect.kind}-{self._number(effect.kind)}"
+        hit("start.before")
         handle = (
             actor_class(effect.kind)
             .options(
@@ -116,6 +131,7 @@ class Placement:
             )
             .remote(name)
         )
+        hit("start.made")
         spec = {"pool": effect.pool, "kind": effect.kind, "target": effect.target, "settings": effect.settings}
         # The handshake: a process counts when it has answered, not when it was asked for.
         about = self._answer(handle, handle.prepare.remote(self._make, self._settings, spec), effect, demand)
@@ -153,6 +169,10 @@ class Placement:
                 ray.kill(handle, no_restart=True)
                 cause = error.cause if isinstance(error.cause, Exception) else error
                 raise _NoRoomError(f"{effect.kind} cannot be made: {type(cause).__name__}: {cause}") from error
+            except RayActorError:
+                # It died, or it cannot be reached: then nobody would ever hear of it again.
+                ray.kill(handle, no_restart=True)
+                raise
             else:
                 return about
 
@@ -175,6 +195,11 @@ class _NoRoomError(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+
+
+def first_line(error: Exception) -> str:
+    """Return what Ray says of a death, without its list of ids."""
+    return str(error).partition("\n")[0].strip()[:300]
 
 
 def demanded(resources: dict[str, float]) -> dict[str, Any]:

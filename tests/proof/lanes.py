@@ -80,11 +80,25 @@ def _plain(module: Any, count: int, seed: int, share: float) -> Found:
     return dict(module.run(count, seed))
 
 
+def _ray_kills(found: Found, share: float) -> list[str]:
+    problems = [str(sentence) for sentence in found["violations"]]
+    problems += [f"nobody came to {place}" for place in found["never_hit"]]
+    if share >= 1 and found["places"] < found["named"]:
+        problems.append(f"processes died at {found['places']} of {found['named']} places")
+    return problems
+
+
 KILLS: Final = 300
+#: A trial on Ray takes some four seconds: a full count goes to every place once, a push to a fifth of them.
+RAY_TRIALS: Final = 45
 LANES: Final = (
     Lane(
         "kills", "tests.proof.kills", KILLS, "kill -9 at named failpoints, plain processes", _plain, _kills,
         lambda f: f"{f['kills']} kills at {f['failpoints']} of {f['named']} failpoints, {len(f['violations'])} violations",
+    ),
+    Lane(
+        "ray-kills", "tests.proof.ray_kills", RAY_TRIALS, "kill -9 at named failpoints, actors on a local Ray", _plain, _ray_kills,
+        lambda f: f"{f['kills']} kills in {f['trials']} runs at {f['places']} of {f['named']} failpoints, {len(f['violations'])} violations",
     ),
     Lane(
         "tamper", "tests.proof.tamper", 1_000, "every single-bit flip, and structural edits of the log",

@@ -18,6 +18,9 @@ ROOMS: Final = (
     "kos_runtime/core", "kos_runtime/engine", "coordination", "kos_runtime/simulator", "kos_runtime/adapters/event_store",
 )  # fmt: skip
 
+RAY_WORDS: Final = """On a real local Ray one definition has all of that in one run, with values that only blobs can hold, and a person who is
+asked. The partition's or an agent's process dies at a place, sometimes another one after it."""
+
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -42,6 +45,14 @@ def write_page(results: list[tuple[Lane, dict[str, Any], float]], scale: float) 
     if kills is not None:
         listed = [f"| `{name}` | {kills['hits'].get(name, 0)} |" for name in failpoint.NAMES]
         places = "\n".join(["| failpoint | kills |", "| --- | --- |", *listed])
+    on_ray = next((found for lane, found, _ in results if lane.name == "ray-kills"), None)
+    if on_ray is not None:
+        listed = [
+            f"| `{place}` | {' | '.join(str(on_ray['hits'].get(f'{role} {place}', 0)) if place in names else '' for role, names in failpoint.ON_RAY.items())} |"
+            for place in dict.fromkeys(place for names in failpoint.ON_RAY.values() for place in names)
+        ]
+        heads = ["| on Ray | kills of a partition | kills of an agent |", "| --- | --- | --- |"]
+        places = "\n".join([places, "", RAY_WORDS, "", *heads, *listed])
     bugs = (ROOT / "tests" / "proof" / "found_bugs.md").read_text(encoding="utf-8").strip()
     machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}"
     PAGE.write_text(

@@ -1,6 +1,7 @@
 """Scripted agents of the proof: they write every execution into a ledger, and fail as they are told."""
 
 import os
+import time
 from typing import Any
 
 from agents import ActionFailed, Agent, Context, action
@@ -47,6 +48,18 @@ class Worker(Agent):
     def count(self, data: list[Any], sources: list[str], context: Context) -> dict[str, int]:
         note(context)
         return {"total": sum(item["n"] for item in data) * 1_000 + len(sources)}
+
+    @action
+    def pages(self, plan: list[int], context: Context) -> dict[str, list[str]]:
+        """Return more than fits into a record, another value for every plan."""
+        note(context)
+        return {"pages": [f"{n} of {len(plan)} " * 200 for n in plan]}
+
+    @action
+    def nap(self, ms: int, context: Context) -> dict[str, int]:
+        note(context)
+        time.sleep(ms / 1_000)
+        return {"slept": ms}
 
     @action
     def flaky(self, v: int, fails: int, context: Context) -> dict[str, int]:
