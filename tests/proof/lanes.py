@@ -90,7 +90,7 @@ def _ray_kills(found: Found, share: float) -> list[str]:
 
 KILLS: Final = 300
 #: A trial on Ray takes some four seconds: a full count goes to every place once, a push to a fifth of them.
-RAY_TRIALS: Final = 45
+RAY_TRIALS: Final = 42
 LANES: Final = (
     Lane(
         "kills", "tests.proof.kills", KILLS, "kill -9 at named failpoints, plain processes", _plain, _kills,

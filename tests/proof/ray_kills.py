@@ -30,8 +30,10 @@ Place = tuple[str, str]
 Kill = tuple[str, str, int]
 
 PLACES: Final[tuple[Place, ...]] = tuple((role, place) for role, names in failpoint.ON_RAY.items() for place in names)
-#: An owner gives up a partition that dies seven times within a minute, and here they die of purpose.
+#: An owner gives up a partition that dies seven times within a minute, and here they die on purpose.
 MOST_DEATHS: Final = 5
+#: After so many violations the rest is spared: where nothing works a trial takes as long as patience does.
+MOST_VIOLATIONS: Final = 3
 _VISITS: Final = (1, 1, 2, 3, 5, 8)
 _PATIENCE_S: Final = 90.0
 _NEW_PARTITION: Final[Kill] = ("partition", "append.after", 20)
@@ -97,10 +99,10 @@ def run(trials: int, seed: int, *, places: tuple[Place, ...] = PLACES) -> dict[s
     violations: list[str] = []
     begin = time.monotonic()
     trial = owners = 0
-    while trial < trials:
+    while trial < trials and len(violations) < MOST_VIOLATIONS:
         owners += 1
         with owned() as life:
-            while trial < trials and life.deaths < MOST_DEATHS:
+            while trial < trials and life.deaths < MOST_DEATHS and not life.problems:
                 visit = 1 if trial < len(order) else draw.choice(_VISITS)
                 kills = [(*order[trial % len(order)], visit)]
                 if draw.random() < 0.3:
@@ -115,7 +117,7 @@ def run(trials: int, seed: int, *, places: tuple[Place, ...] = PLACES) -> dict[s
         "owners": owners,
         "places": len(hits),
         "named": len(PLACES),
-        "never_hit": sorted({_name(place) for place in order[:trials]} - set(hits)),
+        "never_hit": sorted({_name(place) for place in order[:trial]} - set(hits)),
         "hits": dict(sorted(hits.items())),
         "violations": violations,
         "seconds": round(time.monotonic() - begin, 1),
@@ -154,7 +156,7 @@ class Life:
         self.document = document
         self.hits: Counter[str] = Counter()
         self.deaths = 0
-        self._found: list[str] = []
+        self.problems: list[str] = []
         self._labels: dict[str, str] = {}
 
     def trial(self, label: str, *kills: Kill) -> None:
@@ -169,10 +171,12 @@ class Life:
         try:
             outputs = self._go_through(label, n)
         except (KosError, TimeoutError) as error:
-            self._found.append(f"{label} {kills}: {type(error).__name__}: {error}")
+            self.problems.append(f"{label} {kills}: {type(error).__name__}: {error}")
         else:
             if outputs != expected(n):
-                self._found.append(f"{label} {kills}: the result is {str(outputs)[:500]}, not what comes without kills")
+                self.problems.append(
+                    f"{label} {kills}: the result is {str(outputs)[:500]}, not what comes without kills"
+                )
         with contextlib.suppress(FileNotFoundError):
             plan.unlink()
         self._count()
@@ -215,7 +219,7 @@ class Life:
             end = time.monotonic() + 10
             while Path(f"/proc/{pid}").exists() and _state(pid) not in "ZX":
                 if time.monotonic() > end:
-                    self._found.append(f"process {pid} lives on after {role} {place}")
+                    self.problems.append(f"process {pid} lives on after {role} {place}")
                     break
                 time.sleep(0.02)
             self.hits[f"{role} {place}"] += 1
@@ -235,7 +239,7 @@ class Life:
                 entries.append((run, path, int(attempt), int(fence)))
         found = check_store(self.store, created=list(self._labels), ledger=entries)
         labels = " ".join(f"{label}={run}" for run, label in self._labels.items())
-        return [*self._found, *(f"{sentence} ({labels})" for sentence in found)]
+        return [*self.problems, *(f"{sentence} ({labels})" for sentence in found)]
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
