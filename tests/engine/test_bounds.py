@@ -166,6 +166,11 @@ def bodied(outputs: tuple[tuple[str, str], ...] | None = None) -> Step:
     return Step(id="f", form=ForEach(items="$inputs.xs", body=body), outputs=outputs)
 
 
+def taking(taken: list[Any], value: Any) -> dict[str, Any]:
+    taken.append(value)
+    return {}
+
+
 def large(_: Any, n: int) -> Any:
     return {"v": f"{n}" + "x" * 40_000, "w": f"{n}" + "y" * 40_000}
 
@@ -203,6 +208,38 @@ def test_what_items_with_steps_made_together_has_a_bound_that_names_the_step(mon
         run="small",
     )
     assert world.status("small") == "completed"
+
+
+@pytest.mark.parametrize("count", [5, 100])
+def test_what_a_step_of_each_items_body_made_is_joined_by_the_agent_not_here(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(cache, "MAX_GATHERED", 0)
+    taken: list[Any] = []
+    world = World({"go": large, "take": lambda _, **given: taking(taken, given["all"])})
+    each = bodied((("v", "a.v"), ("n", "b.w")))
+    reading = act("reader", "take", after=("f",), inputs={"all": ["$steps.f.v", "$steps.f.n"]})
+    world.run(plan(each, reading, free_outputs=False), {"xs": list(range(count))})
+    assert world.status() == "completed"
+    assert taken == [[[f"{n}" + "x" * 40_000 for n in range(count)], [f"{n}" + "y" * 40_000 for n in range(count)]]]
+
+
+def test_many_small_values_of_bodies_are_joined_by_the_agent_and_one_that_is_missing_is_told() -> None:
+    taken: list[Any] = []
+    world = World(
+        {
+            "go": lambda _, n: {"v": n, "w": {"deep": n}},
+            "take": lambda invocation, **given: taking(taken, (len(invocation.gathers), given["all"])),
+        }
+    )
+    for path, status in (("a.v", "completed"), ("b.w.deep", "completed"), ("a.gone", "failed"), ("b.w.no", "failed")):
+        reading = act("reader", "take", after=("f",), inputs={"all": "$steps.f.v"})
+        run = path.replace(".", "-")
+        world.run(plan(bodied((("v", path),)), reading), {"xs": list(range(100))}, run=run)
+        assert world.status(run) == status
+        assert [end.error["type"] for end in world.named(ev.RunFailed, run)] == ["validation"] * (status == "failed")
+    # A dotted path goes into a value, which only whoever has it can tell.
+    assert taken == [(1, list(range(100))), (0, list(range(100)))]
 
 
 def test_what_turns_of_a_loop_made_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

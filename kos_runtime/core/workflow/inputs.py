@@ -20,7 +20,7 @@ from kos_runtime.core.invocation import Gather, Piece
 from kos_runtime.core.plan.link import ActionLink
 from kos_runtime.core.plan.model import Action, ForEach, Group, Loop
 from kos_runtime.core.record import BlobRef
-from kos_runtime.core.workflow.state import Run, Scope, StepState
+from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
 from kos_runtime.core.workflow.values import (
     View,
@@ -28,6 +28,7 @@ from kos_runtime.core.workflow.values import (
     fan_names,
     find_step,
     is_concatenated,
+    item_scopes,
     step_value,
     unpack_exposed,
 )
@@ -149,11 +150,11 @@ def _fan_gather(run: Run, step: StepState, rest: tuple[str | int, ...], place: t
     fan = step.fan
     assert fan is not None
     name = rest[0]
-    if len(rest) != 1 or not isinstance(name, str) or name in {"items", "failed"} or not fan.results:
+    if len(rest) != 1 or not isinstance(name, str) or name in {"items", "failed"}:
         return None
     if isinstance(step.node.form, ForEach) and step.node.form.body is not None:
-        return None
-    if fan.count <= GATHER_ABOVE and not any(blobs for _, blobs in fan.results.values()):
+        return _bodies_gather(run, step, fan, name, place)
+    if not fan.results or (fan.count <= GATHER_ABOVE and not any(blobs for _, blobs in fan.results.values())):
         return None
     key = name
     if fan.parts and step.node.step.outputs is not None:
@@ -166,6 +167,26 @@ def _fan_gather(run: Run, step: StepState, rest: tuple[str | int, ...], place: t
         at = next((b for b in blobs if b[0] == key), None)
         pieces.append(Piece(packed=packed, path=(key,)) if at is None else Piece(blob=BlobRef(at[1], at[2])))
     return Gather(place, "concat" if fan.parts and is_concatenated(run, step, key) else "list", pieces)
+
+
+def _bodies_gather(run: Run, step: StepState, fan: Fan, name: str, place: tuple[str | int, ...]) -> Gather | None:
+    """Return how the agent joins what one step of each item's body exposed; None when that is done here."""
+    key = dict(step.node.step.outputs or ()).get(name, "")
+    id, _, field = key.partition(".")
+    if not field or "." in field:
+        return None
+    pieces = []
+    for item in item_scopes(run, step, fan):
+        inner = run.steps.get(item.step_path(id))
+        if inner is None or inner.status is not StepStatus.COMPLETED or inner.fan is not None:
+            return None
+        if type(inner.node.form) is not Action or field not in exposed(run, inner):
+            return None
+        value = exposed(run, inner)[field]
+        pieces.append(Piece(blob=value) if isinstance(value, BlobRef) else Piece(packed=run.codec.pack(value)))
+    if len(pieces) <= GATHER_ABOVE and all(piece.blob is None for piece in pieces):
+        return None
+    return Gather(place, "list", pieces)
 
 
 def _implied(run: Run, step: StepState, action: ActionLink | None, found: Inputs) -> None:

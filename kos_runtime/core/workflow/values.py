@@ -303,7 +303,7 @@ def fan_value(run: Run, step: StepState, path: Path) -> Any:
         if name == "items":
             return [_item_object(run, step, fan, index) for index in range(fan.count)]
         if isinstance(step.node.form, ForEach) and step.node.form.body is not None:
-            return [_picked(run, step, scope, name) for scope in _item_scopes(run, step, fan)]
+            return [_picked(run, step, scope, name) for scope in item_scopes(run, step, fan)]
         return [_load(run, _named(run, step, result, name)) for _, result in sorted(fan.results.items())]
     return part_value(run, step, name)
 
@@ -315,7 +315,7 @@ def _named(run: Run, step: StepState, result: tuple[bytes, list[list[Any]]], nam
     return names[name]
 
 
-def _item_scopes(run: Run, step: StepState, fan: Fan) -> Iterator[Scope]:
+def item_scopes(run: Run, step: StepState, fan: Fan) -> Iterator[Scope]:
     """Return the bodies of the items that succeeded."""
     failed = {failure[0] for failure in fan.failures} | set(fan.skipped)
     return (run.scopes[f"{step.path}[{index}]"] for index in range(fan.count) if index not in failed)
