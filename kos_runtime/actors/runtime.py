@@ -6,6 +6,7 @@ of this one and die with it.
 """
 
 import os
+import re
 import secrets
 import socket
 import sys
@@ -28,6 +29,11 @@ _QUIET: Final = {
 _DIRECT: Final = {"RAY_max_direct_call_object_size": str(8 << 20)}
 #: How long to wait for a connection to a cluster's address, in seconds.
 KNOCK_S: Final = 5.0
+#: How long a head node may take for its first words, in seconds.
+GREETING_S: Final = 10.0
+#: What a client of gRPC says first, and what the first frame of the answer is (RFC 9113, sections 3.4 and 6.5).
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+_SETTINGS: Final = 4
 NAMESPACE: Final = "kos"
 #: Ray's sockets lie below its folder, and the path of a socket has at most 107 bytes.
 MAX_FOLDER: Final = 40
@@ -140,16 +146,39 @@ def attach(address: str, *, namespace: str = NAMESPACE) -> dict[str, Any]:
 
 
 def knock(address: str) -> None:
-    """Raise ``Unreachable`` at once when nobody listens at ``host:port``; Ray itself would try for minutes."""
+    """Raise ``Unreachable`` when nobody listens at ``host:port``, or nothing like Ray; Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         return
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        with socket.create_connection((host, int(port)), timeout=KNOCK_S) as line:
+            greets = os.environ.get("RAY_USE_TLS", "0") in {"1", "true"} or _greets(line)
     except OSError as error:
         raise Unreachable(
             f"nobody answers at {address} ({error.strerror or error}); is that Ray cluster up?"
         ) from error
+    if not greets:
+        raise Unreachable(
+            f"what listens at {address} is no Ray cluster; a cluster's address is that of its head node, "
+            "with port 6379 unless it was started with another"
+        )
+
+
+def _greets(line: socket.socket) -> bool:
+    """Say whether the other side answers as a server of gRPC does."""
+    line.settimeout(GREETING_S)
+    answer = b""
+    try:
+        line.sendall(_PREFACE)
+        while len(answer) < 4 and (more := line.recv(16)):
+            answer += more
+    except OSError:
+        return False
+    return len(answer) >= 4 and answer[3] == _SETTINGS
+
+
+#: What Ray says when it meets a cluster of another version: the cluster's versions, then this process's.
+_VERSIONS: Final = re.compile(r"Version mismatch.*?Ray: (\S+)\s+Python: (\S+).*?Ray: (\S+)\s+Python: (\S+)", re.DOTALL)
 
 
 def shut_down() -> None:
@@ -164,6 +193,12 @@ def explain(error: Exception, port: int, address: str = "") -> str:
     text = f"{type(error).__name__}: {error}"
     lower = text.lower()
     where = f"the Ray cluster at {address}" if address else "Ray"
+    if found := _VERSIONS.search(text):
+        ray, python, our_ray, our_python = found.groups()
+        return (
+            f"{where} runs Ray {ray} on Python {python}, this is Ray {our_ray} on Python {our_python}; "
+            "both must be the same: install the cluster's versions here, or leave --address out"
+        )
     if "auth" in lower or "token" in lower or "unauthenticated" in lower:
         return f"{where} does not accept our token: it is not ours; set RAY_AUTH_TOKEN_PATH to its token, or leave --address out"
     if "address already in use" in lower or ("port" in lower and "use" in lower):

@@ -1,6 +1,7 @@
 """A store with its owner on a real local Ray, as a test sees it: what to start, whom to end, what came of it."""
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -46,6 +47,10 @@ class World:
             return channel.request({"op": op, **more}, 30.0)
         finally:
             channel.close()
+
+    def address(self) -> str:
+        """Return where the owner's Ray is."""
+        return str(json.loads((self.folder / "owner.json").read_text())["address"])
 
     def agents(self) -> list[dict[str, Any]]:
         """Return the agents' processes, without the owner and its partition."""
