@@ -18,7 +18,7 @@ from kos_runtime.core.workflow.snapshot import FINGERPRINT, from_plain, to_plain
 from kos_runtime.core.workflow.state import Run
 from kos_runtime.core.workflow.waiting import waits_for
 
-_TERMINAL = (ev.RunCompleted, ev.RunFailed, ev.RunQuarantined)
+_TERMINAL = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunQuarantined)
 _STEP_ENDS = (
     ev.StepCompleted, ev.StepGaveUp, ev.StepSkipped, ev.ItemsJoined, ev.GroupSettled, ev.LoopEnded, ev.DecisionEnded,
     ev.VariablesSet, ev.EventEmitted, ev.JoinReached, ev.ManualTaskAnswered,
@@ -86,9 +86,16 @@ def _fences(run: str, events: list[Any]) -> list[str]:
     found = []
     open_: dict[str, int] = {}
     over: Counter[str] = Counter()
+    halted = ""
     for event in events:
         match event:
+            case ev.RunPaused() | ev.CancelRequested():
+                halted = type(event).__name__
+            case ev.RunResumed():
+                halted = ""
             case ev.StepScheduled(path=path, fence=fence):
+                if halted:
+                    found.append(f"I9: run {run} started {path} after {halted}")
                 if over[path]:
                     found.append(f"I6: run {run} started {path} after it was over")
                 open_[path] = fence

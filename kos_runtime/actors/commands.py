@@ -2,10 +2,21 @@
 
 from typing import Any, Final
 
-from kos_runtime.core.workflow.commands import Accepted, Answer, AnswerTask, Command, CreateRun, Rejected, StartRun
+from kos_runtime.core.workflow.commands import (
+    Accepted,
+    Answer,
+    AnswerTask,
+    CancelRun,
+    Command,
+    CreateRun,
+    PauseRun,
+    Rejected,
+    ResumeRun,
+    StartRun,
+)
 from kos_runtime.ports.codec import Codec
 
-_COMMANDS: Final[tuple[type[Any], ...]] = (CreateRun, StartRun, AnswerTask)
+_COMMANDS: Final[tuple[type[Any], ...]] = (CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun)
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}
 

@@ -7,6 +7,7 @@ from kos_runtime.cli.common import Common, Named, Typed
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.run import report
+from kos_runtime.cli.steering import tell
 from kos_runtime.cli.visible import visible
 
 
@@ -68,7 +69,7 @@ def answer(
 
 
 def resume(*runs: Annotated[str, Named], common: Common | None = None) -> int:
-    """Go on with interrupted runs: start the store's owner where none is up, and follow them.
+    """Go on with paused or interrupted runs: start the store's owner where none is up, and follow them.
 
     Args:
         runs: Run ids, unique prefixes, names or @latest; - reads them from standard input; the latest unless given.
@@ -92,6 +93,9 @@ def resume(*runs: Annotated[str, Named], common: Common | None = None) -> int:
             done = sum(step.status == "completed" for step in view.steps.values())
             common.say(f"↺ run {row.run}: {view.seq} records in the log; {done} steps are kept, not run again")
             engine.resume(row.run)
+            said = engine.resume_workflow(row.run)
+            if said.get("event"):
+                tell(common, engine, row.run, said)
             going.append(row.run)
         if going:
             code = follow(common, engine.reading, going)

@@ -18,8 +18,8 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--at", "--color", "--config", "--example", "--file", "--for", "--head",
-        "--inputs", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--param", "--query", "--set", "--shell", "--since",
+        "--address", "--after", "--agent", "--at", "--color", "--config", "--example", "--file", "--for", "--grace", "--head",
+        "--inputs", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--param", "--query", "--reason", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
 )  # fmt: skip
@@ -28,8 +28,13 @@ _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
 _ONE_RUN: Final = frozenset({"events", "answer", "graph"})
-_RUNS: Final = frozenset({"get", "watch", "wait", "resume", "verify"})
-_STATUS: Final = {"answer": ("waiting",), "resume": ("running", "waiting", "pending")}
+_RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "cancel", "verify"})
+_STATUS: Final = {
+    "answer": ("waiting",),
+    "pause": ("running",),
+    "resume": ("running", "waiting", "paused", "pending"),
+    "cancel": ("created", "pending", "running", "waiting", "paused"),
+}
 #: So many runs are offered, and so many events of a run are read for its steps.
 MOST_RUNS: Final = 50
 MOST_EVENTS: Final = 2_000

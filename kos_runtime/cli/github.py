@@ -14,7 +14,7 @@ from kos_runtime.cli.visible import visible
 from kos_runtime.core.projection.steps import DONE
 
 #: What ends a run is told behind the steps that ended with it.
-_ENDS: Final = frozenset({"RunCompleted", "RunFailed", "RunQuarantined"})
+_ENDS: Final = frozenset({"RunCompleted", "RunFailed", "RunCancelled", "RunQuarantined"})
 
 
 def follow_folded(stories: Sequence[Story], *, pause: float) -> None:

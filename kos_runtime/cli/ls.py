@@ -14,7 +14,16 @@ from kos_runtime.cli.outcome import USAGE, Exit
 from kos_runtime.cli.printing import Row, table
 
 Status = Literal[
-    "created", "pending", "running", "waiting", "interrupted", "completed", "failed", "cancelled", "quarantined"
+    "created",
+    "pending",
+    "running",
+    "waiting",
+    "paused",
+    "interrupted",
+    "completed",
+    "failed",
+    "cancelled",
+    "quarantined",
 ]
 _PAGE: Final = 500
 _REFRESH_S: Final = 1.0

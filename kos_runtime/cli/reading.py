@@ -91,7 +91,14 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> d
              "fields": [{"name": n, "type": t, "required": r} for n, t, r in s.manual["fields"]]}
             for s in view.waits_for_people
         ],
+        "halted": _halted(common, view.halted),
     }  # fmt: skip
+
+
+def _halted(common: Common, what: dict[str, Any] | None) -> dict[str, Any] | None:
+    if what is None:
+        return None
+    return {**what, **{name: common.instant(what[name]) for name in ("at", "until") if name in what}}
 
 
 def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *, then: bool) -> None:
@@ -111,12 +118,20 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
         console.print(text, markup=False, soft_wrap=True)
     if view.error:
         console.print(f"error  {failure(view.error)}", style="red", markup=False, soft_wrap=True)
+    if view.halted:
+        console.print(halted(row.run, view.halted), markup=False, soft_wrap=True)
     if status == "interrupted":
         console.print(f"nobody owns the store; go on with: kos resume {row.run}", markup=False)
     if view.status == "completed":
         for name, value in reading.outputs(view).items():
             console.print(f"{name}:", markup=False)
             console.print(shown(value), markup=False, soft_wrap=True)
+
+
+def halted(run: str, what: dict[str, Any]) -> str:
+    """Say who paused a run or cancels it, and why."""
+    text = f"{what['what']} by {what['by']}" + (f": {what['reason']}" if what["reason"] else "")
+    return f"{text}\ngo on with: kos resume {run}" if what["what"] == "paused" else text
 
 
 def tasks(run: str, view: Any) -> list[str]:

@@ -166,6 +166,9 @@ def report(common: Common, reading: Any, run: str, code: int) -> int:
 
         for text in tasks(run, view):
             common.say(text)
+    elif status == "cancelled":
+        common.say(f"⊘ run {run} was {(view.error or {}).get('message', status)}")
+        common.say(f"  why: kos events {run}   state: kos get {run}")
     elif status in {"failed", "quarantined"}:
         common.say(f"✘ run {run} {status}: {failure(view.error or {})}")
         common.say(f"  why: kos events {run}   state: kos get {run}")

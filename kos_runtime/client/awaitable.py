@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from kos_runtime.client.engine import RunHandle, WorkflowEngine
+from kos_runtime.client.engine import GRACE_S, RunHandle, WorkflowEngine
 from kos_runtime.client.reading import EventLine
 
 _P = ParamSpec("_P")
@@ -85,6 +85,17 @@ class AsyncWorkflowEngine:
 
     async def answer(self, run: str | AsyncRunHandle, step: str, data: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call(self.engine.answer, _id(run), step, data)
+
+    async def pause_workflow(self, run: str | AsyncRunHandle, reason: str = "") -> dict[str, Any]:
+        return await self._call(self.engine.pause_workflow, _id(run), reason)
+
+    async def resume_workflow(self, run: str | AsyncRunHandle, reason: str = "") -> dict[str, Any]:
+        return await self._call(self.engine.resume_workflow, _id(run), reason)
+
+    async def cancel_workflow(
+        self, run: str | AsyncRunHandle, reason: str = "", *, grace: float = GRACE_S
+    ) -> dict[str, Any]:
+        return await self._call(self.engine.cancel_workflow, _id(run), reason, grace=grace)
 
     async def get_workflow_status(self, run: str | AsyncRunHandle) -> str:
         return await self._call(self.engine.get_workflow_status, _id(run))

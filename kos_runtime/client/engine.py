@@ -45,6 +45,11 @@ MAX_NAME = 256
 #: So many requests travel in one message, and about so many bytes.
 MAX_TOGETHER = 500
 MAX_TOGETHER_BYTES = 8 << 20
+#: What runs has so long to stop when its run is cancelled, in seconds, unless said otherwise.
+GRACE_S = 10.0
+MAX_GRACE_S = 86_400
+#: Characters of a reason.
+MAX_REASON = 2_000
 _TERMINAL = frozenset({"completed", "failed", "cancelled", "quarantined"})
 
 
@@ -253,11 +258,52 @@ class WorkflowEngine:
             NotFound: There is no such run, or the step waits for nothing.
         """
         _check_plain(dict(data), "the answer")
-        message: Message = {
-            "op": "answer", "run": _id(run), "step": step, "data": dict(data), "by": self.author,
-            "command_id": os.urandom(8).hex(),
-        }  # fmt: skip
-        if self._host == "process" or self._channel is not None or reach_owner(self.folder) is not None:
+        return self._steer({"op": "answer", "run": _id(run), "step": step, "data": dict(data)})
+
+    def pause_workflow(self, run: str | RunHandle, reason: str = "") -> dict[str, Any]:
+        """Start nothing more of a run; what runs may end. It works also while nobody owns the store.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidDefinition: It has not begun, is over or is being cancelled.
+        """
+        return self._steer({"op": "pause", "run": _id(run), "reason": _reason(reason)})
+
+    def resume_workflow(self, run: str | RunHandle, reason: str = "") -> dict[str, Any]:
+        """Let a paused run go on, and see to it that somebody owns the store.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidDefinition: It is over or is being cancelled.
+        """
+        self._own(start=True)
+        return self._steer({"op": "resume", "run": _id(run), "reason": _reason(reason)})
+
+    def cancel_workflow(self, run: str | RunHandle, reason: str = "", *, grace: float = GRACE_S) -> dict[str, Any]:
+        """Call a run off: what runs is asked to stop and has ``grace`` seconds, then its process is ended.
+
+        While nobody owns the store nothing can be asked, and the run is over at once.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidDefinition: It is over already, or the grace is not 0 to 86,400 s.
+        """
+        if not 0 <= grace <= MAX_GRACE_S:
+            raise InvalidDefinition(f"a grace of {grace:g} s; it is 0 to {MAX_GRACE_S:,} s")
+        owned = self._is_reachable()
+        message: Message = {"op": "cancel", "run": _id(run), "reason": _reason(reason)}
+        return self._steer({**message, "grace_ms": int(grace * 1_000) if owned else 0})
+
+    def _is_reachable(self) -> bool:
+        if self._host == "process" or self._channel is not None:
+            return True
+        self._channel = reach_owner(self.folder)
+        return self._channel is not None
+
+    def _steer(self, message: Message) -> Message:
+        """Carry out what a person decides of a run: by the store's owner, or by ourselves when there is none."""
+        message = {**message, "by": self.author, "command_id": os.urandom(8).hex()}
+        if self._is_reachable():
             self._own(start=False)
             return self._request(message)
         return _checked(once(self.folder, self.settings, message))
@@ -408,6 +454,12 @@ def _check_names(name: str, key: str) -> None:
     for what, text in (("name", name), ("key", key)):
         if len(text) > MAX_NAME or not text.isprintable():
             raise InvalidDefinition(f"a run's {what} has at most {MAX_NAME} characters, all of them printable")
+
+
+def _reason(text: str) -> str:
+    if len(text) > MAX_REASON or not text.replace("\n", " ").isprintable():
+        raise InvalidDefinition(f"a reason has at most {MAX_REASON} characters, all of them printable")
+    return text
 
 
 def _check_plain(value: dict[str, Any], what: str) -> None:

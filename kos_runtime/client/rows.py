@@ -25,9 +25,14 @@ from kos_runtime.core.workflow.waiting import row_of
 _LOOKS: Final = 5
 #: So many compiled plans and links are kept while rows are compared.
 _KEPT: Final = 64
-_ENDS: Final = {ev.RunCompleted: "completed", ev.RunFailed: "failed", ev.RunQuarantined: "quarantined"}
+_ENDS: Final = {
+    ev.RunCompleted: "completed",
+    ev.RunFailed: "failed",
+    ev.RunQuarantined: "quarantined",
+    ev.RunCancelled: "cancelled",
+}
 #: What stands in the last record of a run that has ended.
-_ENDED: Final = frozenset((*_ENDS.values(), "cancelled"))
+_ENDED: Final = frozenset(_ENDS.values())
 
 
 class Rows:
@@ -171,7 +176,13 @@ class Rows:
 
 
 def _ended(event: Any, status: str, record: Record) -> dict[str, Any]:
-    error = event.error if isinstance(event, ev.RunQuarantined) else getattr(event, "error", {}).get("message", "")
+    match event:
+        case ev.RunQuarantined():
+            error = event.error
+        case ev.RunCancelled():
+            error = event.message
+        case _:
+            error = getattr(event, "error", {}).get("message", "")
     return {
         "status": status, "waiting": "", "position": record.position, "offset": record.offset,
         "updated_at": record.time, "error": str(error)[:500],

@@ -2,12 +2,25 @@
 
 import os
 import secrets
-from typing import Any
+from typing import Any, Final
 
 from kos_runtime.core.chain import SALT_BYTES
 from kos_runtime.core.identity import is_run_id
-from kos_runtime.core.workflow.commands import Accepted, Answer, AnswerTask, Command, CreateRun, StartRun
+from kos_runtime.core.workflow.commands import (
+    Accepted,
+    Answer,
+    AnswerTask,
+    CancelRun,
+    Command,
+    CreateRun,
+    PauseRun,
+    ResumeRun,
+    StartRun,
+)
 from kos_runtime.ports.control import Message
+
+#: What ``command_of`` knows.
+OPERATIONS: Final = frozenset({"create", "start", "answer", "pause", "resume", "cancel"})
 
 
 class BadRequest(ValueError):
@@ -47,6 +60,15 @@ def command_of(message: Message) -> Command:
                 if not isinstance(data, dict):
                     raise BadRequest("an answer is an object of the task's fields")
                 return AnswerTask(run=run, path=_text(message, "step"), data=data, by=_text(message, "by"))
+            case "pause":
+                return PauseRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
+            case "resume":
+                return ResumeRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
+            case "cancel":
+                grace = message["grace_ms"]
+                if type(grace) is not int:
+                    raise BadRequest("grace_ms must be an integer")
+                return CancelRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"), grace_ms=grace)
             case other:
                 raise BadRequest(f"no such request: {other!r}")
     except KeyError as error:

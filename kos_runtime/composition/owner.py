@@ -23,7 +23,7 @@ from kos_runtime.adapters.control_socket import ControlServer, socket_path
 from kos_runtime.adapters.ownership import HeldByAnother, Ownership
 from kos_runtime.adapters.telemetry import line_writer
 from kos_runtime.composition import on_ray
-from kos_runtime.composition.commands import BadRequest, command_of, message_of, refusal
+from kos_runtime.composition.commands import OPERATIONS, BadRequest, command_of, message_of, refusal
 from kos_runtime.composition.reaper import watch_over_session
 from kos_runtime.core.errors import KosError
 from kos_runtime.core.workflow.commands import Accepted, Answer, Command, CreateRun, Rejected
@@ -220,7 +220,7 @@ class Owner:
         match message.get("op"):
             case "ping":
                 return {"ok": True, "pid": os.getpid(), "kind": "ray"}
-            case "create" | "start" | "answer":
+            case op if op in OPERATIONS:
                 self._busy_at = time.monotonic()
                 command_id = str(message.get("command_id") or "")
                 return message_of(self._carry_out(command_id, command_of(message)))

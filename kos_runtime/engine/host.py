@@ -18,7 +18,7 @@ from kos_runtime.core.plan.plain import from_plain
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, BlobRef, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
+from kos_runtime.core.workflow.commands import Accepted, Rejected, Steering
 from kos_runtime.core.workflow.snapshot import FINGERPRINT
 from kos_runtime.core.workflow.state import Codec
 from kos_runtime.core.workflow.status import RunStatus
@@ -160,7 +160,7 @@ class Host:
 
     def _known(self, item: msg.Request) -> msg.Input:
         """Look whether a command was carried out before: its repetition gets the same answer, and one event."""
-        if not item.command_id or not isinstance(item.command, AnswerTask):
+        if not item.command_id or not isinstance(item.command, Steering):
             return item
         row = self.log.command(item.command_id)
         if row is None:

@@ -23,11 +23,21 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
-from kos_runtime.core.workflow import decide
+from kos_runtime.core.workflow import decide, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
-from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected, StartRun
+from kos_runtime.core.workflow.commands import (
+    Accepted,
+    AnswerTask,
+    CancelRun,
+    CreateRun,
+    PauseRun,
+    Rejected,
+    ResumeRun,
+    StartRun,
+    Steering,
+)
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
@@ -106,6 +116,8 @@ class Partition:
         self._stale: list[TimerRow] = []
         self._early: dict[str, list[msg.ProcessUp]] = {}
         self._reconciled = True
+        #: Runs that were looked at and rest as before.
+        self._unchanged: list[str] = []
 
     # --- what comes in --------------------------------------------------------------------------
 
@@ -265,8 +277,8 @@ class Partition:
         match command:
             case StartRun():
                 answer = self._start(run)
-            case AnswerTask():
-                answer = self._answer(run, command, item.command_id)
+            case _:
+                answer = self._steer(run, command, item.command_id)
         self._reply(item, answer)
 
     def _reply(self, item: msg.Request, answer: Accepted | Rejected) -> None:
@@ -364,18 +376,21 @@ class Partition:
                 self._admitting.add(id)
                 self.queue.append(id)
 
-    def _answer(self, run: Run, command: AnswerTask, command_id: str) -> Accepted | Rejected:
+    def _steer(self, run: Run, command: Steering, command_id: str) -> Accepted | Rejected:
+        """Carry out what a person decides of a run, once for each command id."""
         meta = self.metas[run.id]
         before = len(self._pending[run.id].events) if run.id in self._pending else 0
-        answer: Accepted | Rejected = self._decide(run, f"command:{command_id} by {command.by}", decide.answer, command)
+        decided: Any = self._decide(run, f"command:{command_id} by {command.by}", _STEERING[type(command)], command)
+        answer: Accepted | Rejected = decided
         if isinstance(answer, Accepted):
             if not meta.active:
                 meta.active = True
                 self.active += 1
-            plain = {"run": answer.run, "position": meta.position + 1, "event": answer.event}
+            position = meta.position + (not answer.existing)
+            plain = {"run": run.id, "position": position, "event": answer.event}
             if command_id:
                 self._commands.append(CommandRow(command_id, 0, self.codec.pack(plain)))
-            return Accepted(run=run.id, position=meta.position + 1, event=answer.event)
+            return Accepted(run=run.id, position=position, event=answer.event, existing=answer.existing)
         if before == 0 and run.id in self._pending and not self._pending[run.id].events:
             self._touch(run)
         return answer
@@ -669,6 +684,10 @@ class Partition:
                     dispatches[process] = msg.Dispatch(process, [invocation])
                 else:
                     call.invocations.append(invocation)
+            for process, path, fence in desk.asked_to_stop:
+                effects.append(msg.Cancel(process, [(run_id, path, fence)]))
+            for process, path, fence in desk.killed:
+                effects.append(msg.Cancel(process, [(run_id, path, fence)], kill=True))
             for process, path, fence in desk.cancels:
                 effects.append(msg.Cancel(process, [(run_id, path, fence)]))
                 holder = self.pools.processes.get(process)
@@ -706,6 +725,8 @@ class Partition:
             self.active += 1 if meta.active else -1
         if status != meta.status or waiting != meta.waiting:
             self.recorder.row(run, meta, status, waiting, batch)
+        elif status in AT_REST:
+            self._unchanged.append(run.id)
         if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
             self.recorder.snapshot(run, meta, batch)
 
@@ -734,12 +755,17 @@ class Partition:
     def advance(self, ready: msg.Ready) -> list[msg.Effect]:
         """The batch is stored: return what follows, and let runs go that have nothing to do."""
         for row in ready.batch.runs:
-            if row.status in TERMINAL or (
-                row.status in {RunStatus.WAITING, RunStatus.CREATED, RunStatus.PENDING} and self._may_leave(row.run)
-            ):
-                self.runs.pop(row.run, None)
-                self.metas.pop(row.run, None)
+            if row.status in TERMINAL or (row.status in AT_REST and self._may_leave(row.run)):
+                self._let_go(row.run)
+        unchanged, self._unchanged = self._unchanged, []
+        for run_id in unchanged:
+            if self._may_leave(run_id):
+                self._let_go(run_id)
         return ready.effects
+
+    def _let_go(self, run_id: str) -> None:
+        self.runs.pop(run_id, None)
+        self.metas.pop(run_id, None)
 
     def _may_leave(self, run_id: str) -> bool:
         if run_id in self._pending or run_id in self._starved:
@@ -748,6 +774,15 @@ class Partition:
         return run is not None and not run.open and not run.timers
 
 
+#: A run that is in one of these has nothing to do.
+AT_REST = frozenset({RunStatus.WAITING, RunStatus.PAUSED, RunStatus.CREATED, RunStatus.PENDING})
+#: What carries out which command.
+_STEERING: dict[type, Any] = {
+    AnswerTask: decide.answer,
+    PauseRun: steering.pause,
+    ResumeRun: steering.resume,
+    CancelRun: steering.cancel,
+}
 #: What stands for a blob that is not there.
 MISSING = object()
 

@@ -16,7 +16,7 @@ from kos_runtime.core.record import Batch, BatchLink, Head, Record, RunRow, Snap
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, to_plain
-from kos_runtime.core.workflow.state import Codec, Run
+from kos_runtime.core.workflow.state import CANCEL_TIMER, Codec, Run
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.engine.limits import Limits
 
@@ -61,7 +61,7 @@ class Recorder:
         self._code_version = code_version
 
     def decided(self, desk: Desk, meta: Meta, batch: Batch) -> list[tuple[int, str, str, int]]:
-        """Put what one run decided into a batch; return its new retries, as (due, run, path, fence)."""
+        """Put what one run decided into a batch; return its new timers, as (due, run, path, fence)."""
         run, events = desk.run, desk.events
         stream = run_stream(run.id)
         if meta.new:
@@ -72,7 +72,7 @@ class Recorder:
             if part:
                 self._append(batch, run.id, meta, stream, part, cause)
         run.position = meta.position
-        retries: list[tuple[int, str, str, int]] = []
+        timers: list[tuple[int, str, str, int]] = []
         for event in events:
             kind = type(event)
             if kind is ev.StepScheduled:
@@ -81,14 +81,16 @@ class Recorder:
                 if event.blobs:
                     batch.blob_refs.extend((blob[1], stream) for blob in event.blobs)
             elif kind is ev.RetryScheduled:
-                retries.append((event.at, run.id, event.path, event.fence))
+                timers.append((event.at, run.id, event.path, event.fence))
                 if event.delay_ms > self._limits.long_timer_ms:
                     batch.timers_set.append(TimerRow(event.at, run.id, event.path, event.fence))
+            elif kind is ev.CancelRequested:
+                timers.append((event.until, run.id, CANCEL_TIMER, event.number))
             elif kind is ev.TimerFired:
                 batch.timers_cleared.append(TimerRow(event.due, run.id, event.path, event.fence))
         if desk.blobs:
             batch.blob_refs.extend((digest, stream) for digest in desk.blobs)
-        return retries
+        return timers
 
     def row(self, run: Run, meta: Meta, status: str, waiting: str, batch: Batch) -> None:
         """Put a run's row, which is to say something new, into a batch."""
@@ -102,7 +104,7 @@ class Recorder:
             return
         tail = meta.position - meta.snapshot_position
         long = tail > max(self._limits.snapshot_records, meta.snapshot_position // 2)
-        if long or meta.status == RunStatus.WAITING:
+        if long or meta.status in {RunStatus.WAITING, RunStatus.PAUSED}:
             state = self._codec.pack(to_plain(run))
             batch.snapshots.append(
                 SnapshotRow(run_stream(run.id), meta.position, meta.offset, FINGERPRINT, meta.hash, state)

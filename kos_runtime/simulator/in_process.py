@@ -270,5 +270,12 @@ class VirtualHost:
                 self._inbox.append(self._processes.start(effect, lambda *_: None))
             case msg.Notice():
                 self.notices.append(effect)
-            case msg.Cancel():
-                pass
+            case msg.Cancel(process=process, attempts=attempts, kill=kill):
+                runner = self._processes.runners.get(process)
+                if runner is None:
+                    return
+                for attempt in attempts:
+                    runner.cancel(*attempt)
+                if kill:
+                    self._processes.runners.pop(process).close()
+                    self._inbox.append(msg.ProcessDown(process, f"{process} was ended", ended=True))

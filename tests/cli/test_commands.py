@@ -11,6 +11,9 @@ import pytest
 
 import kos_runtime
 from kos_runtime.cli import COMMANDS, main
+from kos_runtime.client import RunWaits
+from kos_runtime.definition import EngineSettings
+from tests.client.test_engine import ASK
 
 Output = pytest.CaptureFixture[str]
 
@@ -52,7 +55,7 @@ def test_get_as_json_has_stable_keys(there: Path, capsys: Output) -> None:
     found = json.loads(capsys.readouterr().out)
     assert list(found) == [
         "run", "workflow", "version", "name", "author", "status", "created_at", "started_at", "ended_at", "seq", "inputs",
-        "outputs", "error", "settings", "steps", "waits_for",
+        "outputs", "error", "settings", "steps", "waits_for", "halted",
     ]  # fmt: skip
     assert found["outputs"] == {"text": "hello you"}
 
@@ -243,3 +246,50 @@ def test_reading_imports_neither_ray_nor_what_it_does_not_need(
         env={**os.environ, "PYTHONPATH": str(Path(kos_runtime.__file__).parents[1])},
     )  # fmt: skip
     assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_a_run_is_paused_and_cancelled_while_nobody_owns_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ask.yaml").write_text(ASK)
+    with kos_runtime.connect(tmp_path / ".kos", host="process", settings=EngineSettings()) as kos:
+        with pytest.raises(RunWaits):
+            kos.start(tmp_path / "ask.yaml", name="open").result(timeout=20)
+        author = kos.author
+    assert main(["pause", "open", "--reason", "waiting for legal"]) == 0
+    assert f'RunPaused by {author}: "waiting for legal"' in capsys.readouterr().out
+    assert main(["ls", "--status", "paused", "-o", "jsonl"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["name"], row["waiting"]) == ("open", f"paused by {author}: waiting for legal")
+    assert main(["get", "open"]) == 0
+    assert "go on with: kos resume" in capsys.readouterr().out
+    assert main(["pause", "open"]) == 0
+    assert "it is so already" in capsys.readouterr().out
+    assert main(["cancel", "open", "-o", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (list(said), said["type"]) == (["run", "seq", "type", "by"], "RunCancelled")
+    assert main(["wait", "open"]) == 5
+    capsys.readouterr()
+    assert main(["cancel", "open"]) == 3
+    assert "is cancelled" in capsys.readouterr().err
+    assert main(["verify", "--all"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["cancel", "good"], 3, "is completed"),
+        (["pause", "good"], 3, "is completed"),
+        (["pause", "nobody"], 4, "nobody"),
+        (["cancel", "open", "--grace", "soon"], 2, "not a duration: 'soon'"),
+        (["cancel", "open", "--grace", "2d"], 3, "a grace of"),
+        (["pause", "open", "--reason", "x" * 2_001], 3, "at most 2000 characters"),
+        (["pause", "open", "--reason", "\x1b[31m"], 3, "printable"),
+    ],
+)
+def test_what_cannot_be_paused_or_cancelled_is_refused(
+    there: Path, capsys: Output, arguments: list[str], code: int, text: str
+) -> None:
+    assert main(arguments) == code
+    assert text in capsys.readouterr().err

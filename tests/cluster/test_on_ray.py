@@ -9,7 +9,7 @@ import pytest
 from kos_runtime.client import RunFailed
 from kos_runtime.core.workflow import events as ev
 from tests.cluster.listening import listeners_of
-from tests.cluster.world import World, descendants, kill, wait_until
+from tests.cluster.world import World, descendants, is_alive, kill, wait_until
 
 
 def test_a_run_completes_and_its_agents_have_names_that_read_well(world: World) -> None:
@@ -130,4 +130,43 @@ def test_an_isolated_action_that_does_not_stop_is_ended_with_its_process_and_is_
     # One that shares its process would be left to it for ten seconds.
     wait_until(lambda: not held_by & {a["agent"] for a in world.agents()}, "its processes are gone", timeout=6.0)
     assert not any(cause.startswith("suspect") for cause in world.causes_of_redispatch(run))
+    assert world.violations() == []
+
+
+def test_a_cancelled_step_that_does_not_stop_loses_its_process_and_neighbours_go_on(
+    world: World, tmp_path: Path
+) -> None:
+    run = world.start("three", gate=str(tmp_path / "never"))
+    wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
+    other = world.start("wide", items=list(range(12)), seconds=0.3)
+    wait_until(lambda: world.executions(other, "each[0]") == 1, "its neighbour is at work")
+    deaf = next(event.agent for event in world.events(run) if getattr(event, "path", "") == "middle")
+    pid = world.pid(deaf)
+    said = world.engine.cancel_workflow(run, "wrong topic", grace=1.0)
+    assert said["event"] == "CancelRequested"
+    wait_until(lambda: world.engine.get_workflow_status(run) == "cancelled", "the run is over")
+    with pytest.raises(RunFailed, match=r"cancelled by user:.*: wrong topic"):
+        world.result(run)
+    wait_until(lambda: not is_alive(pid), "the process has ended")
+    assert world.executions(run, "middle") == 1
+    assert world.result(other)["value"] == list(range(12))
+    assert not any(cause.startswith("suspect") for cause in world.causes_of_redispatch(other))
+    assert world.violations() == []
+
+
+def test_a_paused_run_outlives_its_partition_and_goes_on_when_it_is_told_to(world: World, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = world.start("three", gate=str(gate))
+    wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
+    world.engine.pause_workflow(run, "lunch")
+    assert world.engine.get_workflow_status(run) == "running", "what runs may end"
+    epoch = world.ask("status")["epoch"]
+    kill(world.pid("kos/partition-0"))
+    wait_until(lambda: world.ask("status")["epoch"] > epoch, "a new epoch began")
+    gate.touch()
+    wait_until(lambda: world.engine.get_workflow_status(run) == "paused", "it has come to rest")
+    assert world.executions(run, "after") == 0
+    world.engine.resume_workflow(run)
+    assert world.result(run) == {"first": 1, "last": 1}
+    assert [world.executions(run, path) for path in ("before", "middle", "after")] == [1, 1, 1]
     assert world.violations() == []

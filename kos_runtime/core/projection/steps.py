@@ -52,6 +52,8 @@ class RunView:
     drivers: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepView] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    #: What (paused, cancelling), by whom, why, and since when; until when what runs may go on, if it is cancelling.
+    halted: dict[str, Any] | None = None
     inputs: bytes = b""
     inputs_blob: list[Any] | None = None
     outputs: bytes = b""
@@ -99,6 +101,24 @@ def _completed(v: RunView, e: ev.RunCompleted, time: int) -> None:
 
 def _failed(v: RunView, e: ev.RunFailed, time: int) -> None:
     v.status, v.ended_at, v.error = "failed", time, e.error
+
+
+def _paused(v: RunView, e: ev.RunPaused, time: int) -> None:
+    v.halted = {"what": "paused", "by": e.by, "reason": e.reason, "at": time}
+
+
+def _resumed(v: RunView, e: ev.RunResumed, time: int) -> None:
+    del e, time
+    v.halted = None
+
+
+def _cancel_requested(v: RunView, e: ev.CancelRequested, time: int) -> None:
+    v.halted = {"what": "cancelling", "by": e.by, "reason": e.reason, "at": time, "until": e.until}
+
+
+def _run_cancelled(v: RunView, e: ev.RunCancelled, time: int) -> None:
+    v.status, v.ended_at, v.halted = "cancelled", time, None
+    v.error = {"type": "cancelled", "message": e.message}
 
 
 def _quarantined(v: RunView, e: ev.RunQuarantined, time: int) -> None:
@@ -230,6 +250,10 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.RunStarted: _started,
     ev.RunCompleted: _completed,
     ev.RunFailed: _failed,
+    ev.RunPaused: _paused,
+    ev.RunResumed: _resumed,
+    ev.CancelRequested: _cancel_requested,
+    ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _quarantined,
     ev.StepScheduled: _scheduled,
     ev.StepCompleted: _step_completed,

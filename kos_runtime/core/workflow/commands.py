@@ -41,6 +41,34 @@ class AnswerTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRun:
+    """Start nothing more of a run; what runs may end."""
+
+    run: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRun:
+    """Let a paused run go on."""
+
+    run: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRun:
+    """Call a run off. What runs has ``grace_ms`` milliseconds to stop; then its process is ended."""
+
+    run: str
+    by: str
+    reason: str
+    grace_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A command that does not fit the state. ``code`` is stable: not_found, conflict, invalid, busy, storage_full."""
 
@@ -58,5 +86,7 @@ class Accepted:
     existing: bool = False
 
 
-Command = CreateRun | StartRun | AnswerTask
+#: What a person decides of a run that there is; each names its author.
+Steering = AnswerTask | PauseRun | ResumeRun | CancelRun
+Command = CreateRun | StartRun | Steering
 Answer = Accepted | Rejected

@@ -14,11 +14,13 @@ from kos_runtime.core.plan.model import ForEach
 from kos_runtime.core.plan.types import complete_inputs, misfit
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow import steering
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, poisoned
 from kos_runtime.core.workflow.progress import advance
+from kos_runtime.core.workflow.state import CANCEL_TIMER
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.core.workflow.values import dotted, unpack_exposed
 
@@ -66,6 +68,9 @@ def outcome(desk: Desk, result: Outcome) -> None:
         if run.status is RunStatus.RUNNING:
             desk.emit(ev.ResultDiscarded(path, result.fence, "its fence is not open"))
         return
+    if run.cancelling is not None:
+        steering.stopped(desk, path, result.fence, result, "it stopped")
+        return
     step = run.steps[path]
     if step.ask_of:
         _asked(desk, result)
@@ -97,6 +102,9 @@ def timer(desk: Desk, path: str, fence: int) -> None:
     held = desk.run.timers.get(path)
     if held is None or held[1] != fence:
         return
+    if path == CANCEL_TIMER:
+        steering.kill(desk)
+        return
     desk.emit(ev.TimerFired(path, fence, held[0]))
     advance(desk)
 
@@ -108,6 +116,9 @@ def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool) -> Non
     """
     run = desk.run
     if run.open.get(path) != fence:
+        return
+    if run.cancelling is not None:
+        steering.stopped(desk, path, fence, None, cause)
         return
     step = run.steps[path]
     desk.emit(ev.StepRedispatched(path, fence, f"suspect: {cause}" if suspect else cause))
@@ -123,6 +134,9 @@ def expired(desk: Desk, path: str, fence: int, error: WorkflowError) -> None:
         return
     step = run.steps[path]
     desk.cancels.append((step.agent, path, fence))
+    if run.cancelling is not None:
+        steering.stopped(desk, path, fence, None, error.message)
+        return
     if step.ask_of:
         desk.emit(ev.StepCancelled(path, fence, error.message))
         answered(desk, step, {}, error.message)

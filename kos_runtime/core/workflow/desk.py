@@ -29,12 +29,27 @@ class Desk:
     """Deciding folds as it goes: each decision sees those before it. ``now`` is log time in milliseconds.
 
     ``events`` is what was decided, in order, and becomes one record. ``dispatches`` are (process, invocation) that go
-    out once it is stored. ``causes`` are the first inputs that led here. ``cancels`` are (process, path, fence) of attempts that are to stop. ``blobs`` must be in the
+    out once it is stored. ``causes`` are the first inputs that led here. ``cancels`` are (process, path, fence) of attempts whose
+    fence is closed and that are to stop; ``asked_to_stop`` of those that may still answer, ``killed`` of those whose
+    processes are to be ended. ``blobs`` must be in the
     blob store before the record is. ``starved`` are paths of
     which an evaluation waits for data, each with what it asks for: digest → size.
     """
 
-    __slots__ = ("blobs", "cancels", "causes", "dispatches", "epoch", "events", "now", "pools", "run", "starved")
+    __slots__ = (
+        "asked_to_stop",
+        "blobs",
+        "cancels",
+        "causes",
+        "dispatches",
+        "epoch",
+        "events",
+        "killed",
+        "now",
+        "pools",
+        "run",
+        "starved",
+    )
 
     def __init__(self, run: Run, now: int, epoch: int, pools: Pools) -> None:
         self.run = run
@@ -45,6 +60,8 @@ class Desk:
         self.events: list[Any] = []
         self.dispatches: list[tuple[str, Invocation]] = []
         self.cancels: list[tuple[str, str, int]] = []
+        self.asked_to_stop: list[tuple[str, str, int]] = []
+        self.killed: list[tuple[str, str, int]] = []
         self.blobs: dict[str, bytes] = {}
         self.starved: list[tuple[str, dict[str, int]]] = []
 

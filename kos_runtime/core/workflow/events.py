@@ -55,6 +55,42 @@ class RunFailed:
     step: str
 
 
+@event("run_paused")
+class RunPaused:
+    """Nothing more is started until somebody says so."""
+
+    by: str
+    reason: str
+
+
+@event("run_resumed")
+class RunResumed:
+    by: str
+    reason: str
+
+
+@event("cancel_requested")
+class CancelRequested:
+    """The run is called off. What runs has until ``until`` (log time) to stop; ``number`` counts from 1."""
+
+    by: str
+    reason: str
+    until: int
+    number: int
+
+
+@event("run_cancelled")
+class RunCancelled:
+    """The run is over without its outputs, because somebody said so."""
+
+    by: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"cancelled by {self.by}" + (f": {self.reason}" if self.reason else "")
+
+
 @event("run_quarantined")
 class RunQuarantined:
     """Deciding about this run raised: it is set aside alone. The input that did it is kept under its digest."""
@@ -339,8 +375,8 @@ class ManualTaskAnswered:
 
 
 Event: TypeAlias = (
-    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunQuarantined | ConditionMet | StepScheduled
-    | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
+    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | CancelRequested
+    | RunCancelled | RunQuarantined | ConditionMet | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | ManualTaskRequested | ManualTaskAnswered

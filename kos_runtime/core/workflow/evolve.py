@@ -12,7 +12,7 @@ from kos_runtime.core.plan.model import ForEach, Group
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
+from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RUN_TRANSITIONS, StepStatus
 
 #: How many items with a body of their own are at work together unless the definition says so.
@@ -100,6 +100,28 @@ def _run_completed(run: Run, e: ev.RunCompleted) -> None:
 def _run_failed(run: Run, e: ev.RunFailed) -> None:
     _status(run, e)
     run.error = e.error
+    _leave_all(run)
+
+
+def _run_paused(run: Run, e: ev.RunPaused) -> None:
+    _status(run, e)
+    run.paused = [e.by, e.reason]
+
+
+def _run_resumed(run: Run, e: ev.RunResumed) -> None:
+    _status(run, e)
+    run.paused = None
+
+
+def _cancel_requested(run: Run, e: ev.CancelRequested) -> None:
+    _status(run, e)
+    run.cancelling = [e.by, e.reason, e.number]
+    run.timers[CANCEL_TIMER] = (e.until, e.number)
+
+
+def _run_cancelled(run: Run, e: ev.RunCancelled) -> None:
+    _status(run, e)
+    run.error = {"type": "cancelled", "message": e.message}
     _leave_all(run)
 
 
@@ -519,6 +541,10 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunStarted: _run_started,
     ev.RunCompleted: _run_completed,
     ev.RunFailed: _run_failed,
+    ev.RunPaused: _run_paused,
+    ev.RunResumed: _run_resumed,
+    ev.CancelRequested: _cancel_requested,
+    ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _run_quarantined,
     ev.ConditionMet: _condition_met,
     ev.StepScheduled: _step_scheduled,

@@ -35,6 +35,10 @@ def advance(desk: Desk) -> None:
     """Decide what can be decided now, up to ``MAX_DECISIONS``."""
     run = desk.run
     todo = run.todo
+    if run.paused is not None or run.cancelling is not None:
+        # What there is to decide stays in the agenda.
+        todo.clear()
+        return
     left = MAX_DECISIONS
     while todo and left:
         left -= 1

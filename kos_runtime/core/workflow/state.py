@@ -19,6 +19,9 @@ AGAIN = "again"  # another attempt, or another dispatch
 ITEMS = "items"  # a fan has room for more
 CLOSE = "close"  # what is inside it is over
 
+#: The timer of a run that is being cancelled stands under this instead of a path.
+CANCEL_TIMER = "!cancel"
+
 
 class Codec(Protocol):
     """Plain values to bytes and back (the port of the same name, as far as folding needs it)."""
@@ -144,8 +147,8 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "codec", "error", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
-        "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "plan_digest", "position",
+        "agenda", "author", "cache", "cancelling", "codec", "error", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
+        "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest", "position",
         "program", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
         "workflow",
     )  # fmt: skip
@@ -177,6 +180,9 @@ class Run:
         self.timers: dict[str, tuple[int, int]] = {}
         #: path → [task, prompt, fields] of each manual task.
         self.manual: dict[str, list[Any]] = {}
+        #: [by, reason] while it is paused, [by, reason, number] while it is being cancelled.
+        self.paused: list[Any] | None = None
+        self.cancelling: list[Any] | None = None
         self.error: dict[str, Any] | None = None
         self.outputs: bytes = b""
         self.outputs_blobs: list[list[Any]] = []

@@ -12,13 +12,14 @@ from kos_runtime.core.workflow import events as ev
 
 
 class RunStatus(StrEnum):
-    """``waiting`` and ``interrupted`` are told apart by readers: neither is a state of the history."""
+    """``waiting``, ``paused`` and ``interrupted`` are told apart by readers: none is a state of the history."""
 
     NEW = "new"
     CREATED = "created"
     PENDING = "pending"
     RUNNING = "running"
     WAITING = "waiting"
+    PAUSED = "paused"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -50,6 +51,11 @@ RUN_TRANSITIONS: Final[Mapping[tuple[RunStatus, type], RunStatus]] = {
     (RunStatus.CREATED, ev.RunStarted): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RunCompleted): RunStatus.COMPLETED,
     (RunStatus.RUNNING, ev.RunFailed): RunStatus.FAILED,
+    (RunStatus.RUNNING, ev.RunPaused): RunStatus.RUNNING,
+    (RunStatus.RUNNING, ev.RunResumed): RunStatus.RUNNING,
+    (RunStatus.RUNNING, ev.CancelRequested): RunStatus.RUNNING,
+    (RunStatus.CREATED, ev.RunCancelled): RunStatus.CANCELLED,
+    (RunStatus.RUNNING, ev.RunCancelled): RunStatus.CANCELLED,
     (RunStatus.CREATED, ev.RunQuarantined): RunStatus.QUARANTINED,
     (RunStatus.RUNNING, ev.RunQuarantined): RunStatus.QUARANTINED,
 }

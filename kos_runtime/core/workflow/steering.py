@@ -1,0 +1,103 @@
+"""Pausing, going on and calling off: what people decide of a whole run.
+
+A paused run starts nothing; what runs may end, and what that leads to waits in the agenda. A cancelled run asks what
+runs to stop, waits a grace period, ends what has not stopped, and is over.
+"""
+
+from typing import Final
+
+from kos_runtime.core.invocation import Outcome
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.progress import advance, cancel_inside
+from kos_runtime.core.workflow.state import CANCEL_TIMER
+from kos_runtime.core.workflow.status import RunStatus
+
+#: No attempt is given longer than this to stop, in milliseconds.
+MAX_GRACE_MS: Final = 86_400_000
+
+
+def pause(desk: Desk, command: PauseRun) -> Accepted | Rejected:
+    """Start nothing more until the run is told to go on."""
+    run = desk.run
+    if run.status is not RunStatus.RUNNING:
+        return Rejected(code="conflict", message=f"run {run.id} is {run.status}: only one that has begun can be paused")
+    if run.cancelling is not None:
+        return Rejected(code="conflict", message=f"run {run.id} is being cancelled")
+    if run.paused is not None:
+        return Accepted(run=run.id, existing=True)
+    desk.emit(ev.RunPaused(command.by, command.reason))
+    return Accepted(run=run.id, event="RunPaused")
+
+
+def resume(desk: Desk, command: ResumeRun) -> Accepted | Rejected:
+    """Let a paused run go on. One that is not paused goes on anyway."""
+    run = desk.run
+    if run.paused is None:
+        return Accepted(run=run.id, existing=True)
+    if run.cancelling is not None:
+        return Rejected(code="conflict", message=f"run {run.id} is being cancelled")
+    desk.emit(ev.RunResumed(command.by, command.reason))
+    run.todo.extend(run.agenda)
+    advance(desk)
+    return Accepted(run=run.id, event="RunResumed")
+
+
+def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
+    """Call a run off: at once if nothing of it runs, else when what runs has stopped or its grace is over.
+
+    A second call may shorten the grace, and does nothing otherwise.
+    """
+    run = desk.run
+    if run.status is RunStatus.CREATED:
+        desk.emit(ev.RunCancelled(command.by, command.reason))
+        return Accepted(run=run.id, event="RunCancelled")
+    if not 0 <= command.grace_ms <= MAX_GRACE_MS:
+        return Rejected(code="invalid", message=f"a grace of {command.grace_ms} ms; it is 0 to {MAX_GRACE_MS}")
+    until = desk.now + command.grace_ms
+    if run.cancelling is not None and until >= run.timers.get(CANCEL_TIMER, (0, 0))[0]:
+        return Accepted(run=run.id, existing=True)
+    first = run.cancelling is None
+    desk.emit(
+        ev.CancelRequested(command.by, command.reason, until, 1 if run.cancelling is None else run.cancelling[2] + 1)
+    )
+    if first:
+        for path, fence in run.open.items():
+            desk.asked_to_stop.append((run.steps[path].agent, path, fence))
+    if command.grace_ms == 0:
+        kill(desk)
+    else:
+        end_when_empty(desk)
+    return Accepted(run=run.id, event="CancelRequested" if run.status is RunStatus.RUNNING else "RunCancelled")
+
+
+def kill(desk: Desk) -> None:
+    """The grace is over: close the fences of what still runs, and have its processes ended."""
+    run = desk.run
+    assert run.cancelling is not None
+    for path, fence in list(run.open.items()):
+        desk.killed.append((run.steps[path].agent, path, fence))
+        desk.emit(ev.StepCancelled(path, fence, "it did not stop, and its process was ended"))
+    end_when_empty(desk)
+
+
+def stopped(desk: Desk, path: str, fence: int, outcome: Outcome | None, why: str) -> None:
+    """An attempt of a run that is being cancelled is over: what it completed is kept, all else is called off."""
+    run = desk.run
+    if outcome is not None and outcome.error is None and not run.steps[path].ask_of:
+        blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in outcome.blobs]
+        desk.emit(ev.StepCompleted(path, fence, outcome.exposed, blobs, outcome.duration_ms))
+    else:
+        desk.emit(ev.StepCancelled(path, fence, why))
+    end_when_empty(desk)
+
+
+def end_when_empty(desk: Desk) -> None:
+    """End a run that is being cancelled, once nothing of it runs."""
+    run = desk.run
+    if run.open or run.cancelling is None:
+        return
+    by, reason, _ = run.cancelling
+    cancel_inside(desk, "", "the run was cancelled" + (f": {reason}" if reason else ""))
+    desk.emit(ev.RunCancelled(by, reason))
