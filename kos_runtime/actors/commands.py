@@ -12,11 +12,12 @@ from kos_runtime.core.workflow.commands import (
     PauseRun,
     Rejected,
     ResumeRun,
+    RetryStep,
     StartRun,
 )
 from kos_runtime.ports.codec import Codec
 
-_COMMANDS: Final[tuple[type[Any], ...]] = (CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun)
+_COMMANDS: Final[tuple[type[Any], ...]] = (CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep)
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}
 

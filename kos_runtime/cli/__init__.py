@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "graph": ("graph:graph", ("viz", "draw", "plan"), "Draw a definition or a run."),
     "pause": ("steering:pause", ("suspend",), "Start nothing more of runs; what runs may end."),
     "resume": ("changes:resume", ("unpause",), "Go on with paused or interrupted runs."),
+    "retry": ("changes:retry", ("rerun",), "Try again where runs failed."),
     "cancel": ("steering:cancel", ("stop", "kill", "terminate"), "Call runs off."),
     "answer": ("changes:answer", (), "Answer a manual task."),
     "validate": ("definitions:validate", ("lint", "check"), "Check definitions."),

@@ -103,3 +103,32 @@ def resume(*runs: Annotated[str, Named], common: Common | None = None) -> int:
     finally:
         engine.close()
     return max(codes)
+
+
+def retry(
+    *runs: Annotated[str, Named],
+    step: str = "",
+    attempts: int = 1,
+    reason: str = "",
+    common: Common | None = None,
+) -> int:
+    """Try again where runs failed, in the same runs: what was completed is kept.
+
+    Args:
+        runs: Run ids, unique prefixes, names, @latest or @failed; - reads them from standard input; the latest unless given.
+        step: A step that failed; the one at which the run did unless given.
+        attempts: How many further attempts it has.
+        reason: Why; it is kept in the log.
+    """
+    common = common or Common()
+    engine = common.engine()
+    going: list[str] = []
+    try:
+        for row in common.rows(engine.reading, list(runs)):
+            tell(common, engine, row.run, engine.retry_step(row.run, step, attempts, reason=reason))
+            going.append(row.run)
+        code = follow(common, engine.reading, going)
+        codes = [code, *(report(common, engine.reading, run, code) for run in going if code != DETACHED)]
+    finally:
+        engine.close()
+    return max(codes)

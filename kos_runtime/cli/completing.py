@@ -18,7 +18,7 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--at", "--color", "--config", "--example", "--file", "--for", "--grace", "--head",
+        "--address", "--after", "--agent", "--at", "--attempts", "--color", "--config", "--example", "--file", "--for", "--grace", "--head",
         "--inputs", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--param", "--query", "--reason", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
@@ -28,9 +28,10 @@ _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
 _ONE_RUN: Final = frozenset({"events", "answer", "graph"})
-_RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "cancel", "verify"})
+_RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "cancel", "verify"})
 _STATUS: Final = {
     "answer": ("waiting",),
+    "retry": ("failed",),
     "pause": ("running",),
     "resume": ("running", "waiting", "paused", "pending"),
     "cancel": ("created", "pending", "running", "waiting", "paused"),

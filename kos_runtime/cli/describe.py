@@ -32,6 +32,8 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"⚡ {path}  {data['cause']}; it is sent again"
         case "RunFailed" | "StepGaveUp":
             return f"{path or data.get('step', '')}  {failure(data['error'])}".lstrip()
+        case "RunReopened":
+            return f"{path}  by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
         case "RunPaused" | "RunResumed" | "RunCancelled" | "CancelRequested":
             return f"by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
         case "RunQuarantined":

@@ -97,6 +97,11 @@ class AsyncWorkflowEngine:
     ) -> dict[str, Any]:
         return await self._call(self.engine.cancel_workflow, _id(run), reason, grace=grace)
 
+    async def retry_step(
+        self, run: str | AsyncRunHandle, step: str = "", retry_count: int = 1, *, reason: str = ""
+    ) -> dict[str, Any]:
+        return await self._call(self.engine.retry_step, _id(run), step, retry_count, reason=reason)
+
     async def get_workflow_status(self, run: str | AsyncRunHandle) -> str:
         return await self._call(self.engine.get_workflow_status, _id(run))
 

@@ -294,6 +294,22 @@ class WorkflowEngine:
         message: Message = {"op": "cancel", "run": _id(run), "reason": _reason(reason)}
         return self._steer({**message, "grace_ms": int(grace * 1_000) if owned else 0})
 
+    def retry_step(
+        self, run: str | RunHandle, step: str = "", retry_count: int = 1, *, reason: str = ""
+    ) -> dict[str, Any]:
+        """Reopen a failed run at the step that failed it, with so many further attempts, 1 to 100.
+
+        What was completed is kept; what was called off because the run failed goes on. ``step`` may name the step that
+        failed or one around it, and is not needed.
+
+        Raises:
+            NotFound: There is no such run, or it did not fail there.
+            InvalidDefinition: It has not failed.
+        """
+        self._own(start=True)
+        message: Message = {"op": "retry", "run": _id(run), "step": step, "retries": retry_count}
+        return self._steer({**message, "reason": _reason(reason)})
+
     def _is_reachable(self) -> bool:
         if self._host == "process" or self._channel is not None:
             return True

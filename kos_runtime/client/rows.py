@@ -109,18 +109,23 @@ class Rows:
         run = Run(row.run, self._reading.log.store_id, self._reading.codec)
         told: tuple[str, str] = ("", "")
         at: Record | None = None
+        ended: tuple[Any, Record] | None = None
         for record, ends_commit in self._records(row.run):
             for event in self._events(record):
                 if isinstance(event, ev.RunCreated):
                     run.program = self._program(event.plan)
                 elif isinstance(event, ev.RunLinked):
                     run.link = self._link(event.link)
-                if type(event) in _ENDS:
-                    return _ended(event, _ENDS[type(event)], record)
-                evolve(run, event)
+                # Only a failed run has events after its end: it was reopened.
+                ended = (event, record) if type(event) in _ENDS else None
+                if not isinstance(event, ev.RunQuarantined):
+                    evolve(run, event)
             run.todo.clear()
             if ends_commit and row_of(run) != told:
                 told, at = row_of(run), record
+        if ended is not None:
+            event, record = ended
+            return _ended(event, _ENDS[type(event)], record)
         assert at is not None
         status, waiting = told
         found: dict[str, Any] = {

@@ -15,12 +15,13 @@ from kos_runtime.core.workflow.commands import (
     CreateRun,
     PauseRun,
     ResumeRun,
+    RetryStep,
     StartRun,
 )
 from kos_runtime.ports.control import Message
 
 #: What ``command_of`` knows.
-OPERATIONS: Final = frozenset({"create", "start", "answer", "pause", "resume", "cancel"})
+OPERATIONS: Final = frozenset({"create", "start", "answer", "pause", "resume", "cancel", "retry"})
 
 
 class BadRequest(ValueError):
@@ -64,6 +65,17 @@ def command_of(message: Message) -> Command:
                 return PauseRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
             case "resume":
                 return ResumeRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
+            case "retry":
+                retries = message["retries"]
+                if type(retries) is not int:
+                    raise BadRequest("retries must be an integer")
+                return RetryStep(
+                    run=run,
+                    path=_text(message, "step"),
+                    retries=retries,
+                    by=_text(message, "by"),
+                    reason=_text(message, "reason"),
+                )
             case "cancel":
                 grace = message["grace_ms"]
                 if type(grace) is not int:

@@ -217,8 +217,8 @@ class Host:
 
     def _load(self, load: msg.Load) -> msg.Input:
         match load:
-            case msg.LoadRun(run=run):
-                return self.load_run(run)
+            case msg.LoadRun(run=run, failed=failed):
+                return self.load_run(run, failed=failed)
             case msg.LoadData(run=run, digests=digests):
                 return msg.DataLoaded(run, {digest: self._value(digest) for digest in digests})
             case msg.LoadLibrary(plan=plan, link=link):
@@ -262,15 +262,17 @@ class Host:
                 return None
         return self._links[digest]
 
-    def load_run(self, run: str) -> msg.Loaded:
-        """Read a run's row, snapshot and events."""
+    def load_run(self, run: str, *, failed: bool = False) -> msg.Loaded:
+        """Read a run's row, and the snapshot and events of one that is not over, or ``failed`` and wanted all the same."""
         hit("load.before")
         row = self.log.run(run)
         if row is None:
             return msg.Loaded(run, None)
         stream = run_stream(run)
         loaded = msg.Loaded(run, row, salt=self.log.salt(stream) or b"")
-        if row.status in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUARANTINED}:
+        if row.status in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUARANTINED} and not (
+            failed and row.status == RunStatus.FAILED
+        ):
             return loaded
         after = 0
         link = ""

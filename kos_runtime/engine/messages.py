@@ -131,7 +131,10 @@ Input = (
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
+    """``failed``: also what a failed run had done, since it may be reopened."""
+
     run: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

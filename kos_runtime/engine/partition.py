@@ -23,7 +23,7 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
-from kos_runtime.core.workflow import decide, steering
+from kos_runtime.core.workflow import decide, reopening, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
@@ -35,6 +35,7 @@ from kos_runtime.core.workflow.commands import (
     PauseRun,
     Rejected,
     ResumeRun,
+    RetryStep,
     StartRun,
     Steering,
 )
@@ -401,7 +402,8 @@ class Partition:
         waiting = self._parked.get(run)
         if waiting is None:
             waiting = self._parked[run] = deque()
-            self._loads.append(msg.LoadRun(run))
+            failed = isinstance(item, msg.Request) and isinstance(item.command, RetryStep)
+            self._loads.append(msg.LoadRun(run, failed))
         if isinstance(item, msg.Request) and len(waiting) >= self.limits.max_parked:
             self._reply(item, Rejected(code="busy", message=f"busy: run {run} is being loaded"))
             return
@@ -425,7 +427,8 @@ class Partition:
                     else:
                         self._reply(parked, Rejected(code="not_found", message=f"no run {item.run!r} in this store"))
             return
-        if item.row.status in TERMINAL or item.row.status == RunStatus.QUARANTINED or item.damage:
+        over = item.row.status in TERMINAL and not item.history and item.snapshot is None
+        if over or item.row.status == RunStatus.QUARANTINED or item.damage:
             self._answer_ended(item, waiting)
             return
         meta = Meta(item.salt, item.last_hash, item.row.position, item.row.created_at, item.snapshot_position)
@@ -505,6 +508,9 @@ class Partition:
                 continue
             if isinstance(parked.command, CreateRun):
                 self._reply(parked, self._existing(parked.command, item.row.input_digest, item.row.position))
+            elif isinstance(parked.command, RetryStep) and item.row.status == RunStatus.FAILED and not item.damage:
+                # Somebody else asked first, and less.
+                self._park(item.run, parked)
             else:
                 why = f"run {item.run} is {item.row.status}" + (f": {item.damage}" if item.damage else "")
                 self._reply(parked, Rejected(code="conflict", message=why))
@@ -725,7 +731,7 @@ class Partition:
             self.active += 1 if meta.active else -1
         if status != meta.status or waiting != meta.waiting:
             self.recorder.row(run, meta, status, waiting, batch)
-        elif status in AT_REST:
+        elif status in AT_REST or status in TERMINAL:
             self._unchanged.append(run.id)
         if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
             self.recorder.snapshot(run, meta, batch)
@@ -782,6 +788,7 @@ _STEERING: dict[type, Any] = {
     PauseRun: steering.pause,
     ResumeRun: steering.resume,
     CancelRun: steering.cancel,
+    RetryStep: reopening.retry,
 }
 #: What stands for a blob that is not there.
 MISSING = object()

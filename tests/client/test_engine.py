@@ -239,3 +239,33 @@ def test_when_one_of_many_is_wrong_none_is_created(
             kos.create_workflows(files / "greet.yaml", inputs, **more)
         kos.create_workflow(files / "greet.yaml", {"who": "you"})
         assert len(kos.reading.log.runs()) == 1
+
+
+def test_a_failed_run_is_retried_where_it_failed(tmp_path: Path) -> None:
+    (tmp_path / "fragile.py").write_text(
+        "from pathlib import Path\nfrom agents import Agent, action\n\n\nclass Fragile(Agent):\n    @action\n"
+        "    def look(self, path: str) -> dict[str, str]:\n"
+        "        with open(path + '.log', 'a') as log:\n            log.write('x')\n"
+        "        return {'text': Path(path).read_text()}\n"
+    )
+    (tmp_path / "flow.yaml").write_text(
+        "workflow:\n  id: fragile\n  inputs: [{name: here, type: string}, {name: there, type: string}]\n"
+        "  outputs: [{name: text, type: string}]\n  steps:\n"
+        '    - {id: a, agent: "fragile:Fragile", action: look, inputs: {path: $inputs.here}}\n'
+        '    - {id: b, agent: "fragile:Fragile", action: look, inputs: {path: $inputs.there}}\n'
+        "  error_handling: [{step: b, on_failure: fail}]\n"
+    )
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.write_text("found")
+    with kos_runtime.connect(tmp_path / ".kos", host="process", settings=EngineSettings()) as kos:
+        run = kos.start(tmp_path / "flow.yaml", here=str(here), there=str(there))
+        with pytest.raises(RunFailed):
+            run.result(timeout=20)
+        with pytest.raises(NotFound, match="did not fail at step 'a'; did you mean 'b'"):
+            kos.retry_step(run, "a")
+        there.write_text("at last")
+        assert kos.retry_step(run, "b", 2, reason="it is there now")["event"] == "RunReopened"
+        assert run.result(timeout=20) == {"text": "at last"}
+        with pytest.raises(InvalidDefinition, match="is completed: only a failed one"):
+            kos.retry_step(run)
+    assert ((tmp_path / "here.log").read_text(), (tmp_path / "there.log").read_text()) == ("x", "xx")

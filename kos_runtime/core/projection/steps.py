@@ -112,6 +112,20 @@ def _resumed(v: RunView, e: ev.RunResumed, time: int) -> None:
     v.halted = None
 
 
+def _reopened(v: RunView, e: ev.RunReopened, time: int) -> None:
+    del time
+    v.status, v.ended_at, v.error = "running", 0, None
+    step = v.step(e.path)
+    step.status, step.ended_at, step.detail = "retrying", 0, f"reopened by {e.by}"
+    for other in v.steps.values():
+        inside = e.path.startswith(other.path) and e.path[len(other.path) : len(other.path) + 1] in {"/", "[", "#"}
+        if other.status == "cancelled" or (other.status == "failed" and inside):
+            other.status, other.ended_at, other.detail = "running", 0, ""
+        if other.parts and (other is step or inside):
+            other.parts_done -= other.parts_failed
+            other.parts_failed = 0
+
+
 def _cancel_requested(v: RunView, e: ev.CancelRequested, time: int) -> None:
     v.halted = {"what": "cancelling", "by": e.by, "reason": e.reason, "at": time, "until": e.until}
 
@@ -252,6 +266,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.RunFailed: _failed,
     ev.RunPaused: _paused,
     ev.RunResumed: _resumed,
+    ev.RunReopened: _reopened,
     ev.CancelRequested: _cancel_requested,
     ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _quarantined,

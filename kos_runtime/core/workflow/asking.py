@@ -31,7 +31,7 @@ def ask(desk: Desk, step: StepState) -> None:
         return
     if not desk.pools.has_room(agent.pool, run.id, step.path):
         return
-    attempt, fence = step.attempt + (step.then != "redispatch"), step.fence + 1
+    attempt, fence = step.attempt + (step.then != "redispatch"), max(step.fence, run.fences) + 1
     timeout = run.program.plan.timeout_default_ms
     process = desk.pools.take(run.id, step.path, fence, timeout)
     packed = run.codec.pack({"escalation": _question(desk, about, policy.max_retries)})

@@ -69,6 +69,17 @@ class CancelRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryStep:
+    """Reopen a failed run at a failed step, with so many further attempts. ``path`` empty: where the run failed."""
+
+    run: str
+    path: str
+    retries: int
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A command that does not fit the state. ``code`` is stable: not_found, conflict, invalid, busy, storage_full."""
 
@@ -87,6 +98,6 @@ class Accepted:
 
 
 #: What a person decides of a run that there is; each names its author.
-Steering = AnswerTask | PauseRun | ResumeRun | CancelRun
+Steering = AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep
 Command = CreateRun | StartRun | Steering
 Answer = Accepted | Rejected

@@ -61,7 +61,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
         return True
     attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
-    fence = 1 if at is None else at.fence + 1
+    fence = max(0 if at is None else at.fence, run.fences) + 1
     process = desk.pools.take(run.id, path, fence, step.node.step.timeout_ms, alone=alone)
     part = owner.fan is not None and owner.fan.parts
     record = not owner.node.inputs_are_stable and not part and attempt == 1

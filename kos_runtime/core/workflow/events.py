@@ -69,6 +69,20 @@ class RunResumed:
     reason: str
 
 
+@event("run_reopened")
+class RunReopened:
+    """A failed run goes on at ``path``. ``retries`` is what the step's count of them is set to, below 0 perhaps.
+
+    ``life`` counts from 1; every fence from here on is above those of earlier lives.
+    """
+
+    by: str
+    reason: str
+    path: str
+    retries: int
+    life: int
+
+
 @event("cancel_requested")
 class CancelRequested:
     """The run is called off. What runs has until ``until`` (log time) to stop; ``number`` counts from 1."""
@@ -375,7 +389,7 @@ class ManualTaskAnswered:
 
 
 Event: TypeAlias = (
-    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | CancelRequested
+    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | CancelRequested
     | RunCancelled | RunQuarantined | ConditionMet | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted

@@ -12,6 +12,7 @@ from kos_runtime.core.plan.model import ForEach, Group
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.reopened import reopen
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RUN_TRANSITIONS, StepStatus
 
@@ -49,8 +50,7 @@ def step_at(run: Run, path: str) -> StepState:
             step = StepState(path, owner.id, owner.scope, owner.node)
             step.index = int(index)
             run.steps[path] = step
-            owner.fan.next = max(owner.fan.next, step.index + 1)
-            owner.fan.open += 1
+            owner.fan.begin(step.index)
             if not owner.fan.has_room():
                 run.agenda.pop(base, None)
             return step
@@ -111,6 +111,11 @@ def _run_paused(run: Run, e: ev.RunPaused) -> None:
 def _run_resumed(run: Run, e: ev.RunResumed) -> None:
     _status(run, e)
     run.paused = None
+
+
+def _run_reopened(run: Run, e: ev.RunReopened) -> None:
+    _status(run, e)
+    reopen(run, e)
 
 
 def _cancel_requested(run: Run, e: ev.CancelRequested) -> None:
@@ -231,7 +236,7 @@ def _item_over(run: Run, owner: StepState, fan: Fan) -> None:
 
 def _look_at_fan(run: Run, owner: StepState, fan: Fan) -> None:
     """A fan is on the agenda as long as it can start an item, has failures to judge, or is done."""
-    if fan.has_room() or fan.failures or (fan.open == 0 and fan.next >= fan.count):
+    if fan.has_room() or fan.failures or fan.is_over():
         put(run, owner.path, ITEMS)
     else:
         run.agenda.pop(owner.path, None)
@@ -368,6 +373,8 @@ def _decision_taken(run: Run, e: ev.DecisionTaken) -> None:
     if step.status is not StepStatus.READY:
         _rest(step)
     step.status = StepStatus.ACTIVE
+    # It has been taken: that is all the turn that it has.
+    step.turn = 0
     scope = step.scope
     for this, after in zip(e.steps, [*e.steps[1:], None], strict=False):
         scope.follow[this] = (after, step.id)
@@ -434,8 +441,7 @@ def _item_started(run: Run, e: ev.ItemStarted) -> None:
     fan = step.fan
     assert fan is not None
     assert step.node.body is not None
-    fan.next = max(fan.next, e.index + 1)
-    fan.open += 1
+    fan.begin(e.index)
     _look_at_fan(run, step, fan)
     path = f"{e.path}[{e.index}]"
     scope = Scope(path, step.node.body, step, step.scope)
@@ -543,6 +549,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunFailed: _run_failed,
     ev.RunPaused: _run_paused,
     ev.RunResumed: _run_resumed,
+    ev.RunReopened: _run_reopened,
     ev.CancelRequested: _cancel_requested,
     ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _run_quarantined,

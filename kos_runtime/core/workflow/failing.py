@@ -49,7 +49,7 @@ def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_m
         case "retry":
             retry = step.retries + 1
             chance = draw(desk.run.seed, step.path, step.fence, "retry")
-            delay = delay_before(retry, policy.backoff, chance)
+            delay = delay_before(max(retry, 1), policy.backoff, chance)
             desk.emit(ev.RetryScheduled(step.path, step.fence, desk.now + delay, delay))
         case "fallback":
             _fall_back(desk, step, policy)

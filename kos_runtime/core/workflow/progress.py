@@ -306,13 +306,13 @@ def _items(desk: Desk, step: StepState) -> None:
                 cancel_inside(desk, step.path, "limit_exceeded")
                 _give_up(desk, step, _invalid(step, full), "limit")
                 return
-            desk.emit(ev.ItemStarted(step.path, fan.next))
-        elif not dispatch(desk, step, fan.next):
+            desk.emit(ev.ItemStarted(step.path, fan.upcoming))
+        elif not dispatch(desk, step, fan.upcoming):
             return
         if fan.failures:
             # An item failed before it could start: judged at the next look.
             return
-    if fan.open == 0 and fan.next >= fan.count:
+    if fan.is_over():
         _join(desk, step, fan)
 
 

@@ -14,7 +14,7 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(" ".join(sorted(kind.label for kind in BY_NAME.values())).encode()).hexdigest()[:16]
@@ -22,14 +22,14 @@ FINGERPRINT: Final = (
 
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "link_digest", "link_settings",
-    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position",
+    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "lives", "fences",
 )  # fmt: skip
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
     "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn",
 )  # fmt: skip
 _SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn")
-_FAN: Final = ("count", "limit", "next", "open", "skipped", "failures", "items", "parts", "over", "bounds")
+_FAN: Final = ("count", "limit", "next", "again", "open", "skipped", "failures", "items", "parts", "over", "bounds")
 
 
 def to_plain(run: Run) -> dict[str, Any]:

@@ -21,6 +21,8 @@ CLOSE = "close"  # what is inside it is over
 
 #: The timer of a run that is being cancelled stands under this instead of a path.
 CANCEL_TIMER = "!cancel"
+#: A run that is reopened goes on with fences above those that it had: more than a life can use.
+FENCES_A_LIFE = 1 << 32
 
 
 class Codec(Protocol):
@@ -35,7 +37,7 @@ class Fan:
     """The items of a ``for_each``, or the parts of a step that is spread."""
 
     __slots__ = (
-        "bounds", "count", "failures", "items", "items_blob", "limit", "next", "open", "over", "parts", "results",
+        "again", "bounds", "count", "failures", "items", "items_blob", "limit", "next", "open", "over", "parts", "results",
         "skipped", "values",
     )  # fmt: skip
 
@@ -44,6 +46,8 @@ class Fan:
         self.limit = limit
         self.next = 0
         self.open = 0
+        #: Items before ``next`` that are to be done again, in order.
+        self.again: list[int] = []
         #: index → (packed exposed names, blobs) of items that are one action.
         self.results: dict[int, tuple[bytes, list[list[Any]]]] = {}
         self.skipped: list[int] = []
@@ -63,7 +67,23 @@ class Fan:
         return self.next - self.open
 
     def has_room(self) -> bool:
-        return self.next < self.count and (self.limit <= 0 or self.open < self.limit)
+        return (self.next < self.count or bool(self.again)) and (self.limit <= 0 or self.open < self.limit)
+
+    @property
+    def upcoming(self) -> int:
+        """Which item is next."""
+        return self.again[0] if self.again else self.next
+
+    def begin(self, index: int) -> None:
+        """An item begins."""
+        if self.again and index == self.again[0]:
+            del self.again[0]
+        else:
+            self.next = max(self.next, index + 1)
+        self.open += 1
+
+    def is_over(self) -> bool:
+        return self.open == 0 and self.next >= self.count and not self.again
 
 
 class StepState:
@@ -147,8 +167,8 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "cancelling", "codec", "error", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
-        "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest", "position",
+        "agenda", "author", "cache", "cancelling", "codec", "error", "fences", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
+        "link_digest", "link_settings", "lives", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest", "position",
         "program", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
         "workflow",
     )  # fmt: skip
@@ -170,6 +190,9 @@ class Run:
         self.link_settings: dict[str, Any] = {}
         self.inputs_packed: bytes = b""
         self.inputs_blob: BlobRef | None = None
+        #: How often it was reopened, and what every fence is above since then.
+        self.lives = 0
+        self.fences = 0
         self.vars: dict[str, Any] = {}
         self.scopes: dict[str, Scope] = {}
         self.steps: dict[str, StepState] = {}

@@ -54,6 +54,7 @@ RUN_TRANSITIONS: Final[Mapping[tuple[RunStatus, type], RunStatus]] = {
     (RunStatus.RUNNING, ev.RunPaused): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RunResumed): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.CancelRequested): RunStatus.RUNNING,
+    (RunStatus.FAILED, ev.RunReopened): RunStatus.RUNNING,
     (RunStatus.CREATED, ev.RunCancelled): RunStatus.CANCELLED,
     (RunStatus.RUNNING, ev.RunCancelled): RunStatus.CANCELLED,
     (RunStatus.CREATED, ev.RunQuarantined): RunStatus.QUARANTINED,
