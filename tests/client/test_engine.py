@@ -261,7 +261,7 @@ def test_a_failed_run_is_retried_where_it_failed(tmp_path: Path) -> None:
         run = kos.start(tmp_path / "flow.yaml", here=str(here), there=str(there))
         with pytest.raises(RunFailed):
             run.result(timeout=20)
-        with pytest.raises(NotFound, match="did not fail at step 'a'; did you mean 'b'"):
+        with pytest.raises(NotFound, match="did not fail at step 'a'; failed: b"):
             kos.retry_step(run, "a")
         there.write_text("at last")
         assert kos.retry_step(run, "b", 2, reason="it is there now")["event"] == "RunReopened"
