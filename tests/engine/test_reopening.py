@@ -7,6 +7,7 @@ import pytest
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation
 from kos_runtime.core.plan.model import Action, Body, ForEach, Group, Loop, Plan, Policy, Step
+from kos_runtime.core.projection.steps import RunView, fold
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Answer, Rejected, RetryStep
 
@@ -135,6 +136,11 @@ def test_of_many_items_only_those_that_did_not_succeed_are_done_again(flaky: Fla
     flaky.calls.clear()
     assert isinstance(retry(world), Accepted)
     drive(world)
+    view = RunView("r")
+    for event in world.events():
+        fold(view, event, 0, 0)
+    assert (view.status, view.steps["each"].status) == ("completed", "completed")
+    assert (view.steps["each"].parts_done, view.steps["each"].parts_failed) == (6, 0)
     assert world.outputs()["v"] == list(range(6))
     assert not {f"each[{v}]" for v in flaky.calls} & done
 

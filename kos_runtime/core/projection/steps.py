@@ -117,13 +117,20 @@ def _reopened(v: RunView, e: ev.RunReopened, time: int) -> None:
     v.status, v.ended_at, v.error = "running", 0, None
     step = v.step(e.path)
     step.status, step.ended_at, step.detail = "retrying", 0, f"reopened by {e.by}"
-    for other in v.steps.values():
-        inside = e.path.startswith(other.path) and e.path[len(other.path) : len(other.path) + 1] in {"/", "[", "#"}
-        if other.status == "cancelled" or (other.status == "failed" and inside):
+    for other in list(v.steps.values()):
+        around = e.path.startswith(other.path) and e.path[len(other.path) : len(other.path) + 1] in {"/", "[", "#"}
+        if other.path.endswith("]") and other.status in {"cancelled", "failed"}:
+            # An item is done again; whether it was counted as done depends on how it ended.
+            owner = v.steps.get(other.path[: other.path.rindex("[")])
+            if owner is not None and owner.status in {"cancelled", "failed", "retrying"}:
+                owner.parts_done -= 1
+                owner.parts_failed -= other.status == "failed"
+                other.status, other.ended_at, other.detail = "ready", 0, ""
+        elif other.status == "cancelled" or (other.status == "failed" and around):
             other.status, other.ended_at, other.detail = "running", 0, ""
-        if other.parts and (other is step or inside):
-            other.parts_done -= other.parts_failed
-            other.parts_failed = 0
+    if step.parts_failed:
+        # Items with bodies of their own have no view of theirs.
+        step.parts_done, step.parts_failed = step.parts_done - step.parts_failed, 0
 
 
 def _cancel_requested(v: RunView, e: ev.CancelRequested, time: int) -> None:
