@@ -50,6 +50,8 @@ class AgentActor:
         self._reported: set[Key] = set()
         self._wake = threading.Condition()
         self._many = False
+        #: Bodies that run on after their timeout, as last reported.
+        self._stuck = 0
         self._epoch = 0
 
     def __repr__(self) -> str:
@@ -96,8 +98,10 @@ class AgentActor:
         return parts.pack_outcomes(result.outcomes, result.running)
 
     @ray.method(concurrency_group="late")
-    def late(self, epoch: int, settled: list[Key]) -> tuple[bytes, list[Key]]:
-        """Return what has ended since the last call, what runs, and which bodies do not stop. See the module."""
+    def late(self, epoch: int, settled: list[Key]) -> tuple[bytes, list[Key], int]:
+        """Return what has ended since the last call, what runs, which bodies are to be ended with their process, and
+        how many run on after their timeout. See the module.
+        """
         parts = self._prepared()
         runner = parts.runner
         if settled:
@@ -109,16 +113,16 @@ class AgentActor:
             while not self._ended and epoch >= self._epoch and time.monotonic() < deadline:
                 running = set(runner.running())
                 # What was there at the last look already is no short action: it is worth a report.
-                if (running & seen) - self._reported:
+                if (running & seen) - self._reported or runner.overdue() != self._stuck:
                     break
                 seen = running
                 wedged = runner.wedged(WEDGED_S)
                 if wedged:
                     break
                 # While something runs here another may begin behind it; otherwise only a new batch changes anything.
-                self._wake.wait(_LOOK_S if running else 1.0)
+                self._wake.wait(_LOOK_S if running or self._stuck else 1.0)
             if epoch < self._epoch:
-                return parts.pack_outcomes([], []), []
+                return parts.pack_outcomes([], []), [], 0
             if self._many or len(self._ended) >= MANY:
                 self._wake.wait_for(lambda: not runner.running() or len(self._ended) >= MAX_ANSWER, GATHER_S)
             self._many = len(self._ended) >= MANY
@@ -126,8 +130,9 @@ class AgentActor:
             del self._ended[:MAX_ANSWER]
             now_running = runner.running()
             self._reported = set(now_running)
+            stuck = self._stuck = runner.overdue()
         hit("late.after")
-        return parts.pack_outcomes(ended, now_running), wedged
+        return parts.pack_outcomes(ended, now_running), wedged, stuck
 
     @ray.method(concurrency_group="control")
     def settle(self, settled: list[Key]) -> None:
@@ -149,6 +154,7 @@ class AgentActor:
             self._epoch = max(self._epoch, epoch)
             self._ended.clear()
             self._reported.clear()
+            self._stuck = 0
             self._wake.notify_all()
         keys, outcomes = self._parts.runner.inventory(epoch)
         holds = [*keys, *((o.run, o.path, o.fence) for o in outcomes)]

@@ -156,8 +156,9 @@ class Fleet:
         member.silences = 0
         member.sent.pop(item.number, None)
         if item.kind == "late":
-            data, wedged = item.answer
+            data, wedged, stuck = item.answer
             outcomes = self._outcomes(member, data)
+            outcomes.stuck = stuck
             if wedged:
                 cause = f"{member.name} was ended because {wedged[0][1]} did not stop after its timeout"
                 return (outcomes, *self._end(member, cause, kill=True, ours=True))
@@ -171,9 +172,11 @@ class Fleet:
 
     def _outcomes(self, member: Member, data: bytes) -> msg.Outcomes:
         outcomes, running = self._parts.unpack_outcomes(data)
-        member.running = running
         for outcome in outcomes:
             member.open.pop((outcome.run, outcome.path, outcome.fence), None)
+        if running or member.running:
+            # A call speaks of its own batch alone: what was said of others holds until they end.
+            member.running = [key for key in dict.fromkeys([*member.running, *running]) if key in member.open]
         return msg.Outcomes(member.name, outcomes, running)
 
     def _failed(self, member: Member, item: CallEnded) -> Sequence[msg.Input]:

@@ -36,6 +36,8 @@ class Outcomes:
     process: str
     outcomes: list[Outcome]
     running: list[tuple[str, str, int]] = field(default_factory=list)
+    #: How many bodies of the process run on after their timeout, with hands that nobody else has; below 0 if not said.
+    stuck: int = -1
 
 
 @dataclass(slots=True)

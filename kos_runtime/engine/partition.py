@@ -189,6 +189,9 @@ class Partition:
         settled = self._settled.setdefault(process, [])
         if holder is not None and (durations := [o.duration_ms for o in item.outcomes if o.error is None]):
             pools.measured(holder, durations)
+        if item.stuck >= 0 and holder is not None:
+            # Before anything is decided: what follows a timeout must not go where its body still has the hand.
+            holder.stuck = item.stuck
         for result in item.outcomes:
             key = (result.run, result.path, result.fence)
             settled.append(key)

@@ -34,6 +34,8 @@ class Process:
     begun: set[Key] = field(default_factory=set)
     #: It runs one suspect alone, and takes nothing else.
     alone: bool = False
+    #: So many of its hands are taken by bodies that run on after their timeout.
+    stuck: int = 0
 
 
 @dataclass(slots=True)
@@ -125,9 +127,9 @@ class Pools:
             held = len(process.holds)
             if reserved and process.name == reserved:
                 continue
-            if process.alone or (alone and held):
+            if process.alone or (alone and (held or process.stuck)):
                 continue
-            if held >= process.room:
+            if held >= process.room or (process.stuck and held >= process.hands - process.stuck):
                 continue
             if 0 <= pool.mean_ms < CHEAP_MS:
                 return process
@@ -140,7 +142,10 @@ class Pools:
 
     def _awaits_suspect(self, pool: Pool) -> bool:
         """Say whether the reserved process is empty now."""
-        return self._is_reserved(pool) and not pool.processes[pool.reserved].holds
+        if not self._is_reserved(pool):
+            return False
+        process = pool.processes[pool.reserved]
+        return not process.holds and not process.stuck
 
     # --- told by the partition
 

@@ -68,6 +68,24 @@ def test_a_closed_pool_gives_nothing_out_and_is_empty_when_what_it_holds_has_end
     assert made.are_empty()
 
 
+def test_a_hand_whose_body_runs_on_after_its_timeout_takes_nothing() -> None:
+    made, pool = pools("k-1")
+    process = made.processes["k-1"]
+    made.measured(process, [0.01])
+    assert process.room > process.hands
+    process.stuck = 1
+    assert not made.has_room("k", "suspect", "s", alone=True)
+    assert made.next_in_turn(pool) is None
+    pool.waiting.clear()
+    pool.queue.clear()
+    assert made.has_room("k", "r", "a")
+    made.take("r", "a", 1, 0)
+    assert not made.has_room("k", "r", "b"), "the other of its two hands has something already"
+    assert made.wants_process(pool)
+    process.stuck = 0
+    assert made.next_in_turn(pool) == ("r", "b")
+
+
 def test_a_dispatch_is_overdue_once_after_its_timeout_and_the_grace() -> None:
     made, _ = pools("k-1")
     process = made.processes["k-1"]

@@ -155,6 +155,10 @@ class AgentRunner:
         """Return the attempts that run and whose outcome is open."""
         return list(self._ledger.running)
 
+    def overdue(self) -> int:
+        """Return how many bodies run on although their timeout was reported: each has a thread that nobody else has."""
+        return len(self._ledger.overdue)
+
     def wedged(self, grace_s: float) -> list[Key]:
         """Return attempts whose bodies run on, though a grace has passed since they timed out or were cancelled.
 

@@ -186,10 +186,12 @@ def test_a_slot_is_taken_until_its_body_has_really_ended(worker: Worker) -> None
         assert hands.runner.running() == []
         assert hands.runner.inventory(1)[0] == keys([waits])
         assert hands.runner.wedged(0.0) == keys([hung])
+        assert hands.runner.overdue() == 1
         assert hands.runner.wedged(1_000.0) == []
         worker.gate.set()
         assert hands.wait_late(2)[1].fence == waits.fence
         assert hands.runner.wedged(0.0) == []
+        assert hands.runner.overdue() == 0
 
 
 def test_a_timeout_cancels_a_coroutine(hands: Bench, worker: Worker) -> None:
