@@ -285,8 +285,6 @@ class Compiler:
         for key in _NOT_YET:
             if key in raw:
                 self.need(key, where, (*path, key))
-        if raw.get("delivery") == "at_most_once":
-            self.need("delivery: at_most_once", where, (*path, "delivery"))
         kind = kind_of(raw)
         for key in ("inputs", "outputs"):
             if key in raw and kind in _WITHOUT_INPUTS:

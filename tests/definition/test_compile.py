@@ -245,7 +245,6 @@ REQUIRED = {
     "template": "{id: b, template: {use: other}}",
     "compensate": f"{{id: b, {ACT}, compensate: {{agent: k, action: undo, inputs: {{id: $self.result.id}}}}}}",
     "cache": f"{{id: b, {ACT}, cache: {{key: $inputs.x, ttl: 1h}}}}",
-    "delivery: at_most_once": f"{{id: b, {ACT}, delivery: at_most_once}}",
     "authority_required": f"{{id: b, {ACT}, authority_required: [publish]}}",
     "idempotency_key": f"{{id: b, {ACT}, idempotency_key: a/b}}",
     "$secrets": f"{{id: b, {ACT}, inputs: {{token: $secrets.T}}}}",

@@ -275,3 +275,70 @@ def test_a_pool_of_which_nothing_can_be_placed_is_a_resource_failure() -> None:
 
 def _refuse(*_: Any) -> Any:
     raise RuntimeError("no GPU here")
+
+
+# --- delivered at most once ---------------------------------------------------------------------
+
+
+def once(world_actions: dict[str, Any], **more: Any) -> World:
+    world = World(world_actions)
+    world.create(plan(act("a", "go", inputs={"v": 1}, delivery="at_most_once", **more)))
+    for _ in range(4):
+        world.virtual.step()
+    return world
+
+
+def test_an_attempt_that_broke_off_is_not_repeated_when_it_is_delivered_at_most_once() -> None:
+    world = once({"go": lambda *_, **__: HANGS})
+    world.virtual.put(msg.ProcessDown("k-1", "killed"))
+    world.virtual.run_until_idle()
+    assert world.status() == "failed"
+    (failed,) = world.named(ev.StepFailed)
+    assert (failed.error["type"], failed.error["recoverable"], failed.then) == ("unknown", False, "fail")
+    assert failed.error["message"].startswith("outcome_unknown: attempt 1 of a broke off (killed)")
+    assert world.named(ev.StepRedispatched) == []
+    assert len(world.executed) == 1
+
+
+def test_nor_is_one_of_which_nobody_knows_after_a_takeover() -> None:
+    world = once({"go": lambda *_, **__: HANGS}).crash()
+    world.virtual.run_until_idle()
+    assert world.status() == "failed"
+    assert world.executed == []
+    assert world.named(ev.StepFailed)[0].error["message"].startswith("outcome_unknown")
+
+
+def test_nor_one_that_timed_out() -> None:
+    def late(_: Any, v: int) -> Any:
+        del v
+        raise Fails(ErrorType.TIMEOUT, "k.go timed out after 1s")
+
+    world = once({"go": late})
+    world.virtual.run_until_idle()
+    assert world.status() == "failed"
+    assert len(world.executed) == 1
+    assert "timed out after 1s" in world.named(ev.StepFailed)[0].error["message"]
+
+
+def test_one_that_said_itself_that_it_failed_is_tried_again() -> None:
+    tries: list[int] = []
+
+    def go(_: Any, v: int) -> Any:
+        tries.append(v)
+        if len(tries) < 3:
+            raise Fails(ErrorType.TRANSIENT)
+        return {"v": v}
+
+    world = once({"go": go})
+    world.virtual.run_until_idle()
+    assert world.outputs() == {"v": 1}
+    assert len(tries) == 3
+
+
+def test_what_is_delivered_at_most_once_shares_no_process() -> None:
+    world = World({"go": lambda *_, **__: HANGS})
+    steps = [act(name, "go", inputs={"v": 1}, delivery="at_most_once") for name in ("a", "b")]
+    world.create(plan(*steps, act("c", "go", inputs={"v": 1})))
+    for _ in range(6):
+        world.virtual.step()
+    assert [path for path, *_ in world.executed] == ["a"]

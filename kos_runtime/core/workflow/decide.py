@@ -7,7 +7,7 @@ be done when they are stored. A command that does not fit the state returns ``Re
 from collections.abc import Mapping
 from typing import Any
 
-from kos_runtime.core.failure import WorkflowError
+from kos_runtime.core.failure import ErrorType, WorkflowError
 from kos_runtime.core.invocation import Outcome
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import ForEach
@@ -18,7 +18,7 @@ from kos_runtime.core.workflow import steering
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
-from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, poisoned
+from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
 from kos_runtime.core.workflow.progress import advance
 from kos_runtime.core.workflow.state import CANCEL_TIMER
 from kos_runtime.core.workflow.status import RunStatus
@@ -79,6 +79,8 @@ def outcome(desk: Desk, result: Outcome) -> None:
         if result.blobs:
             blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in result.blobs]
         desk.emit(ev.StepCompleted(path, result.fence, result.exposed, blobs, result.duration_ms))
+    elif result.error.type is ErrorType.TIMEOUT and is_once(step):
+        broke_off(desk, step, result.error.message, result.duration_ms)
     else:
         attempt_failed(desk, step, result.error, result.duration_ms)
     advance(desk)
@@ -112,6 +114,8 @@ def timer(desk: Desk, path: str, fence: int) -> None:
 def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool) -> None:
     """The process that held an attempt is gone: the attempt goes to another one, under a new fence.
 
+    One that is delivered at most once has failed instead, since nobody knows what it did.
+
     ``suspect``: its body had begun, so it may be what ended the process. A step that ended too many is given up.
     """
     run = desk.run
@@ -121,6 +125,10 @@ def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool) -> Non
         steering.stopped(desk, path, fence, None, cause)
         return
     step = run.steps[path]
+    if is_once(step):
+        broke_off(desk, step, cause, 0.0)
+        advance(desk)
+        return
     desk.emit(ev.StepRedispatched(path, fence, f"suspect: {cause}" if suspect else cause))
     if step.kills >= MAX_KILLS and not step.ask_of:
         attempt_failed(desk, step, poisoned(step), 0.0)
@@ -140,6 +148,8 @@ def expired(desk: Desk, path: str, fence: int, error: WorkflowError) -> None:
     if step.ask_of:
         desk.emit(ev.StepCancelled(path, fence, error.message))
         answered(desk, step, {}, error.message)
+    elif is_once(step):
+        broke_off(desk, step, error.message, 0.0)
     else:
         attempt_failed(desk, step, error, 0.0)
     advance(desk)

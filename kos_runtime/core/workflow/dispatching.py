@@ -43,7 +43,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
     path = step.path if index < 0 else f"{step.path}[{index}]"
     agent_name, action_name = names_of(step)
     agent, action = linked(desk, agent_name, action_name)
-    alone = step.kills > 0 or (action is not None and action.isolated)
+    # What must not be repeated shares no process either: it would break off with whatever ends that.
+    alone = step.kills > 0 or (action is not None and action.isolated) or step.node.step.delivery == "at_most_once"
     if not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone):
         return False
     own_index = index if index >= 0 else step.index

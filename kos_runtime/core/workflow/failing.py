@@ -37,6 +37,22 @@ def fail_before_start(desk: Desk, path: str, error: WorkflowError) -> None:
     attempt_failed(desk, step, error, 0.0)
 
 
+def is_once(step: StepState) -> bool:
+    """Say whether an attempt of a step that broke off must not be repeated."""
+    return step.node.step.delivery == "at_most_once" and not step.ask_of
+
+
+def broke_off(desk: Desk, step: StepState, why: str, duration_ms: float) -> None:
+    """An attempt of a step that is delivered at most once broke off: nobody knows what it has done."""
+    error = failure(
+        ErrorType.UNKNOWN,
+        f"outcome_unknown: attempt {step.attempt} of {step.path} broke off ({why}); it is not repeated",
+        step=step.path,
+        recoverable=False,
+    )
+    attempt_failed(desk, step, error, duration_ms)
+
+
 def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_ms: float) -> None:
     """Decide what follows a failed attempt, and say so."""
     policy = policy_for(desk, step, error)
