@@ -20,7 +20,7 @@ from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.definition.shapes import Check
 
 #: Keys of a step that are carried along and do not run yet.
-_NOT_YET: Final = ("compensate", "cache", "authority_required", "idempotency_key")
+_NOT_YET: Final = ("compensate", "cache", "authority_required")
 _EXTRAS: Final = ("compensate", "cache", "authority_required", "description")
 #: Forms that an agent's inputs or a result's outputs mean nothing to.
 _WITHOUT_INPUTS: Final = SILENT | {"loop", "parallel_group"}
@@ -318,7 +318,10 @@ class Compiler:
         for name, value in (raw.get("inputs") or {}).items():
             uses += self.texts.template(value, (*path, "inputs", name), scope)
         if "idempotency_key" in raw:
-            uses += self.texts.template(raw["idempotency_key"], (*path, "idempotency_key"), scope)
+            at = (*path, "idempotency_key")
+            uses += self.texts.template(raw["idempotency_key"], at, scope)
+            if "$vars" in str(raw["idempotency_key"]):
+                self.check.fail(at, "KOS208", "idempotency_key reads $vars, which may change between two attempts")
         cache = raw.get("cache")
         if isinstance(cache, dict) and "key" in cache:
             uses += self.texts.template(cache["key"], (*path, "cache", "key"), scope)

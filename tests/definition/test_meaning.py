@@ -73,6 +73,7 @@ WRONG = {
         "{id: b, loop: {max_iterations: 3, body: [{id: i, agent: k, action: x}]}}\n{id: c, agent: k, action: y, inputs: {v: $steps.b.last.j.done}}",
         "5:48 KOS204 step 'b.last' exposes no 'j'; it exposes i",
     ),
+    "a key that would change": ("{id: b, agent: k, action: x, idempotency_key: $vars.n}", "4:53 KOS208 idempotency_key reads $vars, which may change between two attempts"),
     "$loop outside a loop": ("{id: b, agent: k, action: x, inputs: {v: $loop.index}}", "4:48 KOS207 $loop is known only inside a loop"),
     "$item outside a for_each": ("{id: b, agent: k, action: x, inputs: {v: $item}}", "4:48 KOS207 $item is known only inside a for_each"),
     "$signal outside a match": ("{id: b, agent: k, action: x, when: $signal.ok}", "4:42 KOS207 $signal is known only in the match of a wait_for"),

@@ -455,3 +455,57 @@ def test_an_output_that_does_not_fit_its_type_is_an_error_of_the_run() -> None:
     )
     (end,) = world.named(ev.RunFailed)
     assert end.error["message"] == "output 'y': expected array, got integer, made by step a"
+
+
+def test_a_step_may_name_its_own_idempotency_key() -> None:
+    keys: list[str] = []
+
+    def go(invocation: Any, v: int) -> Any:
+        keys.append(invocation.key)
+        if invocation.attempt < 3:
+            raise Fails(ErrorType.TRANSIENT)
+        return {"v": v}
+
+    world = World({"go": go})
+    named = act("a", "go", inputs={"v": 1}, idempotency_key="order/${{ $inputs.n }}/${{ $workflow.run_id }}")
+    world.run(plan(named, act("b", "go", after=("a",), inputs={"v": 2})), {"n": 7})
+    assert keys[:3] == ["order/7/r"] * 3
+    assert set(keys[3:]) == {f"kos:{world.store.store_id}:r:b:0"}
+
+
+def test_parts_of_a_step_that_is_spread_do_not_share_its_key() -> None:
+    keys: list[str] = []
+
+    def go(invocation: Any, plan: list[int]) -> Any:
+        keys.append(invocation.key)
+        return {"out": plan}
+
+    world = World({"go": go})
+    step = act("a", "go", inputs={"plan": [1, 2, 3]}, spread=True, idempotency_key="k")
+    world.run(plan(step), link=link_for(world.actions, go=spread_over("plan", "out")))
+    assert sorted(keys) == [f"k[{index}]" for index in range(len(keys))]
+    assert len(keys) > 1
+
+
+def test_items_have_keys_of_their_own() -> None:
+    keys: list[str] = []
+
+    def go(invocation: Any, v: int) -> Any:
+        keys.append(invocation.key)
+        return {"v": v}
+
+    form = ForEach(items=[10, 20], name="v", agent="k", action="go")
+    World({"go": go}).run(
+        plan(Step(id="each", form=form, inputs={"v": "$v"}, idempotency_key="${{ $v }}-${{ $index }}"))
+    )
+    assert keys == ["10-0", "20-1"]
+
+
+@pytest.mark.parametrize("key", [{"a": 1}, "", "x" * 513, 1.5, "${{ $inputs.n > 1 }}"])
+def test_a_key_that_is_none_fails_the_step_before_it_begins(key: Any) -> None:
+    world = World({"go": lambda _, v: {"v": v}})
+    world.run(plan(act("a", "go", inputs={"v": 1}, idempotency_key=key)), {"n": 7})
+    assert world.status() == "failed"
+    (failed,) = world.named(ev.StepFailed)
+    assert (failed.error["type"], "the idempotency_key is" in failed.error["message"]) == ("validation", True)
+    assert world.executed == []

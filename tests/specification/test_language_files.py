@@ -89,7 +89,7 @@ def test_every_construct_of_the_grown_example_loads_and_what_does_not_run_is_nam
     assert [step.id for step in plan.body.steps][-4:] == ["announce", "await_ack", "give_up", "loop"]
     assert {requirement.feature for requirement in plan.requires} == {
         "$secrets", "approval", "authority_required", "cache", "compensate", "compensation", "coordination",
-        "idempotency_key", "on_failure: compensate", "on_failure: different_agent",
+        "on_failure: compensate", "on_failure: different_agent",
         "rate_limit", "schedule", "template", "timeout", "wait", "wait_for", "workflow",
     }  # fmt: skip
 

@@ -21,6 +21,8 @@ class Node:
     when: Expression | None = None
     inputs: dict[str, Template] | None = None
     outputs: list[tuple[str, str]] | None = None
+    #: What takes the place of the step's own idempotency key.
+    key: Template | None = None
     #: Whether the inputs follow from the log as they stand: literals and references that never change.
     inputs_are_stable: bool = True
     condition: Expression | None = None
@@ -110,6 +112,8 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
     if step.inputs is not None:
         node.inputs = {name: _template(value, inside) for name, value in step.inputs.items()}
         node.inputs_are_stable = all(_is_stable(template) for template in node.inputs.values())
+    if step.idempotency_key is not None:
+        node.key = _template(step.idempotency_key, inside)
     node.is_plain = type(step.form) is model.Action and step.when is None and not step.spread and not in_group
     return node
 

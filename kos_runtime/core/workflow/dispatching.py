@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from kos_runtime.core.expression import ExpressionError
+from kos_runtime.core.expression import ExpressionError, evaluate_template
 from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.identity import idempotency_key
 from kos_runtime.core.invocation import Gather, Invocation
@@ -15,8 +15,10 @@ from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.inputs import Inputs, compute
 from kos_runtime.core.workflow.state import StepState
-from kos_runtime.core.workflow.values import blob_value
+from kos_runtime.core.workflow.values import View, blob_value
 
+#: Characters of a key that a step gives itself.
+MAX_KEY = 512
 #: How many parts a spread step is cut into at most; more items share a part.
 MAX_PARTS = 256
 
@@ -57,6 +59,12 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         found = _inputs(desk, owner, at, own_index, action)
         whole = run.codec.pack(found.values)
         packed, blob = (whole, None) if len(whole) <= INLINE_LIMIT else (None, desk.put_blob(whole))
+        key = idempotency_key(run.store_id, run.id, path, 0)
+        if owner.node.key is not None:
+            key = _own_key(evaluate_template(owner.node.key, View(run, owner.scope, owner, index=own_index)))
+            if owner.fan is not None and owner.fan.parts:
+                # Parts are different work, whatever their step calls itself.
+                key = f"{key}[{own_index}]"
     except (ExpressionError, ValueError) as error:
         message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
@@ -91,7 +99,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
                 action=action_name,
                 inputs=packed or b"",
                 timeout_ms=step.node.step.timeout_ms,
-                key=idempotency_key(run.store_id, run.id, path, 0),
+                key=key,
                 gathers=found.gathers,
                 outputs=owner.node.outputs,
                 lenient=owner.node.step.inputs is None,
@@ -101,6 +109,19 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         )
     )
     return True
+
+
+def _own_key(value: Any) -> str:
+    """Return the key that a step gives itself.
+
+    Raises:
+        ValueError: It is no text or number, or too long.
+    """
+    if type(value) not in {str, int} or not 0 < len(str(value)) <= MAX_KEY:
+        raise ValueError(
+            f"the idempotency_key is {value!r:.80}; it is a text of 1 to {MAX_KEY} characters, or an integer"
+        )
+    return str(value)
 
 
 def _digest(packed: bytes | None, blob: str, gathers: list[Gather]) -> bytes:
