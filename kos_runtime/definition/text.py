@@ -11,7 +11,7 @@ import yaml
 
 from kos_runtime.definition.positions import Source
 from kos_runtime.definition.problems import DefinitionError, Problem
-from kos_runtime.definition.yaml_events import Builder, Refused
+from kos_runtime.definition.yaml_events import MAX_DEPTH, Builder, Refused
 
 MAX_BYTES: Final = 2 * 1024 * 1024
 #: The parser of libyaml where there is one; it accepts the same and is twenty times as quick.
@@ -42,26 +42,34 @@ def parse(text: str | bytes, name: str) -> Source:
         DefinitionError: It is no YAML within the bounds.
     """
     decoded = _decode(text, name)
-    source = Source(name, decoded.split("\n"))
     try:
-        source.data = Builder(source).document(yaml.parse(decoded, Loader=_LOADER))
+        return _built(decoded, name, _LOADER)
+    except (yaml.YAMLError, ValueError) as error:
+        raise _syntax(*_told_better(decoded, name, error)) from error
+
+
+def _built(text: str, name: str, loader: Any) -> Source:
+    source = Source(name, text.split("\n"))
+    try:
+        source.data = Builder(source).document(yaml.parse(text, Loader=loader))
     except Refused as refused:
         raise DefinitionError([*source.problems, refused.problem]) from refused
-    except (yaml.YAMLError, ValueError) as error:
-        raise _syntax(_told_better(decoded, error), source) from error
     return source
 
 
-def _told_better(text: str, error: Exception) -> Exception:
-    """Return the same error in the words of the parser that is slower and says more, for a text of bearable size."""
-    if _LOADER is yaml.SafeLoader or len(text) > _TOLD_AGAIN:
-        return error
-    try:
-        for _ in yaml.parse(text, Loader=yaml.SafeLoader):
-            pass
-    except (yaml.YAMLError, ValueError) as better:
-        return better
-    return error
+def _told_better(text: str, name: str, error: Exception) -> tuple[Exception, Source]:
+    """Return the same error in the words of the parser that is slower and says more, for a text of bearable size.
+
+    Raises:
+        DefinitionError: That parser reads on to something that is refused: some releases of libyaml look ahead further
+            than they hand out.
+    """
+    if _LOADER is not yaml.SafeLoader and len(text) <= _TOLD_AGAIN:
+        try:
+            _built(text, name, yaml.SafeLoader)
+        except (yaml.YAMLError, ValueError) as better:
+            error = better
+    return error, Source(name, text.split("\n"))
 
 
 def _decode(given: str | bytes, name: str) -> str:
@@ -124,4 +132,6 @@ def _syntax(error: Exception, source: Source) -> DefinitionError:
         elif "found character" in words or "expected" in words or "unexpected" in words:
             hint = "put an expression or text with special characters in quotes"
     line, column = (mark.line, mark.column) if mark is not None else (0, 0)
+    if "nesting depth" in words:
+        return DefinitionError([source.problem_at(line, column, "KOS009", f"it is nested deeper than {MAX_DEPTH}")])
     return DefinitionError([source.problem_at(line, column, "KOS004", f"this is no YAML: {words}", hint=hint)])

@@ -108,6 +108,11 @@ def test_hostile_text_is_refused_with_its_place(name: str, parser: type, monkeyp
     assert any(line.startswith(expected) for line in found), found
 
 
+def test_a_long_file_may_end_in_a_deep_list_too() -> None:
+    (found,) = said("a: [\n" + "1,\n" * 9_000 + "[" * 5_000)
+    assert "KOS009 it is nested deeper than 32" in found
+
+
 def test_a_file_that_is_too_large_is_not_read() -> None:
     assert said(b"a" * (MAX_BYTES + 1)) == ["1:1 KOS001 the file has 2097153 bytes, at most 2097152 are read"]
 
