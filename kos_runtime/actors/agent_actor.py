@@ -92,7 +92,6 @@ class AgentActor:
         if result.running:
             with self._wake:
                 self._reported.update(result.running)
-                self._open = 1
                 self._wake.notify_all()
         hit("work.after")
         return parts.pack_outcomes(result.outcomes, result.running)

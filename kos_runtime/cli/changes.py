@@ -125,7 +125,7 @@ def retry(
     going: list[str] = []
     try:
         for row in common.rows(engine.reading, list(runs)):
-            tell(common, engine, row.run, engine.retry_step(row.run, step, attempts, reason=reason))
+            tell(common, engine, row.run, engine.retry_step(row.run, step, attempts, reason=reason), reason)
             going.append(row.run)
         code = follow(common, engine.reading, going)
         codes = [code, *(report(common, engine.reading, run, code) for run in going if code != DETACHED)]

@@ -55,16 +55,16 @@ def _each(common: Common, runs: tuple[str, ...], reason: str, act: Any) -> int:
     return OK
 
 
-def tell(common: Common, engine: Any, run: str, said: dict[str, Any]) -> None:
+def tell(common: Common, engine: Any, run: str, said: dict[str, Any], reason: str = "") -> None:
     """Say which event a command has made, beside what else it prints."""
-    common.say(_words(_line(engine, run, said), True))
+    common.say(_words(_line(engine, run, said), True, reason))
 
 
 def _line(engine: Any, run: str, said: dict[str, Any]) -> dict[str, Any]:
     return {"run": run, "seq": said.get("position"), "type": said.get("event"), "by": engine.author}
 
 
-def _words(line: dict[str, Any], several: bool, reason: str = "") -> str:
+def _words(line: dict[str, Any], several: bool, reason: str) -> str:
     prefix = f"run {line['run']}: " if several else ""
     if not line["type"]:
         return f"{prefix}nothing to do: it is so already"

@@ -320,7 +320,7 @@ class Compiler:
         if "idempotency_key" in raw:
             at = (*path, "idempotency_key")
             uses += self.texts.template(raw["idempotency_key"], at, scope)
-            if "$vars" in str(raw["idempotency_key"]):
+            if self.texts.reads(raw["idempotency_key"], "vars", scope):
                 self.check.fail(at, "KOS208", "idempotency_key reads $vars, which may change between two attempts")
         cache = raw.get("cache")
         if isinstance(cache, dict) and "key" in cache:

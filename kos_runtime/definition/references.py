@@ -87,6 +87,13 @@ class Texts:
             uses += self._uses((reference,), (*path, *where), scope)
         return uses
 
+    def reads(self, value: Any, root: str, scope: Scope) -> bool:
+        """Say whether a value refers to a root; no for one that is broken, which ``template`` tells."""
+        try:
+            return any(reference.root == root for reference in parse_template(value, roots=scope.roots).references)
+        except ExpressionError:
+            return False
+
     def literal(self, value: Any, path: Path) -> Any:
         """Return a value that stands for itself; None when it refers to something, or is broken."""
         try:

@@ -108,10 +108,7 @@ class Pools:
         process = self.found
         assert process is not None
         process.alone = alone
-        if timeout_ms > 0:
-            self.held(process, (run, path, fence), timeout_ms)
-        else:
-            process.holds[run, path, fence] = 0
+        self.held(process, (run, path, fence), timeout_ms)
         return process.name
 
     def _free(self, pool: Pool, *, alone: bool = False) -> Process | None:

@@ -11,7 +11,7 @@ from kos_runtime.core.projection.steps import RunView, fold
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Answer, Rejected, RetryStep
 
-from .world import Fails, World, act, plan, restored, state_of
+from .world import HANGS, Fails, World, act, plan, restored, state_of
 
 
 class Flaky:
@@ -82,8 +82,6 @@ def test_a_failed_step_is_tried_again_and_what_was_completed_is_not(flaky: Flaky
 
 
 def test_so_many_attempts_as_were_given_and_then_it_fails_again(flaky: Flaky) -> None:
-    flaky.broken = {"b"}
-
     def transient(invocation: Invocation, v: Any) -> Any:
         flaky.calls.append(v)
         raise Fails(ErrorType.TRANSIENT)
@@ -123,6 +121,29 @@ def test_neighbours_that_were_called_off_go_on(flaky: Flaky) -> None:
     assert flaky.calls.count("one") >= 1
     completed = [event.path for event in world.named(ev.StepCompleted)]
     assert sorted(completed) == sorted({"g/bad", "g/one", "g/two", "last"})
+
+
+def test_the_view_takes_up_what_goes_on_and_nothing_that_came_too_late(flaky: Flaky) -> None:
+    flaky.broken = {"bad"}
+    settled = Group(
+        body=Body(steps=(act("now", "flaky", inputs={"v": 1}), act("late", "hang", inputs={"v": 2}))), sync="any"
+    )
+    both = Group(body=Body(steps=(act("bad", "flaky", inputs={"v": "bad"}), act("beside", "hang", inputs={"v": 3}))))
+    world = World({"flaky": flaky, "hang": lambda *_, **__: HANGS})
+    world.create(plan(Step(id="g", form=settled), Step(id="h", form=both, after=("g",))))
+    world.virtual.run_until_idle()
+    assert world.status() == "failed"
+    flaky.broken = set()
+    assert isinstance(retry(world), Accepted)
+    for _ in range(4):
+        world.virtual.step()
+    view = RunView("r")
+    for event in world.events():
+        fold(view, event, 0, 0)
+    assert {path: step.status for path, step in view.steps.items()} == {
+        "g": "completed", "g/now": "completed", "g/late": "cancelled",
+        "h": "running", "h/bad": "completed", "h/beside": "running",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])

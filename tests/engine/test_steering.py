@@ -241,6 +241,7 @@ def test_a_failure_of_a_run_that_is_cancelled_is_not_retried() -> None:
     world.virtual.put(msg.Outcomes("k-1", [Outcome("r", "s0", 1, error=Fails(ErrorType.TRANSIENT).error)]))
     steps(world, 3)
     assert world.named(ev.RetryScheduled) == []
+    assert [event.reason for event in world.named(ev.StepCancelled)] == ["it stopped: transient: scripted"]
     assert ends(world) == ["RunCancelled"]
 
 

@@ -117,7 +117,7 @@ def _reopened(v: RunView, e: ev.RunReopened, time: int) -> None:
     v.status, v.ended_at, v.error = "running", 0, None
     step = v.step(e.path)
     step.status, step.ended_at, step.detail = "retrying", 0, f"reopened by {e.by}"
-    for other in list(v.steps.values()):
+    for other in v.steps.values():
         around = e.path.startswith(other.path) and e.path[len(other.path) : len(other.path) + 1] in {"/", "[", "#"}
         if other.path.endswith("]") and other.status in {"cancelled", "failed"}:
             # An item is done again; whether it was counted as done depends on how it ended.
@@ -126,11 +126,19 @@ def _reopened(v: RunView, e: ev.RunReopened, time: int) -> None:
                 owner.parts_done -= 1
                 owner.parts_failed -= other.status == "failed"
                 other.status, other.ended_at, other.detail = "ready", 0, ""
-        elif other.status == "cancelled" or (other.status == "failed" and around):
+        elif (other.status == "cancelled" and _is_taken_up(v, other.path)) or (other.status == "failed" and around):
             other.status, other.ended_at, other.detail = "running", 0, ""
     if step.parts_failed:
         # Items with bodies of their own have no view of theirs.
         step.parts_done, step.parts_failed = step.parts_done - step.parts_failed, 0
+
+
+def _is_taken_up(v: RunView, path: str) -> bool:
+    """Say whether a step that was called off goes on with what is around it: not one that came late for its group."""
+    if "!" in path:
+        return False
+    owner = v.steps.get(path[: max(path.rfind("/"), 0)].partition("#")[0].partition("[")[0]) if "/" in path else None
+    return owner is None or owner.status in {"running", "retrying", "ready"}
 
 
 def _cancel_requested(v: RunView, e: ev.CancelRequested, time: int) -> None:

@@ -69,16 +69,18 @@ def outcome(desk: Desk, result: Outcome) -> None:
             desk.emit(ev.ResultDiscarded(path, result.fence, "its fence is not open"))
         return
     if run.cancelling is not None:
-        steering.stopped(desk, path, result.fence, result, "it stopped")
+        if result.error is None and not run.steps[path].ask_of:
+            desk.complete(result)
+            steering.end_when_empty(desk)
+        else:
+            why = "" if result.error is None else f": {result.error.type}: {result.error.message}"
+            steering.stopped(desk, path, result.fence, f"it stopped{why}")
         return
     step = run.steps[path]
     if step.ask_of:
         _asked(desk, result)
     elif result.error is None:
-        blobs: list[list[Any]] = []
-        if result.blobs:
-            blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in result.blobs]
-        desk.emit(ev.StepCompleted(path, result.fence, result.exposed, blobs, result.duration_ms))
+        desk.complete(result)
     elif result.error.type is ErrorType.TIMEOUT and is_once(step):
         broke_off(desk, step, result.error.message, result.duration_ms)
     else:
@@ -90,8 +92,7 @@ def _asked(desk: Desk, result: Outcome) -> None:
     step = desk.run.steps[result.path]
     problem, names = "", {}
     if result.error is None:
-        blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in result.blobs]
-        desk.emit(ev.StepCompleted(step.path, result.fence, result.exposed, blobs, result.duration_ms))
+        desk.complete(result)
         names = unpack_exposed(desk.run, result.exposed, [])
     else:
         problem = f"{step.agent} did not answer: {result.error.message}"
@@ -122,7 +123,7 @@ def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool) -> Non
     if run.open.get(path) != fence:
         return
     if run.cancelling is not None:
-        steering.stopped(desk, path, fence, None, cause)
+        steering.stopped(desk, path, fence, cause)
         return
     step = run.steps[path]
     if is_once(step):
@@ -143,7 +144,7 @@ def expired(desk: Desk, path: str, fence: int, error: WorkflowError) -> None:
     step = run.steps[path]
     desk.cancels.append((step.agent, path, fence))
     if run.cancelling is not None:
-        steering.stopped(desk, path, fence, None, error.message)
+        steering.stopped(desk, path, fence, error.message)
         return
     if step.ask_of:
         desk.emit(ev.StepCancelled(path, fence, error.message))

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Protocol
 
-from kos_runtime.core.invocation import Invocation
+from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
+from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.evolve import HANDLERS, evolve
 from kos_runtime.core.workflow.state import Run
 
@@ -72,6 +73,13 @@ class Desk:
         else:
             handler(self.run, event)
         self.events.append(event)
+
+    def complete(self, outcome: Outcome) -> None:
+        """Record that an attempt succeeded."""
+        blobs: list[list[Any]] = []
+        if outcome.blobs:
+            blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in outcome.blobs]
+        self.emit(ev.StepCompleted(outcome.path, outcome.fence, outcome.exposed, blobs, outcome.duration_ms))
 
     def put_blob(self, data: bytes) -> BlobRef:
         """Have a value stored beside the record.

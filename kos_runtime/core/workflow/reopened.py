@@ -35,7 +35,6 @@ def _inside(run: Run, step: StepState) -> Scope | None:
 def reopen(run: Run, e: ev.RunReopened) -> None:
     """Fold a reopening into a run whose status is set already."""
     run.error = None
-    run.lives = e.life
     run.fences = e.life * FENCES_A_LIFE
     leaf = run.steps[e.path]
     _resume_chain(run, leaf)

@@ -6,6 +6,7 @@ from kos_runtime.core.workflow.commands import Accepted, Rejected, RetryStep
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.progress import advance
 from kos_runtime.core.workflow.reopened import failed_steps
+from kos_runtime.core.workflow.state import FENCES_A_LIFE
 from kos_runtime.core.workflow.status import RunStatus
 
 #: A step is given at most so many further attempts at a time.
@@ -29,6 +30,7 @@ def retry(desk: Desk, command: RetryStep) -> Accepted | Rejected:
     step = run.steps[failed[0]]
     policies = run.program.plan.policies if run.program is not None else ()
     most = max((policies[index].max_retries for index in step.node.step.policies), default=0)
-    desk.emit(ev.RunReopened(command.by, command.reason, step.path, most - command.retries + 1, run.lives + 1))
+    life = run.fences // FENCES_A_LIFE + 1
+    desk.emit(ev.RunReopened(command.by, command.reason, step.path, most - command.retries + 1, life))
     advance(desk)
     return Accepted(run=run.id, event="RunReopened")

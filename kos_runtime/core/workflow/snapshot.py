@@ -22,7 +22,7 @@ FINGERPRINT: Final = (
 
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "link_digest", "link_settings",
-    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "lives", "fences",
+    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "fences",
 )  # fmt: skip
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",

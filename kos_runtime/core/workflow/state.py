@@ -22,7 +22,7 @@ CLOSE = "close"  # what is inside it is over
 #: The timer of a run that is being cancelled stands under this instead of a path.
 CANCEL_TIMER = "!cancel"
 #: A run that is reopened goes on with fences above those that it had: more than a life can use.
-FENCES_A_LIFE = 1 << 32
+FENCES_A_LIFE = 1_000_000
 
 
 class Codec(Protocol):
@@ -61,10 +61,6 @@ class Fan:
         self.bounds: list[int] = []
         #: The unpacked items, unless they are a blob; not folded.
         self.values: list[Any] | None = None
-
-    @property
-    def done(self) -> int:
-        return self.next - self.open
 
     def has_room(self) -> bool:
         return (self.next < self.count or bool(self.again)) and (self.limit <= 0 or self.open < self.limit)
@@ -168,7 +164,7 @@ class Run:
 
     __slots__ = (
         "agenda", "author", "cache", "cancelling", "codec", "error", "fences", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
-        "link_digest", "link_settings", "lives", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest", "position",
+        "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest", "position",
         "program", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
         "workflow",
     )  # fmt: skip
@@ -190,8 +186,7 @@ class Run:
         self.link_settings: dict[str, Any] = {}
         self.inputs_packed: bytes = b""
         self.inputs_blob: BlobRef | None = None
-        #: How often it was reopened, and what every fence is above since then.
-        self.lives = 0
+        #: What every fence is above: it grows by ``FENCES_A_LIFE`` whenever the run is reopened.
         self.fences = 0
         self.vars: dict[str, Any] = {}
         self.scopes: dict[str, Scope] = {}

@@ -6,7 +6,6 @@ runs to stop, waits a grace period, ends what has not stopped, and is over.
 
 from typing import Final
 
-from kos_runtime.core.invocation import Outcome
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun
 from kos_runtime.core.workflow.desk import Desk
@@ -82,14 +81,9 @@ def kill(desk: Desk) -> None:
     end_when_empty(desk)
 
 
-def stopped(desk: Desk, path: str, fence: int, outcome: Outcome | None, why: str) -> None:
-    """An attempt of a run that is being cancelled is over: what it completed is kept, all else is called off."""
-    run = desk.run
-    if outcome is not None and outcome.error is None and not run.steps[path].ask_of:
-        blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in outcome.blobs]
-        desk.emit(ev.StepCompleted(path, fence, outcome.exposed, blobs, outcome.duration_ms))
-    else:
-        desk.emit(ev.StepCancelled(path, fence, why))
+def stopped(desk: Desk, path: str, fence: int, why: str) -> None:
+    """An attempt of a run that is being cancelled is over without a result: it is called off, not tried again."""
+    desk.emit(ev.StepCancelled(path, fence, why))
     end_when_empty(desk)
 
 
