@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "verify": ("verify:verify", (), "Check the hash chains of a run or of the whole log."),
     "schema": ("definitions:schema", (), "Print the JSON Schema of the language."),
     "completion": ("completion:completion", (), "Print or install shell completion."),
+    "config": ("config:config", ("settings",), "Show the settings that apply, and where each comes from."),
     "doctor": ("doctor:doctor", ("info", "whoami"), "Look for what is wrong with this machine."),
     "up": ("owner:up", (), "Start the store's owner and keep it."),
     "down": ("owner:down", (), "End the store's owner."),
@@ -41,6 +42,7 @@ def make_app() -> Any:
     from cyclopts.config import Env
 
     from kos_runtime import __version__
+    from kos_runtime.cli.common import FROM_ENVIRONMENT
 
     class Options(Env):
         """The environment's values, for options alone: a FILE or a RUN is always typed."""
@@ -49,6 +51,11 @@ def make_app() -> Any:
             options = arguments.copy()
             options[:] = [argument for argument in arguments if argument.name.startswith("-")]
             super().__call__(app, commands, options)
+            FROM_ENVIRONMENT.clear()
+            for argument in options:
+                for token in argument.tokens:
+                    if token.source == self.source and token.keyword:
+                        FROM_ENVIRONMENT[argument.name] = token.keyword
 
     app = App(
         name="kos",

@@ -28,6 +28,15 @@ Named: Final = Parameter(show_env_var=False, completer=_by_calling_back)
 OfRun: Final = Parameter(completer=_by_calling_back)
 
 
+#: Options that took their value from the environment, and from which variable.
+FROM_ENVIRONMENT: Final[dict[str, str]] = {}
+
+
+def said_by(option: str) -> str:
+    """Return where an option got its value: its own name, or that of a variable."""
+    return FROM_ENVIRONMENT.get(option, option)
+
+
 def flag(*names: str) -> Parameter:
     """Return a flag that has no opposite."""
     return Parameter(name=names, negative="")
@@ -83,8 +92,12 @@ class Options:
     def settings(self) -> Any:
         from kos_runtime.composition.location import load_settings
 
-        named = [f"engine.ray.namespace={self.namespace}"] if self.namespace else []
-        settings = load_settings(self.config, [*self.set, *named])
+        named = [
+            ("engine.ray.namespace", self.namespace, "--namespace"),
+            ("engine.ray.address", self.address, "--address"),
+        ]
+        options = [(name, text, said_by(option)) for name, text, option in named if text]
+        settings = load_settings(self.config, self.set, options=options, said=said_by("--set"))
         if self.verbose:
             for name, source in settings.sources.items():
                 self.say(f"setting {name} from {source}")
@@ -217,5 +230,6 @@ __all__ = [
     "iso",
     "now_ms",
     "option",
+    "said_by",
     "span",
 ]

@@ -409,11 +409,9 @@ class WorkflowEngine:
             return
         self._channel = reach_owner(self.folder)
         if self._channel is None:
-            config = {"agents": self.settings.agents, "address": self._address or self.settings.ray_address,
-                      "max_concurrent_workflows": self.settings.max_concurrent_workflows,
-                      "max_pending_workflows": self.settings.max_pending_workflows,
-                      "hands_per_process": self.settings.hands_per_process,
-                      "namespace": self.settings.ray_namespace, "dashboard": self.settings.ray_dashboard, "num_cpus": self.settings.ray_num_cpus}  # fmt: skip
+            config = self.settings.handed_over()
+            if self._address:
+                config["ray_address"] = self._address
             self._channel = start_owner(self.folder, config=config, say=self._say)
 
     def _request(self, message: Message) -> Message:

@@ -20,7 +20,7 @@ from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.ports.agent import Agent
 
 #: What this version stores in, by kind of store.
-DRIVERS: Final = {"state": ("sqlite", "memory"), "checkpoint": ("sqlite", "memory"), "audit": ("sqlite", "memory")}
+DRIVERS: Final = {"state": ("sqlite",), "checkpoint": ("sqlite",), "audit": ("sqlite",)}
 #: A setting of such a name would stand in the log for ever.
 _SECRET: Final = re.compile(r"(password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|_token)$", re.IGNORECASE)
 

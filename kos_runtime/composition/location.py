@@ -35,12 +35,25 @@ def find_store(given: str | None, *, start: Path | None = None, must_exist: bool
     return folder
 
 
+def config_file(config: str | None, environment: Mapping[str, str] | None = None) -> str:
+    """Return the configuration file that applies: as given, else ``KOS_CONFIG``, else that of the working directory."""
+    env = os.environ if environment is None else environment
+    return config or env.get("KOS_CONFIG") or (CONFIG if Path(CONFIG).is_file() else "")
+
+
 def load_settings(
-    config: str | None, overrides: Sequence[str] = (), *, environment: Mapping[str, str] | None = None
+    config: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    options: Sequence[tuple[str, str, str]] = (),
+    environment: Mapping[str, str] | None = None,
+    said: str = "--set",
 ) -> "EngineSettings":
     """Return the effective settings: defaults, then the configuration file, then the environment, then ``--set``.
 
     ``config`` None takes ``workflow-engine.yaml`` of the working directory, if there is one, or ``KOS_CONFIG``.
+    ``options`` are (setting, text, where it was said) of options that have a name of their own, and win over the others;
+    ``said`` is where the overrides were said.
 
     Raises:
         InvalidDefinition: A file, a variable or a ``--set`` that does not fit.
@@ -50,7 +63,7 @@ def load_settings(
 
     env = os.environ if environment is None else environment
     settings = EngineSettings()
-    path = config or env.get("KOS_CONFIG") or (CONFIG if Path(CONFIG).is_file() else "")
+    path = config_file(config, env)
     if path:
         try:
             text = Path(path).read_bytes()
@@ -59,16 +72,19 @@ def load_settings(
         document = load(text, path)
         if not isinstance(document, EngineDocument):
             raise InvalidDefinition(f"{path} is no engine configuration; it begins with engine:")
-        settings = EngineSettings.from_document(document.content, path)
+        settings = EngineSettings.from_document(document.content, path, where=document.source.line)
     if env.get("KOS_CORPUS"):
         settings = settings.with_overrides({"agents.kExecutor.corpus": _quoted(env["KOS_CORPUS"])}, "KOS_CORPUS")
     changes: dict[str, str] = {}
     for text_override in overrides:
         name, equals, value = text_override.partition("=")
         if not equals:
-            raise InvalidDefinition(f"--set {text_override}: write --set NAME=VALUE")
+            raise InvalidDefinition(f"{said} {text_override}: write --set NAME=VALUE")
         changes[name.strip()] = value
-    return settings.with_overrides(changes)
+    settings = settings.with_overrides(changes, said)
+    for name, value, where in options:
+        settings = settings.with_overrides({name: _quoted(value)}, where)
+    return settings
 
 
 def _quoted(text: str) -> str:

@@ -37,6 +37,11 @@ class Source:
             data = data[part]
         return data
 
+    def line(self, path: Path) -> str:
+        """Return the file and line at which a key stands, as ``workflow-engine.yaml:9``."""
+        mark = self.keys.get(path) or self.values.get(path)
+        return self.name if mark is None else f"{self.name}:{mark.line + 1}"
+
     def problem(
         self,
         path: Path,

@@ -1,15 +1,15 @@
 """The engine's configuration: the mission's keys, the agents' settings, people, and the bounds of this engine."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from kos_runtime.core.errors import InvalidDefinition
-from kos_runtime.core.instant import parse_duration
+from kos_runtime.core.instant import format_duration, parse_duration
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import Backoff
 from kos_runtime.definition.positions import Source
-from kos_runtime.definition.problems import DefinitionError
+from kos_runtime.definition.problems import DefinitionError, Path
 from kos_runtime.definition.shapes import Anything, Check, Flag, ListOf, MapOf, Number, Obj, OneOf, Span, Text
 from kos_runtime.definition.text import read
 
@@ -50,9 +50,37 @@ FILE: Final = Obj(
 )
 
 
+#: Every key of ``engine`` → the field that it sets, and what it decides, in a few words.
+KEYS: Final[dict[str, tuple[str, str]]] = {
+    "engine.max_concurrent_workflows": ("max_concurrent_workflows", "runs with something to do at the same time"),
+    "engine.max_workflow_duration": ("max_workflow_duration_ms", "how long a run may take"),
+    "engine.checkpoint_interval": ("checkpoint_interval_ms", "how often a run is checkpointed"),
+    "engine.execution.timeout_default": ("timeout_default_ms", "the timeout of a step that names none"),
+    "engine.execution.retry_default": ("retry_default", "retries of a step that no rule is for"),
+    "engine.execution.backoff_strategy": ("backoff", "how the pauses between retries grow"),
+    "engine.monitoring.metrics_collection": ("metrics_collection", "whether metrics are collected"),
+    "engine.monitoring.audit_logging": ("audit_logging", "whether audit sinks are written"),
+    "engine.monitoring.performance_tracking": ("performance_tracking", "whether durations are collected"),
+    "engine.storage.state_backend": ("state_backend", "where the log is"),
+    "engine.storage.checkpoint_backend": ("checkpoint_backend", "where checkpoints are"),
+    "engine.storage.audit_backend": ("audit_backend", "where the audit trail is"),
+    "engine.limits.max_pending_workflows": ("max_pending_workflows", "runs that may wait for a place"),
+    "engine.limits.processes_per_agent": ("processes_per_agent", "the most processes of an agent's pool"),
+    "engine.limits.hands_per_process": ("hands_per_process", "actions that one process runs at once"),
+    "engine.ray.address": ("ray_address", "the cluster to use; none is a local one"),
+    "engine.ray.namespace": ("ray_namespace", "the namespace of the actors"),
+    "engine.ray.dashboard": ("ray_dashboard", "whether a local Ray has its dashboard"),
+    "engine.ray.num_cpus": ("ray_num_cpus", "CPUs of a local Ray; 0 is all of the machine"),
+}
+#: What a setting comes from that nobody set.
+DEFAULT: Final = "default"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """Times in milliseconds. ``agents`` are each agent's own settings, by kind; ``sources`` says what came from where."""
+    """Times in milliseconds. ``agents`` are each agent's own settings, by kind; ``sources`` says what came from where, by its
+    name in a file.
+    """
 
     max_concurrent_workflows: int = 100
     max_workflow_duration_ms: int = 86_400_000
@@ -79,47 +107,64 @@ class EngineSettings:
     sources: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], source: str) -> "EngineSettings":
+    def from_document(
+        cls, document: Mapping[str, Any], source: str, *, where: Callable[[Path], str] | None = None
+    ) -> "EngineSettings":
         """Make settings of a checked engine file; what it does not say keeps its default."""
-        return cls().merged(document, source)
+        return cls().merged(document, source, where=where)
 
-    def merged(self, document: Mapping[str, Any], source: str) -> "EngineSettings":
-        """Return these settings with those of a checked document over them."""
-        engine = document.get("engine") or {}
-        execution, storage = engine.get("execution") or {}, engine.get("storage") or {}
-        limits, ray, monitoring = engine.get("limits") or {}, engine.get("ray") or {}, engine.get("monitoring") or {}
+    def merged(
+        self, document: Mapping[str, Any], source: str, *, where: Callable[[Path], str] | None = None
+    ) -> "EngineSettings":
+        """Return these settings with those of a checked document over them.
+
+        ``source`` is where they come from; ``where`` says it of each key, if that is known better.
+        """
         changes: dict[str, Any] = {}
-        for name, value in (
-            ("max_concurrent_workflows", engine.get("max_concurrent_workflows")),
-            ("retry_default", execution.get("retry_default")),
-            ("max_pending_workflows", limits.get("max_pending_workflows")),
-            ("processes_per_agent", limits.get("processes_per_agent")),
-            ("hands_per_process", limits.get("hands_per_process")),
-            ("ray_address", ray.get("address")),
-            ("ray_namespace", ray.get("namespace")),
-            ("ray_dashboard", ray.get("dashboard")),
-            ("ray_num_cpus", ray.get("num_cpus")),
-            *((key, storage.get(key)) for key in _BACKENDS),
-            *((key, monitoring.get(key)) for key in ("metrics_collection", "audit_logging", "performance_tracking")),
-        ):
-            if value is not None:
-                changes[name] = value  # noqa: PERF403 - other changes come before and after
-        for name, span in (
-            ("max_workflow_duration_ms", engine.get("max_workflow_duration")),
-            ("checkpoint_interval_ms", engine.get("checkpoint_interval")),
-            ("timeout_default_ms", execution.get("timeout_default")),
-        ):
-            if span is not None:
-                changes[name] = parse_duration(span)
-        if "backoff_strategy" in execution:
-            changes["backoff"] = replace(self.backoff, strategy=execution["backoff_strategy"])
-        sources = {**self.sources, **dict.fromkeys(changes, source)}
+        sources = dict(self.sources)
+
+        def said(path: Path) -> None:
+            sources[".".join(map(str, path))] = source if where is None else where(path)
+
+        for name, (field_name, _) in KEYS.items():
+            path = tuple(name.split("."))
+            value = _at(document, path)
+            if value is None:
+                continue
+            if field_name == "backoff":
+                changes[field_name] = replace(self.backoff, strategy=value)
+            else:
+                changes[field_name] = parse_duration(value) if field_name.endswith("_ms") else value
+            said(path)
         agents = {kind: dict(settings) for kind, settings in self.agents.items()}
         for kind, given in (document.get("agents") or {}).items():
             agents.setdefault(kind, {}).update(given)
-            sources.update({f"agents.{kind}.{key}": source for key in given})
+            for key in given:
+                said(("agents", kind, key))
+        for person in document.get("people") or {}:
+            said(("people", person))
         people = {**self.people, **(document.get("people") or {})}
         return replace(self, **changes, agents=agents, people=people, sources=sources)
+
+    def listed(self) -> list[tuple[str, Any, str]]:
+        """Return every setting as a file would write it: its name, its value, and where that comes from."""
+        found: list[tuple[str, Any]] = []
+        for name, (field_name, _) in KEYS.items():
+            value = getattr(self, field_name)
+            if field_name == "backoff":
+                value = value.strategy
+            elif field_name.endswith("_ms"):
+                value = format_duration(value)
+            found.append((name, value))
+        found += [
+            (f"agents.{kind}.{key}", value) for kind, given in self.agents.items() for key, value in given.items()
+        ]
+        found += [(f"people.{person}", roles) for person, roles in self.people.items()]
+        return [(name, value, self.sources.get(name, DEFAULT)) for name, value in found]
+
+    def handed_over(self) -> dict[str, Any]:
+        """Return what the store's owner is told of these settings: all but what is in a run's plan already."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"backoff", "sources"}}
 
     def with_overrides(self, overrides: Mapping[str, str], source: str = "--set") -> "EngineSettings":
         """Return these settings with ``a.b.c=value`` texts over them, each read as YAML and checked.
@@ -152,6 +197,16 @@ class EngineSettings:
             "checkpoint": self.checkpoint_backend,
             "audit": self.audit_backend,
         }
+
+
+def _at(document: Mapping[str, Any], path: Path) -> Any:
+    """Return what a checked document says at a path, or None."""
+    value: Any = document
+    for part in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value
 
 
 def _value(text: str, where: str) -> Any:

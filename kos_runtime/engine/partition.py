@@ -305,7 +305,7 @@ class Partition:
             waiting.append(item)
             return
         if command.start and len(self.queue) >= self.limits.max_pending_runs:
-            message = f"busy: {len(self.queue)} runs wait already; try again later"
+            message = f"busy: {len(self.queue)} runs wait already (max_pending_workflows); try again later"
             self._reply(item, Rejected(code="busy", message=message))
             return
         run = Run(command.run, self.store_id, self.codec)

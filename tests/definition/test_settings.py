@@ -24,7 +24,7 @@ def test_defaults_are_the_missions_numbers_on_an_embedded_store() -> None:
 def test_the_missions_configuration_names_its_drivers() -> None:
     settings = _settings((EXAMPLES / "workflow-engine.yaml").read_bytes())
     assert settings.drivers() == {"state": "postgresql", "checkpoint": "s3", "audit": "elasticsearch"}
-    assert settings.sources["retry_default"] == "engine.yaml"
+    assert settings.sources["engine.execution.retry_default"] == "engine.yaml"
     assert (settings.metrics_collection, settings.audit_logging, settings.performance_tracking) == (True, True, True)
 
 
