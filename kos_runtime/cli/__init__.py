@@ -26,6 +26,8 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "validate": ("definitions:validate", ("lint", "check"), "Check definitions."),
     "format": ("definitions:format_file", ("fmt",), "Print a definition in its canonical form."),
     "verify": ("verify:verify", (), "Check the hash chains of a run or of the whole log."),
+    "replay": ("replay:replay", (), "Fold a run's state from its log again."),
+    "diff": ("replay:diff", ("compare",), "Compare two runs, or one at two times."),
     "schema": ("definitions:schema", (), "Print the JSON Schema of the language."),
     "completion": ("completion:completion", (), "Print or install shell completion."),
     "config": ("config:config", ("settings",), "Show the settings that apply, and where each comes from."),

@@ -27,8 +27,8 @@ VALUED: Final = frozenset(
 _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
-_ONE_RUN: Final = frozenset({"events", "answer", "graph"})
-_RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "cancel", "verify"})
+_ONE_RUN: Final = frozenset({"events", "answer", "graph", "replay"})
+_RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "cancel", "verify", "diff"})
 _STATUS: Final = {
     "answer": ("waiting",),
     "retry": ("failed",),
