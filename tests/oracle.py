@@ -71,10 +71,12 @@ def _run(reading: Reading, run: str, ledger: list[tuple[str, int, int]]) -> list
     made = Counter(type(event) for event in events)
     if made[ev.RunCreated] != 1:
         found.append(f"I3: run {run} was created {made[ev.RunCreated]} times")
-    lives = made[ev.RunReopened] + 1
+    lives = made[ev.RunReopened] + made[ev.RestoreBegun] + 1
     ends = [place for place, event in enumerate(events) if isinstance(event, _TERMINAL)]
     followed = [
-        place for place in ends if place != len(events) - 1 and not isinstance(events[place + 1], ev.RunReopened)
+        place
+        for place in ends
+        if place != len(events) - 1 and not isinstance(events[place + 1], ev.RunReopened | ev.RestoreBegun)
     ]
     if len(ends) > lives or followed:
         found.append(f"I4: run {run} has {len(ends)} ends, at {ends} of {len(events)}")
@@ -101,6 +103,14 @@ def _fences(run: str, events: list[Any]) -> list[str]:
                 # What did not complete is done again, an item, part or turn as a whole.
                 again = [key for key in over if key.startswith(path) or path.startswith(key)]
                 over.subtract({key: over[key] for key in again})
+            case ev.RestoreBegun():
+                open_.clear()
+                over.clear()
+                halted = ""
+            case ev.RunForked() | ev.RunRestored():
+                # What was at work belongs to the run that was, and is given out anew.
+                open_.clear()
+                halted = ""
             case ev.StepScheduled(path=path, fence=fence):
                 if halted:
                     found.append(f"I9: run {run} started {path} after {halted}")

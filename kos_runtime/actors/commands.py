@@ -9,15 +9,27 @@ from kos_runtime.core.workflow.commands import (
     CancelRun,
     Command,
     CreateRun,
+    ForkRun,
     PauseRun,
     Rejected,
+    RestoreRun,
     ResumeRun,
     RetryStep,
     StartRun,
 )
 from kos_runtime.ports.codec import Codec
 
-_COMMANDS: Final[tuple[type[Any], ...]] = (CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep)
+_COMMANDS: Final[tuple[type[Any], ...]] = (
+    CreateRun,
+    StartRun,
+    AnswerTask,
+    PauseRun,
+    ResumeRun,
+    CancelRun,
+    RetryStep,
+    ForkRun,
+    RestoreRun,
+)
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}
 

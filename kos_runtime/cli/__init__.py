@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pause": ("steering:pause", ("suspend",), "Start nothing more of runs; what runs may end."),
     "resume": ("changes:resume", ("unpause",), "Go on with paused or interrupted runs."),
     "retry": ("changes:retry", ("rerun",), "Try again where runs failed."),
+    "fork": ("fork:fork", (), "Go on from an earlier point as a run of its own."),
     "cancel": ("steering:cancel", ("stop", "kill", "terminate"), "Call runs off."),
     "answer": ("changes:answer", (), "Answer a manual task."),
     "validate": ("definitions:validate", ("lint", "check"), "Check definitions."),

@@ -27,7 +27,7 @@ VALUED: Final = frozenset(
 _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
-_ONE_RUN: Final = frozenset({"events", "answer", "graph", "replay"})
+_ONE_RUN: Final = frozenset({"events", "answer", "graph", "replay", "fork"})
 _RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "cancel", "verify", "diff"})
 _STATUS: Final = {
     "answer": ("waiting",),

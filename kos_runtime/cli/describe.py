@@ -36,6 +36,15 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}  by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
         case "RunPaused" | "RunResumed" | "RunCancelled" | "CancelRequested":
             return f"by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
+        case "RunForked":
+            again = f"; again: {', '.join(data['again'][:6])}" if data["again"] else ""
+            return f"from {data['parent']} at seq {data['at']} by {data['by']}{again}" + (
+                f": {data['reason']}" if data["reason"] else ""
+            )
+        case "ResultReplaced":
+            return f"{path}.{data['name']}  by {data['by']}"
+        case "RestoreBegun" | "RunRestored":
+            return f"to seq {data['to']} by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
         case "RunQuarantined":
             return str(data["error"])
         case "RunCreated":

@@ -92,6 +92,7 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> d
             for s in view.waits_for_people
         ],
         "halted": _halted(common, view.halted),
+        "forked_from": view.forked_from,
     }  # fmt: skip
 
 
@@ -118,6 +119,10 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
         console.print(text, markup=False, soft_wrap=True)
     if view.error:
         console.print(f"error  {failure(view.error)}", style="red", markup=False, soft_wrap=True)
+    if view.forked_from:
+        origin = view.forked_from
+        why = f": {origin['reason']}" if origin["reason"] else ""
+        console.print(f"forked from {origin['run']} at seq {origin['seq']} by {origin['by']}{why}", markup=False)
     if view.halted:
         console.print(halted(row.run, view.halted), markup=False, soft_wrap=True)
     if status == "interrupted":

@@ -131,12 +131,12 @@ def _inputs(pairs: list[str], file: str | None, document: Any) -> dict[str, Any]
         if not equals:
             raise Exit(USAGE, f"error: -p {pair}: write -p NAME=VALUE\n  see: kos run --help")
         values[name] = (
-            text if types.get(name) in {"string", "enum", "document", "datetime", "duration"} else _value(text)
+            text if types.get(name) in {"string", "enum", "document", "datetime", "duration"} else value_of(text)
         )
     return values
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
@@ -224,7 +224,7 @@ def _ask(engine: Any, run: str) -> bool:
                 except (EOFError, KeyboardInterrupt):
                     return False
                 if text or required:
-                    data[name] = text if kind in {"string", "document"} else _value(text)
+                    data[name] = text if kind in {"string", "document"} else value_of(text)
             try:
                 engine.answer(run, step.path, data)
             except InvalidDefinition as error:

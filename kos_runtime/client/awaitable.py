@@ -102,6 +102,21 @@ class AsyncWorkflowEngine:
     ) -> dict[str, Any]:
         return await self._call(self.engine.retry_step, _id(run), step, retry_count, reason=reason)
 
+    async def fork(
+        self,
+        run: str | AsyncRunHandle,
+        at: int,
+        *,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - as the engine's own
+        name: str = "",
+        reason: str = "",
+    ) -> AsyncRunHandle:
+        handle = await self._call(self.engine.fork, _id(run), at, set=set, name=name, reason=reason)
+        return AsyncRunHandle(self, handle)
+
+    async def restore(self, run: str | AsyncRunHandle, to: int, *, reason: str = "") -> dict[str, Any]:
+        return await self._call(self.engine.restore, _id(run), to, reason=reason)
+
     async def get_workflow_status(self, run: str | AsyncRunHandle) -> str:
         return await self._call(self.engine.get_workflow_status, _id(run))
 

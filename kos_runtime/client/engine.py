@@ -310,6 +310,44 @@ class WorkflowEngine:
         message: Message = {"op": "retry", "run": _id(run), "step": step, "retries": retry_count}
         return self._steer({**message, "reason": _reason(reason)})
 
+    def fork(
+        self,
+        run: str | RunHandle,
+        at: int,
+        *,
+        set: Mapping[str, Any] | None = None,  # noqa: A002 - as the command line calls it
+        name: str = "",
+        reason: str = "",
+    ) -> RunHandle:
+        """Make a run of what another one had recorded up to an event, and let it go on under its own keys.
+
+        What was completed by then is reused. ``set`` maps ``steps.STEP.NAME`` to what the new run goes on with in place
+        of what that step gave.
+
+        Raises:
+            NotFound: There is no such run, event, or result to be set.
+            InvalidDefinition: The run had ended at that event, or a step has worked with a value that is to be set.
+        """
+        _check_names(name, "")
+        changes = [_change(target, value) for target, value in (set or {}).items()]
+        _check_plain(dict(set or {}), "what is set")
+        self._own(start=True)
+        message: Message = {"op": "fork", "run": new_run_id(), "parent": _id(run), "at": at, "changes": changes}
+        answer = self._steer({**message, "name": name, "reason": _reason(reason)})
+        return RunHandle(self, answer["run"], existing=bool(answer.get("existing")))
+
+    def restore(self, run: str | RunHandle, to: int, *, reason: str = "") -> dict[str, Any]:
+        """Take a run back to where it stood at one of its events, in place, and let it go on from there.
+
+        Only while nothing that it did since is felt outside: every step that acted since must be ``idempotent``.
+
+        Raises:
+            NotFound: There is no such run or event.
+            InvalidDefinition: It had ended at that event, or something that was done since cannot be taken back.
+        """
+        self._own(start=True)
+        return self._steer({"op": "restore", "run": _id(run), "to": to, "reason": _reason(reason)})
+
     def _is_reachable(self) -> bool:
         if self._host == "process" or self._channel is not None:
             return True
@@ -468,6 +506,14 @@ def _check_names(name: str, key: str) -> None:
     for what, text in (("name", name), ("key", key)):
         if len(text) > MAX_NAME or not text.isprintable():
             raise InvalidDefinition(f"a run's {what} has at most {MAX_NAME} characters, all of them printable")
+
+
+def _change(target: str, value: Any) -> list[Any]:
+    """Read ``steps.STEP.NAME``; the step may be a path, the name is what stands behind the last dot."""
+    path, dot, name = target.removeprefix("$").removeprefix("steps.").rpartition(".")
+    if not dot or not path or not name or not target.removeprefix("$").startswith("steps."):
+        raise InvalidDefinition(f"{target!r} cannot be set: write steps.STEP.NAME, such as steps.draft.text")
+    return [path, name, value]
 
 
 def _reason(text: str) -> str:

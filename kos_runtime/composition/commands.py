@@ -13,7 +13,9 @@ from kos_runtime.core.workflow.commands import (
     CancelRun,
     Command,
     CreateRun,
+    ForkRun,
     PauseRun,
+    RestoreRun,
     ResumeRun,
     RetryStep,
     StartRun,
@@ -21,7 +23,7 @@ from kos_runtime.core.workflow.commands import (
 from kos_runtime.ports.control import Message
 
 #: What ``command_of`` knows.
-OPERATIONS: Final = frozenset({"create", "start", "answer", "pause", "resume", "cancel", "retry"})
+OPERATIONS: Final = frozenset({"create", "start", "answer", "pause", "resume", "cancel", "retry", "fork", "restore"})
 
 
 class BadRequest(ValueError):
@@ -76,6 +78,21 @@ def command_of(message: Message) -> Command:
                     by=_text(message, "by"),
                     reason=_text(message, "reason"),
                 )
+            case "fork":
+                return ForkRun(
+                    run=run,
+                    parent=_text(message, "parent"),
+                    at=_integer(message, "at"),
+                    changes=_changes(message.get("changes") or []),
+                    salt=os.urandom(SALT_BYTES),
+                    by=_text(message, "by"),
+                    name=message.get("name") or "",
+                    reason=_text(message, "reason"),
+                )
+            case "restore":
+                return RestoreRun(
+                    run=run, to=_integer(message, "to"), by=_text(message, "by"), reason=_text(message, "reason")
+                )
             case "cancel":
                 grace = message["grace_ms"]
                 if type(grace) is not int:
@@ -92,6 +109,21 @@ def _text(message: Message, key: str) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{key} must be a text")
     return value
+
+
+def _integer(message: Message, key: str) -> int:
+    value = message[key]
+    if type(value) is not int:
+        raise BadRequest(f"{key} must be an integer")
+    return value
+
+
+def _changes(given: Any) -> list[list[Any]]:
+    match given:
+        case list() if all(isinstance(c, list) and list(map(type, c[:2])) == [str, str] and len(c) == 3 for c in given):
+            return given
+        case _:
+            raise BadRequest("changes are [step, name, value] each")
 
 
 def message_of(answer: Answer) -> Message:

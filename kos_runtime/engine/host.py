@@ -30,6 +30,7 @@ from kos_runtime.engine.pools import Process
 #: How long dispatching rests after the store refused a batch, in milliseconds.
 RETRY_MS = 1_000
 _PAGE = 1_000
+_OVER = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUARANTINED})
 
 
 class Log(Protocol):
@@ -217,8 +218,11 @@ class Host:
 
     def _load(self, load: msg.Load) -> msg.Input:
         match load:
-            case msg.LoadRun(run=run, failed=failed):
-                return self.load_run(run, failed=failed)
+            case msg.LoadRun(run=run, failed=failed, ended=ended):
+                return self.load_run(run, failed=failed, ended=ended)
+            case msg.LoadHistory(number=number, run=run, child=child):
+                row = None if child == run else self.log.run(child)
+                return msg.HistoryLoaded(number, self.load_run(run, ended=True, whole=True), row)
             case msg.LoadData(run=run, digests=digests):
                 return msg.DataLoaded(run, {digest: self._value(digest) for digest in digests})
             case msg.LoadLibrary(plan=plan, link=link):
@@ -262,21 +266,23 @@ class Host:
                 return None
         return self._links[digest]
 
-    def load_run(self, run: str, *, failed: bool = False) -> msg.Loaded:
-        """Read a run's row, and the snapshot and events of one that is not over, or ``failed`` and wanted all the same."""
+    def load_run(self, run: str, *, failed: bool = False, ended: bool = False, whole: bool = False) -> msg.Loaded:
+        """Read a run's row, and the snapshot and events of one that is not over, or over and wanted all the same.
+
+        ``failed``: of one that failed, too. ``ended``: of any. ``whole``: all events, whatever snapshot there is.
+        """
         hit("load.before")
         row = self.log.run(run)
         if row is None:
             return msg.Loaded(run, None)
         stream = run_stream(run)
         loaded = msg.Loaded(run, row, salt=self.log.salt(stream) or b"")
-        if row.status in {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUARANTINED} and not (
-            failed and row.status == RunStatus.FAILED
-        ):
+        wanted = (failed and row.status == RunStatus.FAILED) or (ended and row.status != RunStatus.QUARANTINED) or whole
+        if row.status in _OVER and not wanted:
             return loaded
         after = 0
         link = ""
-        snapshot = self.log.snapshot(stream)
+        snapshot = None if whole else self.log.snapshot(stream)
         if snapshot is not None and snapshot.fingerprint == FINGERPRINT:
             try:
                 loaded.snapshot = self.codec.unpack(snapshot.state)
@@ -291,6 +297,8 @@ class Host:
                 for record in records:
                     events = rebuild(record.names, self.codec.unpack(record.payload))
                     loaded.history.append((record.position, events))
+                    if whole:
+                        loaded.hashes.append(record.hash)
                     if record.position <= 2:
                         link = next((e.link for e in events if isinstance(e, ev.RunLinked)), link)
                 loaded.last_hash, loaded.last_offset = records[-1].hash, records[-1].offset

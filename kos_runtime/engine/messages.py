@@ -91,6 +91,17 @@ class Loaded:
     last_offset: int = 0
     #: Why it cannot be folded, empty when it can.
     damage: str = ""
+    #: Of each record, where the whole history was wanted.
+    hashes: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class HistoryLoaded:
+    """Everything that a run has recorded; ``child`` is the row of the run that is to be made of it, if it is there."""
+
+    number: int
+    source: Loaded
+    child: RunRow | None = None
 
 
 @dataclass(slots=True)
@@ -125,7 +136,7 @@ class PendingLoaded:
 
 Input = (
     Request | Repeated | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
-    | TimersLoaded | PendingLoaded
+    | TimersLoaded | PendingLoaded | HistoryLoaded
 )  # fmt: skip
 
 # --- asked of the host --------------------------------------------------------------------------
@@ -133,10 +144,20 @@ Input = (
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
-    """``failed``: also what a failed run had done, since it may be reopened."""
+    """``failed``: also what a failed run had done, since it may be reopened; ``ended``: what any had."""
 
     run: str
     failed: bool = False
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadHistory:
+    """Everything that ``run`` has recorded, and the row of ``child``."""
+
+    number: int
+    run: str
+    child: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +182,7 @@ class LoadPending:
     after_offset: int
 
 
-Load = LoadRun | LoadData | LoadLibrary | LoadTimers | LoadPending
+Load = LoadRun | LoadHistory | LoadData | LoadLibrary | LoadTimers | LoadPending
 
 # --- out ----------------------------------------------------------------------------------------
 

@@ -20,10 +20,11 @@ from typing import Any
 
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.failure import ErrorType, failure
+from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
-from kos_runtime.core.workflow import decide, reopening, steering
+from kos_runtime.core.workflow import decide, forking, reopening, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
@@ -32,8 +33,10 @@ from kos_runtime.core.workflow.commands import (
     AnswerTask,
     CancelRun,
     CreateRun,
+    ForkRun,
     PauseRun,
     Rejected,
+    RestoreRun,
     ResumeRun,
     RetryStep,
     StartRun,
@@ -49,6 +52,7 @@ from kos_runtime.core.workflow.state import Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
 from kos_runtime.core.workflow.waiting import is_at_rest, row_of, waits_for
 from kos_runtime.engine import messages as msg
+from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
 from kos_runtime.engine.recorder import Meta, Recorder
@@ -119,6 +123,9 @@ class Partition:
         self._reconciled = True
         #: Runs that were looked at and rest as before.
         self._unchanged: list[str] = []
+        self._histories = Histories(self)
+        #: (digest, stream) of blobs that runs took over from others.
+        self._mentions: list[tuple[str, str]] = []
 
     # --- what comes in --------------------------------------------------------------------------
 
@@ -149,6 +156,8 @@ class Partition:
                     self._timers_loaded(item)
                 case msg.PendingLoaded():
                     self._pending_loaded(item)
+                case msg.HistoryLoaded():
+                    self._histories.loaded(item)
                 case msg.PoolFailed():
                     self._pool_failed(item)
                 case msg.Reconciled():
@@ -273,9 +282,15 @@ class Partition:
         if isinstance(command, CreateRun):
             self._create(item, command)
             return
+        if isinstance(command, ForkRun):
+            self._loads.append(self._histories.ask(item))
+            return
         run = self.runs.get(command.run)
         if run is None:
             self._park(command.run, item)
+            return
+        if isinstance(command, RestoreRun):
+            self._loads.append(self._histories.ask(item))
             return
         answer: Accepted | Rejected
         match command:
@@ -380,11 +395,25 @@ class Partition:
                 self._admitting.add(id)
                 self.queue.append(id)
 
-    def _steer(self, run: Run, command: Steering, command_id: str) -> Accepted | Rejected:
+    def mention(self, run: str, digests: Iterable[str]) -> None:
+        """See to it that blobs which a run took over from another are known to be its own too."""
+        stream = run_stream(run)
+        self._mentions += [(digest, stream) for digest in digests]
+
+    def _steer(
+        self, run: Run, command: Steering, command_id: str, history: msg.HistoryLoaded | None = None
+    ) -> Accepted | Rejected:
         """Carry out what a person decides of a run, once for each command id."""
         meta = self.metas[run.id]
         before = len(self._pending[run.id].events) if run.id in self._pending else 0
-        decided: Any = self._decide(run, f"command:{command_id} by {command.by}", _STEERING[type(command)], command)
+        cause = f"command:{command_id} by {command.by}"
+        decided: Any
+        if history is None:
+            decided = self._decide(run, cause, _STEERING[type(command)], command)
+        else:
+            assert isinstance(command, RestoreRun)
+            its_hash = hash_at(history.source, command.to)
+            decided = self._decide(run, cause, forking.restore, command, history.source.history, its_hash)
         answer: Accepted | Rejected = decided
         if isinstance(answer, Accepted):
             if not meta.active:
@@ -406,7 +435,8 @@ class Partition:
         if waiting is None:
             waiting = self._parked[run] = deque()
             failed = isinstance(item, msg.Request) and isinstance(item.command, RetryStep)
-            self._loads.append(msg.LoadRun(run, failed))
+            ended = isinstance(item, msg.Request) and isinstance(item.command, RestoreRun)
+            self._loads.append(msg.LoadRun(run, failed, ended))
         if isinstance(item, msg.Request) and len(waiting) >= self.limits.max_parked:
             self._reply(item, Rejected(code="busy", message=f"busy: run {run} is being loaded"))
             return
@@ -511,7 +541,10 @@ class Partition:
                 continue
             if isinstance(parked.command, CreateRun):
                 self._reply(parked, self._existing(parked.command, item.row.input_digest, item.row.position))
-            elif isinstance(parked.command, RetryStep) and item.row.status == RunStatus.FAILED and not item.damage:
+            elif (
+                isinstance(parked.command, RestoreRun)
+                or (isinstance(parked.command, RetryStep) and item.row.status == RunStatus.FAILED)
+            ) and not (item.damage or item.history or item.row.status == RunStatus.QUARANTINED):
                 # Somebody else asked first, and less.
                 self._park(item.run, parked)
             else:
@@ -713,6 +746,9 @@ class Partition:
         for row in self._commands:
             row.offset = self.recorder.offset
         batch.commands = self._commands
+        if self._mentions:
+            batch.blob_refs += self._mentions
+            self._mentions = []
         effects.extend(dispatches.values())
         effects.extend(self._replies)
         effects.extend(msg.Acknowledge(process, keys) for process, keys in self._settled.items())

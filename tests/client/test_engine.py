@@ -269,3 +269,28 @@ def test_a_failed_run_is_retried_where_it_failed(tmp_path: Path) -> None:
         with pytest.raises(InvalidDefinition, match="is completed"):
             kos.retry_step(run)
     assert ((tmp_path / "here.log").read_text(), (tmp_path / "there.log").read_text()) == ("x", "xx")
+
+
+def test_a_fork_goes_on_from_an_event_with_what_is_set(files: Path) -> None:
+    (files / "two.yaml").write_text(
+        "workflow:\n  id: two\n  inputs: [{name: who, type: string, required: true}]\n  outputs: [{name: text, type: string}]\n"
+        "  steps:\n"
+        '    - {id: a, agent: "tests.team:Team", action: greet, inputs: {name: $inputs.who}, outputs: {text: text}}\n'
+        '    - {id: b, agent: "tests.team:Team", action: greet, inputs: {name: $steps.a.text}, outputs: {text: text}}\n'
+    )
+    with engine(files) as kos:
+        run = kos.start(files / "two.yaml", who="you")
+        assert run.result(timeout=20) == {"text": "hello hello you"}
+        at = next(line.seq for line in run.events() if line.type == "StepCompleted")
+        again = kos.fork(run, at, set={"steps.a.text": "another"}, name="second")
+        assert again.result(timeout=20) == {"text": "hello another"}
+        assert again.view().forked_from == {"run": run.id, "seq": at, "by": kos.author, "reason": ""}
+        with pytest.raises(NotFound, match="its seqs are 1 to"):
+            kos.fork(run, 99)
+        with pytest.raises(InvalidDefinition, match=r"write steps\.STEP\.NAME"):
+            kos.fork(run, at, set={"a.text": "x"})
+        with pytest.raises(InvalidDefinition, match="kos fork"):
+            kos.restore(run, at)
+    from tests.oracle import check_store
+
+    assert check_store(files / ".kos", created=[run.id, again.id]) == []

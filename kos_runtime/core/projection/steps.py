@@ -54,6 +54,8 @@ class RunView:
     error: dict[str, Any] | None = None
     #: What (paused, cancelling), by whom, why, and since when; until when what runs may go on, if it is cancelling.
     halted: dict[str, Any] | None = None
+    #: The run of which it is a fork, up to which of its seqs, by whom and why.
+    forked_from: dict[str, Any] | None = None
     inputs: bytes = b""
     inputs_blob: list[Any] | None = None
     outputs: bytes = b""
@@ -110,6 +112,32 @@ def _paused(v: RunView, e: ev.RunPaused, time: int) -> None:
 def _resumed(v: RunView, e: ev.RunResumed, time: int) -> None:
     del e, time
     v.halted = None
+
+
+def _forked(v: RunView, e: ev.RunForked, time: int) -> None:
+    del time
+    v.forked_from = {"run": e.parent, "seq": e.at, "by": e.by, "reason": e.reason}
+    _take_over(v)
+
+
+def _restore_begun(v: RunView, e: ev.RestoreBegun, time: int) -> None:
+    del e, time
+    v.status, v.ended_at, v.error, v.halted = "created", 0, None, None
+    v.outputs, v.outputs_blobs = b"", []
+    v.steps.clear()
+
+
+def _restored(v: RunView, e: ev.RunRestored, time: int) -> None:
+    del e, time
+    _take_over(v)
+
+
+def _take_over(v: RunView) -> None:
+    """Nobody answers for what was at work; it is done again."""
+    v.halted = None
+    for step in v.steps.values():
+        if step.status == "running" and step.agent:
+            step.status, step.detail = "ready", "to be done again"
 
 
 def _reopened(v: RunView, e: ev.RunReopened, time: int) -> None:
@@ -277,6 +305,9 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.RunCreated: _created,
     ev.RunLinked: _linked,
     ev.RunStarted: _started,
+    ev.RunForked: _forked,
+    ev.RestoreBegun: _restore_begun,
+    ev.RunRestored: _restored,
     ev.RunCompleted: _completed,
     ev.RunFailed: _failed,
     ev.RunPaused: _paused,

@@ -80,6 +80,33 @@ class RetryStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForkRun:
+    """Make a run of what ``parent`` had recorded up to its position ``at``. ``salt`` is 16 random bytes.
+
+    ``changes`` are ``[step path, name, value]``: what the new run goes on with in place of what was recorded.
+    """
+
+    run: str
+    parent: str
+    at: int
+    changes: list[list[Any]]
+    salt: bytes
+    by: str
+    name: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRun:
+    """Take a run back to where it stood at its position ``to``."""
+
+    run: str
+    to: int
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A command that does not fit the state. ``code`` is stable: not_found, conflict, invalid, busy, storage_full."""
 
@@ -98,6 +125,6 @@ class Accepted:
 
 
 #: What a person decides of a run that there is; each names its author.
-Steering = AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep
-Command = CreateRun | StartRun | Steering
+Steering = AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun
+Command = CreateRun | StartRun | ForkRun | Steering
 Answer = Accepted | Rejected

@@ -59,7 +59,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         found = _inputs(desk, owner, at, own_index, action)
         whole = run.codec.pack(found.values)
         packed, blob = (whole, None) if len(whole) <= INLINE_LIMIT else (None, desk.put_blob(whole))
-        key = idempotency_key(run.store_id, run.id, path, 0)
+        key = idempotency_key(run.store_id, run.id, path, run.generation)
         if owner.node.key is not None:
             key = _own_key(evaluate_template(owner.node.key, View(run, owner.scope, owner, index=own_index)))
             if owner.fan is not None and owner.fan.parts:

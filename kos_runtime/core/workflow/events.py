@@ -83,6 +83,53 @@ class RunReopened:
     life: int
 
 
+@event("run_forked")
+class RunForked:
+    """Everything before this was taken from ``parent``, up to its position ``at``, whose record has this hash.
+
+    ``again`` are the steps that acted there since, or were at work then: they act again in this run.
+    """
+
+    parent: str
+    at: int
+    hash: bytes
+    by: str
+    reason: str
+    again: list[str]
+
+
+@event("result_replaced")
+class ResultReplaced:
+    """A forked run goes on with another value of ``name`` than was recorded; all that the step gives is here."""
+
+    path: str
+    exposed: bytes
+    blobs: list[list[Any]]
+    name: str
+    by: str
+
+
+@event("restore_begun")
+class RestoreBegun:
+    """What the run has done is taken back; what it had done by its position ``to`` follows once more."""
+
+    to: int
+    hash: bytes
+    by: str
+    reason: str
+
+
+@event("run_restored")
+class RunRestored:
+    """The run stands where it stood at ``to``. Its fences go on with ``life``, its steps' keys with ``generation``."""
+
+    to: int
+    by: str
+    reason: str
+    life: int
+    generation: int
+
+
 @event("cancel_requested")
 class CancelRequested:
     """The run is called off. What runs has until ``until`` (log time) to stop; ``number`` counts from 1."""
@@ -389,7 +436,7 @@ class ManualTaskAnswered:
 
 
 Event: TypeAlias = (
-    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | CancelRequested
+    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | RunForked | ResultReplaced | RestoreBegun | RunRestored | CancelRequested
     | RunCancelled | RunQuarantined | ConditionMet | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted

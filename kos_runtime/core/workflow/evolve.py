@@ -15,6 +15,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.reopened import reopen
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RUN_TRANSITIONS, StepStatus
+from kos_runtime.core.workflow.taken_over import begin_again, replace_result, restored, take_over
 
 #: How many items with a body of their own are at work together unless the definition says so.
 DEFAULT_BODY_WINDOW: Final = 64
@@ -116,6 +117,21 @@ def _run_resumed(run: Run, e: ev.RunResumed) -> None:
 def _run_reopened(run: Run, e: ev.RunReopened) -> None:
     _status(run, e)
     reopen(run, e)
+
+
+def _run_forked(run: Run, e: ev.RunForked) -> None:
+    _status(run, e)
+    take_over(run)
+
+
+def _restore_begun(run: Run, e: ev.RestoreBegun) -> None:
+    _status(run, e)
+    begin_again(run)
+
+
+def _run_restored(run: Run, e: ev.RunRestored) -> None:
+    _status(run, e)
+    restored(run, e)
 
 
 def _cancel_requested(run: Run, e: ev.CancelRequested) -> None:
@@ -550,6 +566,10 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunPaused: _run_paused,
     ev.RunResumed: _run_resumed,
     ev.RunReopened: _run_reopened,
+    ev.RunForked: _run_forked,
+    ev.ResultReplaced: replace_result,
+    ev.RestoreBegun: _restore_begun,
+    ev.RunRestored: _run_restored,
     ev.CancelRequested: _cancel_requested,
     ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _run_quarantined,

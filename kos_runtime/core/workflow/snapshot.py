@@ -14,7 +14,7 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 3
+STATE_VERSION: Final = 4
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(" ".join(sorted(kind.label for kind in BY_NAME.values())).encode()).hexdigest()[:16]
@@ -22,7 +22,7 @@ FINGERPRINT: Final = (
 
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "link_digest", "link_settings",
-    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "fences",
+    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "fences", "generation",
 )  # fmt: skip
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",

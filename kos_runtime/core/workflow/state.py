@@ -163,7 +163,7 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "cancelling", "codec", "error", "fences", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
+        "agenda", "author", "cache", "cancelling", "codec", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
         "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest", "position",
         "program", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
         "workflow",
@@ -188,6 +188,8 @@ class Run:
         self.inputs_blob: BlobRef | None = None
         #: What every fence is above: it grows by ``FENCES_A_LIFE`` whenever the run is reopened.
         self.fences = 0
+        #: How often the run was taken back: its steps' keys change with it, since what they do is to be done again.
+        self.generation = 0
         self.vars: dict[str, Any] = {}
         self.scopes: dict[str, Scope] = {}
         self.steps: dict[str, StepState] = {}

@@ -111,7 +111,7 @@ class View:
         return {
             "id": step.id,
             "path": path,
-            "idempotency_key": idempotency_key(self.run.store_id, self.run.id, path, 0),
+            "idempotency_key": idempotency_key(self.run.store_id, self.run.id, path, self.run.generation),
         }
 
 

@@ -1,0 +1,54 @@
+"""What becomes of a run's state when another run takes over what it had recorded, or it goes back to an earlier point."""
+
+from kos_runtime.core.errors import InvariantViolation
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, ENTER, FENCES_A_LIFE, Run, StepState
+from kos_runtime.core.workflow.status import StepStatus
+
+
+def is_fresh(run: Run, step: StepState) -> bool:
+    """Say whether a step is at its first attempt, which is open: it is entered anew by whoever takes over."""
+    return step.path in run.open and step.attempt == 1 and step.index < 0 and not step.ask_of and step.retries == 0
+
+
+def begin_again(run: Run) -> None:
+    """Forget what a run has done, as far as it is folded; its name, its plan and its fences stay."""
+    run.vars = {}
+    for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual):
+        held.clear()
+    run.todo.clear()
+    run.paused = run.cancelling = run.error = None
+    run.outputs, run.outputs_blobs = b"", []
+
+
+def take_over(run: Run) -> None:
+    """What was open has nobody any more who would answer: it is to be done again."""
+    run.paused = run.cancelling = None
+    run.timers.pop(CANCEL_TIMER, None)
+    for path in list(run.open):
+        step = run.steps.get(path)
+        if step is None:
+            raise InvariantViolation(f"an attempt of {path!r} is open, which run {run.id} does not have")
+        if is_fresh(run, step):
+            step.scope.active -= 1
+            for name, amount in step.node.step.resources.items():
+                step.scope.held[name] -= amount
+            step.status, step.attempt, step.condition_met = StepStatus.READY, 0, False
+            step.inputs = step.inputs_blob = None
+            run.agenda[path] = ENTER
+        else:
+            step.status, step.then = StepStatus.FAILING, "redispatch"
+            run.agenda[path] = AGAIN
+        del run.open[path]
+        run.todo.append(path)
+
+
+def replace_result(run: Run, e: ev.ResultReplaced) -> None:
+    step = run.steps[e.path]
+    step.exposed, step.blobs, step.cache = e.exposed, e.blobs, None
+
+
+def restored(run: Run, e: ev.RunRestored) -> None:
+    """The run stands where it stood: fences and keys go on above all that there were."""
+    run.fences, run.generation = e.life * FENCES_A_LIFE, e.generation
+    take_over(run)
