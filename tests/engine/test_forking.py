@@ -68,7 +68,7 @@ def world_of_chain(*, idempotent: bool = False) -> World:
 def seq_of(world: World, kind: type, path: str = "", run: str = "r") -> int:
     for record in world.store.stream(run_stream(run)):
         for event in rebuild(record.names, CODEC.unpack(record.payload)):
-            if isinstance(event, kind) and (not path or event.path == path):
+            if type(event) is kind and path in {"", getattr(event, "path", "")}:
                 return record.position
     raise AssertionError((kind, path))
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from kos_runtime.adapters.blob_store.memory import MemoryBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
@@ -130,7 +130,7 @@ class World:
             **more,
         )
 
-    def run(self, plan: Plan, inputs: dict[str, Any] | None = None, *, run: str = "r", **more: Any) -> "World":
+    def run(self, plan: Plan, inputs: dict[str, Any] | None = None, *, run: str = "r", **more: Any) -> Self:
         answer = self.create(plan, inputs, run=run, **more)
         assert isinstance(answer, Accepted), answer
         self.virtual.run_until_idle()
