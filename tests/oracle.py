@@ -136,14 +136,18 @@ def _fences(run: str, events: list[Any]) -> list[str]:
 def _states(reading: Reading, run: str, lines: list[Any]) -> list[str]:
     """Fold the run, checking that it can be folded and always waits for something; compare its snapshot."""
     found: list[str] = []
-    view = reading.view(run)
-    program, link = Program(reading.plan(view.plan), view.plan), reading.link(view.link)
+    created = next(line.event for line in lines if isinstance(line.event, ev.RunCreated))
+    linked = next(line.event for line in lines if isinstance(line.event, ev.RunLinked))
     state = Run(run, reading.log.store_id, reading.codec)
-    state.program, state.link = program, link
+    state.program, state.link = Program(reading.plan(created.plan), created.plan), reading.link(linked.link)
+    state.plans, state.links = {created.plan: state.program}, {linked.link: state.link}
     row = reading.log.snapshot(run_stream(run))
     for place, line in enumerate(lines):
         if isinstance(line.event, ev.StepScheduled):
             found += _started_early(run, state, line.event)
+        if isinstance(line.event, ev.PlanRevised):
+            state.plans[line.event.plan] = Program(reading.plan(line.event.plan), line.event.plan)
+            state.links[line.event.link] = reading.link(line.event.link)
         try:
             evolve(state, line.event)
         except Exception as error:
@@ -156,7 +160,8 @@ def _states(reading: Reading, run: str, lines: list[Any]) -> list[str]:
             found.append(f"I20: run {run} waits for nothing at seq {line.seq}")
         if row is not None and row.position == line.seq and row.fingerprint == FINGERPRINT:
             again = Run(run, reading.log.store_id, reading.codec)
-            again.program, again.link = program, link
+            again.program, again.link = state.program, state.link
+            again.plans, again.links = state.plans, state.links
             from_plain(again, reading.codec.unpack(row.state))
             if to_plain(again) != to_plain(state):
                 found.append(f"I13: the snapshot of run {run} at seq {line.seq} is not its fold")

@@ -9,27 +9,21 @@ from kos_runtime.core.workflow.commands import (
     CancelRun,
     Command,
     CreateRun,
+    ExecuteStep,
     ForkRun,
     PauseRun,
     Rejected,
     RestoreRun,
     ResumeRun,
     RetryStep,
+    RevisePlan,
     StartRun,
 )
 from kos_runtime.ports.codec import Codec
 
 _COMMANDS: Final[tuple[type[Any], ...]] = (
-    CreateRun,
-    StartRun,
-    AnswerTask,
-    PauseRun,
-    ResumeRun,
-    CancelRun,
-    RetryStep,
-    ForkRun,
-    RestoreRun,
-)
+    CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep, ForkRun, RestoreRun, RevisePlan, ExecuteStep,
+)  # fmt: skip
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}
 

@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "retry": ("changes:retry", ("rerun",), "Try again where runs failed."),
     "fork": ("fork:fork", (), "Go on from an earlier point as a run of its own."),
     "cancel": ("steering:cancel", ("stop", "kill", "terminate"), "Call runs off."),
+    "edit": ("edit:edit", ("change", "modify"), "Change a running workflow: add, remove or modify a step."),
+    "step": ("edit:step", ("run-step",), "Start a step that is ready or runs on demand."),
     "answer": ("changes:answer", (), "Answer a manual task."),
     "validate": ("definitions:validate", ("lint", "check"), "Check definitions."),
     "format": ("definitions:format_file", ("fmt",), "Print a definition in its canonical form."),

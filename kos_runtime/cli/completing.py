@@ -18,8 +18,8 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--at", "--attempts", "--color", "--config", "--example", "--file", "--for", "--grace", "--head",
-        "--inputs", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--param", "--query", "--reason", "--set", "--shell", "--since",
+        "--address", "--after", "--agent", "--apply", "--at", "--attempts", "--before", "--color", "--config", "--example", "--file", "--for", "--grace", "--head",
+        "--inputs", "--into", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
 )  # fmt: skip
@@ -27,10 +27,14 @@ VALUED: Final = frozenset(
 _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
-_ONE_RUN: Final = frozenset({"events", "answer", "graph", "replay", "fork"})
+_ONE_RUN: Final = frozenset({"events", "answer", "graph", "edit", "step", "replay", "fork"})
 _RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "cancel", "verify", "diff"})
+#: Commands that take a step of the run, after so many words.
+_STEP_AFTER: Final = {"answer": 1, "step": 1, "edit": 2}
 _STATUS: Final = {
     "answer": ("waiting",),
+    "edit": ("created", "pending", "running", "waiting", "paused"),
+    "step": ("running", "waiting", "paused"),
     "retry": ("failed",),
     "pause": ("running",),
     "resume": ("running", "waiting", "paused", "pending"),
@@ -65,8 +69,10 @@ def answer(words: Sequence[str]) -> int:
 def candidates(words: Sequence[str]) -> Iterable[Candidate]:
     """Return what may stand in place of the last word, each with a few words about it."""
     line = _line(words)
-    if line.option == "--step" or (line.command == "answer" and not line.option and len(line.positionals) == 1):
+    if line.option == "--step" or (not line.option and _STEP_AFTER.get(line.command) == len(line.positionals)):
         return _steps(line)
+    if line.command == "edit" and not line.option and len(line.positionals) == 1:
+        return [(word, "") for word in ("add-step", "remove-step", "modify-step") if word.startswith(line.partial)]
     if line.command == "wait" and line.option == "--for":
         words_for = [(word, "") for word in ("completed", "failed", "waiting")]
         return [*words_for, *((f"step={path}", about) for path, about in _steps(line))]

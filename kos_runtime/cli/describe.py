@@ -45,6 +45,13 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}.{data['name']}  by {data['by']}"
         case "RestoreBegun" | "RunRestored":
             return f"to seq {data['to']} by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
+        case "PlanRevised":
+            fields = f" ({', '.join(data['fields'])})" if data["fields"] and data["change"] == "modify_step" else ""
+            why = f": {data['reason']}" if data["reason"] else ""
+            return f"revision {data['revision']}: {data['change']} {data['step']}{fields}  by {data['by']}{why}"
+        case "StepRequested":
+            given = "  with inputs of its own" if data["given"] else ""
+            return f"{path}{given}  by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
         case "RunQuarantined":
             return str(data["error"])
         case "RunCreated":

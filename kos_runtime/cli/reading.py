@@ -93,6 +93,8 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> d
         ],
         "halted": _halted(common, view.halted),
         "forked_from": view.forked_from,
+        "revision": view.revision,
+        "changes": [{**change, "at": common.instant(change["at"])} for change in view.changes],
     }  # fmt: skip
 
 
@@ -123,6 +125,8 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
         origin = view.forked_from
         why = f": {origin['reason']}" if origin["reason"] else ""
         console.print(f"forked from {origin['run']} at seq {origin['seq']} by {origin['by']}{why}", markup=False)
+    for change in view.changes:
+        console.print(changed(change), markup=False, soft_wrap=True)
     if view.halted:
         console.print(halted(row.run, view.halted), markup=False, soft_wrap=True)
     if status == "interrupted":
@@ -131,6 +135,13 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
         for name, value in reading.outputs(view).items():
             console.print(f"{name}:", markup=False)
             console.print(shown(value), markup=False, soft_wrap=True)
+
+
+def changed(what: dict[str, Any]) -> str:
+    """Say who changed a run's plan, and why."""
+    fields = f" ({', '.join(what['fields'])})" if what["fields"] and what["change"] == "modify_step" else ""
+    why = f": {what['reason']}" if what["reason"] else ""
+    return f"revision {what['revision']}  {what['change']} {what['step']}{fields} by {what['by']}{why}   (seq {what['seq']})"
 
 
 def halted(run: str, what: dict[str, Any]) -> str:

@@ -115,6 +115,12 @@ def _searches(content: dict[str, Any]) -> bool:
 
 
 def _inputs(pairs: list[str], file: str | None, document: Any) -> dict[str, Any]:
+    types = {spec.get("name"): spec.get("type", "any") for spec in document.content.get("inputs") or []}
+    return named_values(pairs, file, types, "kos run")
+
+
+def named_values(pairs: list[str], file: str | None, types: dict[str, str], command: str) -> dict[str, Any]:
+    """Return inputs of a file with those of the command line over them; texts by type are taken as they stand."""
     from kos_runtime.client.engine import read_file
     from kos_runtime.core.errors import InvalidDefinition
     from kos_runtime.definition.text import read
@@ -125,11 +131,10 @@ def _inputs(pairs: list[str], file: str | None, document: Any) -> dict[str, Any]
         if not isinstance(data, dict):
             raise InvalidDefinition(f"{file} holds no inputs: it must be names with values")
         values.update(data)
-    types = {spec.get("name"): spec.get("type", "any") for spec in document.content.get("inputs") or []}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise Exit(USAGE, f"error: -p {pair}: write -p NAME=VALUE\n  see: kos run --help")
+            raise Exit(USAGE, f"error: -p {pair}: write -p NAME=VALUE\n  see: {command} --help")
         values[name] = (
             text if types.get(name) in {"string", "enum", "document", "datetime", "duration"} else value_of(text)
         )

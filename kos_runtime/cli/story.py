@@ -81,6 +81,8 @@ class Story:
         elif line.type == "ItemsFrozen" and isinstance(data.get("items"), list):
             for index, item in enumerate(data["items"][:1_000]):
                 self.labels[f"{path}[{index}]"] = label(item)
+        elif line.type == "PlanRevised":
+            self._declared, self._limits = [], {}
         fold(self.view, line.event, line.time, line.seq)
 
     def _mark_loss(self, line: Any, path: str, before: Any) -> None:

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from kos_runtime.client.awaitable import AsyncWorkflowEngine
+    from kos_runtime.client.changing import RevisionConflict
     from kos_runtime.client.engine import RunFailed, RunHandle, RunWaits, WorkflowEngine
     from kos_runtime.definition.settings import EngineSettings
 
 __all__ = [
     "AsyncWorkflowEngine",
+    "RevisionConflict",
     "RunFailed",
     "RunHandle",
     "RunWaits",
@@ -50,6 +52,10 @@ def __getattr__(name: str) -> Any:
         from kos_runtime.client import awaitable
 
         return awaitable.AsyncWorkflowEngine
+    if name == "RevisionConflict":
+        from kos_runtime.client import changing
+
+        return changing.RevisionConflict
     if name in __all__:
         from kos_runtime.client import engine
 

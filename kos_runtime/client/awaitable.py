@@ -117,6 +117,22 @@ class AsyncWorkflowEngine:
     async def restore(self, run: str | AsyncRunHandle, to: int, *, reason: str = "") -> dict[str, Any]:
         return await self._call(self.engine.restore, _id(run), to, reason=reason)
 
+    async def add_step(self, run: str | AsyncRunHandle, step: str | Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        return await self._call(self.engine.add_step, _id(run), step, **more)
+
+    async def remove_step(self, run: str | AsyncRunHandle, step: str, **more: Any) -> dict[str, Any]:
+        return await self._call(self.engine.remove_step, _id(run), step, **more)
+
+    async def modify_step(
+        self, run: str | AsyncRunHandle, step: str, changes: str | Mapping[str, Any], **more: Any
+    ) -> dict[str, Any]:
+        return await self._call(self.engine.modify_step, _id(run), step, changes, **more)
+
+    async def execute_step(
+        self, run: str | AsyncRunHandle, step: str, inputs: Mapping[str, Any] | None = None, *, reason: str = ""
+    ) -> dict[str, Any]:
+        return await self._call(self.engine.execute_step, _id(run), step, inputs, reason=reason)
+
     async def get_workflow_status(self, run: str | AsyncRunHandle) -> str:
         return await self._call(self.engine.get_workflow_status, _id(run))
 

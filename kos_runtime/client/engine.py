@@ -15,10 +15,12 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from kos_runtime.client import changing
 from kos_runtime.client.owner import once, reach_owner, start_owner
 from kos_runtime.client.reading import EventLine, Reading
 from kos_runtime.composition.commands import command_of, message_of, new_run_id, run_id_of_key
@@ -38,6 +40,7 @@ from kos_runtime.definition import (
     compile_workflow,
     load,
 )  # fmt: skip
+from kos_runtime.definition.changing import Change, source_of
 from kos_runtime.ports.control import Message
 
 #: Characters of a run's own name, and of its key.
@@ -201,6 +204,7 @@ class WorkflowEngine:
             _check_names(name, key)
         document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
         plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
+        plan = replace(plan, source=source_of(document, self.settings, templates))
         values = [_completed(plan, each) for each in inputs]
         self._own(start=start)
         from kos_runtime.composition import wiring
@@ -347,6 +351,82 @@ class WorkflowEngine:
         """
         self._own(start=True)
         return self._steer({"op": "restore", "run": _id(run), "to": to, "reason": _reason(reason)})
+
+    def add_step(
+        self, run: str | RunHandle, step: str | Mapping[str, Any], *, after: str = "", before: str = "", into: str = "",
+        reason: str = "", expected_revision: int | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Put a step into a running workflow, at its end unless a place is named. It works also while nobody owns the store.
+
+        Args:
+            run: The run.
+            step: The step as it is written in a definition: YAML text, or plain data.
+            after: The step that it comes right after, by its path (``refine/critic`` for one in a body).
+            before: The step that it comes right before.
+            into: The step in whose body it comes last.
+            reason: Why; it is kept in the log.
+            expected_revision: Refuse when the run is at another revision, instead of changing that one.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidDefinition: The changed definition means nothing, or something that ran would change.
+            RevisionConflict: The run is at another revision than expected.
+        """
+        change = changing.addition(step, after, before, into)
+        return changing.send(
+            self, _id(run), change, reason=_reason(reason), expected=expected_revision, next_attempt=False
+        )
+
+    def remove_step(
+        self, run: str | RunHandle, step: str, *, reason: str = "", expected_revision: int | None = None
+    ) -> dict[str, Any]:
+        """Take a step that has not started out of a running workflow.
+
+        Raises:
+            As ``add_step``.
+        """
+        change = Change("remove_step", step)
+        return changing.send(
+            self, _id(run), change, reason=_reason(reason), expected=expected_revision, next_attempt=False
+        )
+
+    def modify_step(
+        self, run: str | RunHandle, step: str, changes: str | Mapping[str, Any], *,
+        apply: Literal["", "next_attempt"] = "", reason: str = "", expected_revision: int | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Change a step of a running workflow.
+
+        ``changes`` are keys of the step with their new values, as YAML text or plain data; within a key's own object
+        only what is named changes, and null takes a key out. With ``apply="next_attempt"`` a step that has begun changes
+        too, from its next attempt on, and one in a loop for the turns to come: its agent, action, inputs, timeout,
+        retries and priority.
+
+        Raises:
+            As ``add_step``.
+        """
+        if apply not in {"", "next_attempt"}:
+            raise InvalidDefinition(f"apply is next_attempt or nothing, not {apply!r}")
+        change = changing.modification(step, changes)
+        return changing.send(
+            self, _id(run), change, reason=_reason(reason), expected=expected_revision, next_attempt=bool(apply)
+        )
+
+    def execute_step(
+        self, run: str | RunHandle, step: str, inputs: Mapping[str, Any] | None = None, *, reason: str = ""
+    ) -> dict[str, Any]:
+        """Start a step that is ready, or that runs on demand, with these inputs in the place of its own.
+
+        Its ``when`` is not asked. In a paused run it starts when the run goes on. The run waits for it.
+
+        Raises:
+            NotFound: There is no such run or step.
+            InvalidDefinition: The step has begun or waits for others, or the inputs do not fit its action.
+        """
+        given = None if inputs is None else dict(inputs)
+        if given is not None:
+            _check_plain(given, "the inputs")
+        self._own(start=True)
+        return self._steer({"op": "execute", "run": _id(run), "step": step, "inputs": given, "reason": _reason(reason)})
 
     def _is_reachable(self) -> bool:
         if self._host == "process" or self._channel is not None:
@@ -544,6 +624,8 @@ def _checked(answer: Message) -> Message:
     code, message = answer.get("code", ""), str(answer.get("message", "refused"))
     if code == "not_found":
         raise NotFound(message)
+    if code == "revision":
+        raise changing.RevisionConflict(message)
     if code in {"invalid", "conflict", "bad_request", "quarantined"}:
         raise InvalidDefinition(message)
     if code.startswith("storage"):

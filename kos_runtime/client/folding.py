@@ -40,9 +40,12 @@ def apply(reading: Reading, state: Run, record: Record) -> None:
     try:
         for event in events_of(reading, record):
             if isinstance(event, ev.RunCreated):
-                state.program = Program(reading.plan(event.plan), event.plan)
+                state.program = state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
             elif isinstance(event, ev.RunLinked):
-                state.link = reading.link(event.link)
+                state.link = state.links[event.link] = reading.link(event.link)
+            elif isinstance(event, ev.PlanRevised):
+                state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
+                state.links[event.link] = reading.link(event.link)
             evolve(state, event)
     except (KosError, ValueError, KeyError) as error:
         raise InvalidDefinition(
@@ -107,6 +110,7 @@ def snapshot_of(reading: Reading, run: str) -> SnapshotRow | None:
 def _restored(reading: Reading, like: Run, plain: dict[str, Any]) -> Run:
     restored = Run(like.id, like.store_id, reading.codec)
     restored.program, restored.link = like.program, like.link
+    restored.plans, restored.links = dict(like.plans), dict(like.links)
     from_plain(restored, plain)
     return restored
 

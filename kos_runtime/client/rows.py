@@ -113,9 +113,11 @@ class Rows:
         for record, ends_commit in self._records(row.run):
             for event in self._events(record):
                 if isinstance(event, ev.RunCreated):
-                    run.program = self._program(event.plan)
+                    run.program = run.plans[event.plan] = self._program(event.plan)
                 elif isinstance(event, ev.RunLinked):
-                    run.link = self._link(event.link)
+                    run.link = run.links[event.link] = self._link(event.link)
+                elif isinstance(event, ev.PlanRevised):
+                    run.plans[event.plan], run.links[event.link] = self._program(event.plan), self._link(event.link)
                 # Only a failed run has events after its end: it was reopened.
                 ended = (event, record) if type(event) in _ENDS else None
                 if not isinstance(event, ev.RunQuarantined):

@@ -13,17 +13,21 @@ from kos_runtime.core.workflow.commands import (
     CancelRun,
     Command,
     CreateRun,
+    ExecuteStep,
     ForkRun,
     PauseRun,
     RestoreRun,
     ResumeRun,
     RetryStep,
+    RevisePlan,
     StartRun,
 )
 from kos_runtime.ports.control import Message
 
 #: What ``command_of`` knows.
-OPERATIONS: Final = frozenset({"create", "start", "answer", "pause", "resume", "cancel", "retry", "fork", "restore"})
+OPERATIONS: Final = frozenset(
+    {"create", "start", "answer", "pause", "resume", "cancel", "retry", "fork", "restore", "revise", "execute"}
+)
 
 
 class BadRequest(ValueError):
@@ -93,6 +97,19 @@ def command_of(message: Message) -> Command:
                 return RestoreRun(
                     run=run, to=_integer(message, "to"), by=_text(message, "by"), reason=_text(message, "reason")
                 )
+            case "revise":
+                return _revision(run, message)
+            case "execute":
+                inputs = message["inputs"]
+                if inputs is not None and not isinstance(inputs, dict):
+                    raise BadRequest("inputs are an object, or nothing")
+                return ExecuteStep(
+                    run=run,
+                    path=_text(message, "step"),
+                    inputs=inputs,
+                    by=_text(message, "by"),
+                    reason=_text(message, "reason"),
+                )
             case "cancel":
                 grace = message["grace_ms"]
                 if type(grace) is not int:
@@ -102,6 +119,29 @@ def command_of(message: Message) -> Command:
                 raise BadRequest(f"no such request: {other!r}")
     except KeyError as error:
         raise BadRequest(f"the request lacks {error.args[0]!r}") from error
+
+
+def _revision(run: str, message: Message) -> RevisePlan:
+    expected, fields, settings = message["expected"], message["fields"], message["settings"]
+    if type(expected) is not int:
+        raise BadRequest("expected must be an integer")
+    if not isinstance(fields, list) or not all(isinstance(name, str) for name in fields):
+        raise BadRequest("fields is an array of names")
+    if not isinstance(settings, dict):
+        raise BadRequest("settings is an object")
+    return RevisePlan(
+        run=run,
+        plan=_text(message, "plan"),
+        link=_text(message, "link"),
+        settings=settings,
+        expected=expected,
+        change=_text(message, "change"),
+        step=_text(message, "step"),
+        fields=fields,
+        by=_text(message, "by"),
+        reason=_text(message, "reason"),
+        next_attempt=message["next_attempt"] is True,
+    )
 
 
 def _text(message: Message, key: str) -> str:

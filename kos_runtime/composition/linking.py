@@ -46,11 +46,31 @@ def link(
     """
     linker = _Linker(plan, registry, settings, cache_dir)
     linker.run(runs)
-    if linker.problems:
-        many = f"{len(linker.problems)} reasons" if len(linker.problems) > 1 else "one reason"
-        listed = "\n".join(f"  - {problem}" for problem in dict.fromkeys(linker.problems))
-        raise InvalidDefinition(f"workflow {plan.workflow!r} cannot be linked here, for {many}:\n{listed}")
+    linker.refuse()
     return Linked(Link(agents=linker.agents, drivers=settings.drivers()), linker.settings_used, settings.drivers())
+
+
+def link_again(
+    plan: Plan,
+    registry: Registry,
+    settings: EngineSettings,
+    cache_dir: str,
+    *,
+    before: Linked,
+    runs: frozenset[str] = frozenset(),
+) -> Linked:
+    """Link a plan that a run is to follow from here on: agents that it was linked to stay who they are.
+
+    Raises:
+        InvalidDefinition: Everything that stands against running it here.
+    """
+    linker = _Linker(plan, registry, settings, cache_dir)
+    linker.agents = dict(before.link.agents)
+    linker.settings_used = dict(before.settings)
+    linker.drivers = before.drivers
+    linker.run(runs)
+    linker.refuse()
+    return Linked(Link(agents=linker.agents, drivers=before.link.drivers), linker.settings_used, before.drivers)
 
 
 def problems(
@@ -74,15 +94,23 @@ class _Linker:
         self.errors: list[str] = []
         self.agents: dict[str, AgentLink] = {}
         self.settings_used: dict[str, Any] = {}
+        self.drivers = settings.drivers()
         self._absent: set[str] = set()
         self._linked: dict[tuple[Any, str, str], dict[str, Any]] = {}
+
+    def refuse(self) -> None:
+        """Raise what was found, if anything was."""
+        if self.problems:
+            many = f"{len(self.problems)} reasons" if len(self.problems) > 1 else "one reason"
+            listed = "\n".join(f"  - {problem}" for problem in dict.fromkeys(self.problems))
+            raise InvalidDefinition(f"workflow {self.plan.workflow!r} cannot be linked here, for {many}:\n{listed}")
 
     def run(self, runs: frozenset[str]) -> None:
         for requirement in self.plan.requires:
             if requirement.feature in runs:
                 continue
             self.problems.append(f"{requirement.feature} (at {requirement.where}) does not run in this version")
-        for kind, driver in self.settings.drivers().items():
+        for kind, driver in self.drivers.items():
             if driver not in DRIVERS[kind]:
                 self.problems.append(
                     f"{kind}_backend: {driver} is not installed here; set engine.storage.{kind}_backend to "

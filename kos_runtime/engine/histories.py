@@ -41,6 +41,7 @@ class Histories:
             self._partition._reply(request, self._fork(request, command, item))
         elif isinstance(command, RestoreRun):
             run = self._partition.runs[command.run]
+            self._partition.give_plans(run, item.source)
             self._partition._reply(request, self._partition._steer(run, command, request.command_id, item))
 
     def _fork(self, request: msg.Request, command: ForkRun, item: msg.HistoryLoaded) -> Accepted | Rejected:
@@ -57,6 +58,7 @@ class Histories:
         run = Run(command.run, partition.store_id, partition.codec)
         partition._equip(run, source.program, source.link)
         partition.programs.setdefault(source.program.digest, source.program)
+        partition.give_plans(run, source)
         partition.runs[run.id] = run
         partition.metas[run.id] = Meta(command.salt, EMPTY, 0, partition.time, new=True)
         cause = f"command:{request.command_id} by {command.by}"

@@ -24,7 +24,7 @@ from kos_runtime.core.workflow.state import Codec
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
-from kos_runtime.engine.partition import MISSING, Partition
+from kos_runtime.engine.partition import MAX_KEPT, MISSING, Partition
 from kos_runtime.engine.pools import Process
 
 #: How long dispatching rests after the store refused a batch, in milliseconds.
@@ -250,9 +250,12 @@ class Host:
             if value is MISSING:
                 return None
             try:
-                self._programs[digest] = Program(from_plain(value, Plan), digest)
-            except ValueError:
+                program = Program(from_plain(value, Plan), digest)
+            except (ValueError, KeyError):
                 return None
+            if len(self._programs) >= MAX_KEPT:
+                self._programs.clear()
+            self._programs[digest] = program
         return self._programs[digest]
 
     def link(self, digest: str) -> Link | None:
@@ -261,9 +264,12 @@ class Host:
             if value is MISSING:
                 return None
             try:
-                self._links[digest] = from_plain(value, Link)
+                link = from_plain(value, Link)
             except ValueError:
                 return None
+            if len(self._links) >= MAX_KEPT:
+                self._links.clear()
+            self._links[digest] = link
         return self._links[digest]
 
     def load_run(self, run: str, *, failed: bool = False, ended: bool = False, whole: bool = False) -> msg.Loaded:
@@ -281,14 +287,17 @@ class Host:
         if row.status in _OVER and not wanted:
             return loaded
         after = 0
-        link = ""
+        plan, link = row.plan_digest, ""
+        wanted_plans: list[tuple[str, str]] = []
         snapshot = None if whole else self.log.snapshot(stream)
         if snapshot is not None and snapshot.fingerprint == FINGERPRINT:
             try:
                 loaded.snapshot = self.codec.unpack(snapshot.state)
                 loaded.snapshot_position = after = snapshot.position
                 loaded.last_hash, loaded.last_offset = snapshot.hash, snapshot.offset
-                link = loaded.snapshot["link_digest"]
+                plan, link = loaded.snapshot["plan_now"], loaded.snapshot["link_now"]
+                if loaded.snapshot["revision"]:
+                    wanted_plans.append((row.plan_digest, loaded.snapshot["link_digest"]))
             except (ValueError, KeyError):
                 loaded.snapshot = None
                 after = 0
@@ -301,15 +310,26 @@ class Host:
                         loaded.hashes.append(record.hash)
                     if record.position <= 2:
                         link = next((e.link for e in events if isinstance(e, ev.RunLinked)), link)
+                    if "plan_revised" in record.names:
+                        wanted_plans += [
+                            (plan, link),
+                            *((e.plan, e.link) for e in events if isinstance(e, ev.PlanRevised)),
+                        ]
                 loaded.last_hash, loaded.last_offset = records[-1].hash, records[-1].offset
                 after = records[-1].position
         except (UnknownEvent, ValueError) as error:
             loaded.damage = str(error)
             return loaded
         hit("load.after")
-        loaded.program, loaded.link = self.program(row.plan_digest), self.link(link)
+        loaded.program, loaded.link = self.program(plan), self.link(link)
         if loaded.program is None:
-            loaded.damage = f"its compiled plan {row.plan_digest} is gone"
+            loaded.damage = f"its compiled plan {plan} is gone"
         elif loaded.link is None:
             loaded.damage = f"its link {link} is gone"
+        for plan, link in dict.fromkeys(wanted_plans):
+            program, linked = self.program(plan), self.link(link)
+            if program is None or linked is None:
+                loaded.damage = f"the plan {plan} or the link {link} of a change is gone"
+                break
+            loaded.plans[plan], loaded.links[link] = program, linked
         return loaded

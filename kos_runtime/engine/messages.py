@@ -84,6 +84,9 @@ class Loaded:
     link: Link | None = None
     snapshot: dict[str, Any] | None = None
     snapshot_position: int = 0
+    #: By digest, those to which the plan was changed within the history.
+    plans: dict[str, Program] = field(default_factory=dict)
+    links: dict[str, Link] = field(default_factory=dict)
     #: (position, events) in order.
     history: list[tuple[int, list[Any]]] = field(default_factory=list)
     #: Of its last record.

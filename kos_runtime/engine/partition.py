@@ -24,7 +24,7 @@ from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
-from kos_runtime.core.workflow import decide, forking, reopening, steering
+from kos_runtime.core.workflow import decide, executing, forking, reopening, revising, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
@@ -33,12 +33,14 @@ from kos_runtime.core.workflow.commands import (
     AnswerTask,
     CancelRun,
     CreateRun,
+    ExecuteStep,
     ForkRun,
     PauseRun,
     Rejected,
     RestoreRun,
     ResumeRun,
     RetryStep,
+    RevisePlan,
     StartRun,
     Steering,
 )
@@ -296,9 +298,34 @@ class Partition:
         match command:
             case StartRun():
                 answer = self._start(run)
+            case RevisePlan():
+                program, link = self.programs.get(command.plan), self.links.get(command.link)
+                if program is None or link is None:
+                    self._load_library(command, item)
+                    return
+                answer = self._revise(run, command, item.command_id, program, link)
             case _:
                 answer = self._steer(run, command, item.command_id)
         self._reply(item, answer)
+
+    def _load_library(self, command: CreateRun | RevisePlan, item: msg.Request) -> None:
+        """Have the plan and the link of a command loaded; it is looked at again when they are there."""
+        waiting = self._libraries.setdefault((command.plan, command.link), [])
+        if not waiting:
+            self._loads.append(msg.LoadLibrary(command.plan, command.link))
+        waiting.append(item)
+
+    def _revise(
+        self, run: Run, command: RevisePlan, command_id: str, program: Program, link: Link
+    ) -> Accepted | Rejected:
+        """Have a run follow another plan, and go on by it."""
+        run.plans, run.links = {command.plan: program}, {command.link: link}
+        answer = self._steer(run, command, command_id)
+        if isinstance(answer, Accepted) and not answer.existing and run.id in self.runs:
+            self._know(link)
+            if run.status is RunStatus.RUNNING:
+                self._decide(run, "changed", progress)
+        return answer
 
     def _reply(self, item: msg.Request, answer: Accepted | Rejected) -> None:
         self._replies.append(msg.Reply(item.token, answer))
@@ -314,10 +341,7 @@ class Partition:
             return
         program, link = self.programs.get(command.plan), self.links.get(command.link)
         if program is None or link is None:
-            waiting = self._libraries.setdefault((command.plan, command.link), [])
-            if not waiting:
-                self._loads.append(msg.LoadLibrary(command.plan, command.link))
-            waiting.append(item)
+            self._load_library(command, item)
             return
         if command.start and len(self.queue) >= self.limits.max_pending_runs:
             message = f"busy: {len(self.queue)} runs wait already (max_pending_workflows); try again later"
@@ -350,6 +374,9 @@ class Partition:
 
     def _equip(self, run: Run, program: Program, link: Link) -> None:
         run.program, run.link, run.cache = program, link, self.cache
+        self._know(link)
+
+    def _know(self, link: Link) -> None:
         for agent in link.agents.values():
             self.pools.know(agent)
             for item in self._early.pop(agent.pool, ()) if self._early else ():
@@ -519,6 +546,7 @@ class Partition:
             return None
         self._equip(run, item.program, item.link)
         self.programs.setdefault(item.program.digest, item.program)
+        self.give_plans(run, item)
         try:
             if item.snapshot is not None:
                 from_plain(run, item.snapshot)
@@ -531,6 +559,12 @@ class Partition:
             return None
         run.todo.clear()
         return run
+
+    def give_plans(self, run: Run, item: msg.Loaded) -> None:
+        """Have a run ready for the changes of its plan that are folded into it."""
+        run.plans, run.links = item.plans, item.links
+        for link in item.links.values():
+            self._know(link)
 
     def _answer_ended(self, item: msg.Loaded, waiting: Iterable[msg.Input]) -> None:
         assert item.row is not None
@@ -554,14 +588,17 @@ class Partition:
     def _library_loaded(self, item: msg.LibraryLoaded) -> None:
         waiting = self._libraries.pop((item.plan, item.link), [])
         if item.program is not None and item.linked is not None:
-            self.programs[item.plan], self.links[item.link] = item.program, item.linked
+            _keep(self.programs, item.plan, item.program)
+            _keep(self.links, item.link, item.linked)
         for request in waiting:
-            assert isinstance(request.command, CreateRun)
+            assert isinstance(request.command, CreateRun | RevisePlan)
             if item.program is None or item.linked is None:
                 gone = "plan" if item.program is None else "link"
                 self._reply(
                     request, Rejected(code="invalid", message=f"the {gone} of {request.command.run} is not stored")
                 )
+            elif isinstance(request.command, RevisePlan):
+                self._request(request)
             else:
                 self._parked.setdefault(request.command.run, deque())
                 self._create(request, request.command)
@@ -828,9 +865,20 @@ _STEERING: dict[type, Any] = {
     ResumeRun: steering.resume,
     CancelRun: steering.cancel,
     RetryStep: reopening.retry,
+    RevisePlan: revising.revise,
+    ExecuteStep: executing.execute,
 }
+#: So many plans, and so many links, are kept for runs to come; those at work keep their own.
+MAX_KEPT = 1_000
 #: What stands for a blob that is not there.
 MISSING = object()
+
+
+def _keep(kept: dict[str, Any], digest: str, value: Any) -> None:
+    """Keep something by its digest; the first goes when there are too many."""
+    kept[digest] = value
+    if len(kept) > MAX_KEPT:
+        del kept[next(iter(kept))]
 
 
 def _is_started(waiting: Iterable[msg.Input]) -> bool:

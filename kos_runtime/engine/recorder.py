@@ -84,6 +84,8 @@ class Recorder:
                 timers.append((event.at, run.id, event.path, event.fence))
                 if event.delay_ms > self._limits.long_timer_ms:
                     batch.timers_set.append(TimerRow(event.at, run.id, event.path, event.fence))
+            elif kind is ev.PlanRevised:
+                batch.blob_refs.extend((digest, stream) for digest in (event.plan, event.link))
             elif kind is ev.CancelRequested:
                 timers.append((event.until, run.id, CANCEL_TIMER, event.number))
             elif kind is ev.TimerFired:

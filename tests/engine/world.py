@@ -18,6 +18,7 @@ from kos_runtime.core.plan.model import Action, Body, Plan, Step
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.record import INLINE_LIMIT, Batch
 from kos_runtime.core.workflow.commands import Accepted, Answer, AnswerTask, CreateRun
+from kos_runtime.core.workflow.events import PlanRevised
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.snapshot import to_plain as state_plain
@@ -178,12 +179,24 @@ class World:
         created, linked = rebuild(first.names, CODEC.unpack(first.payload))[:2]
         state = Run(run, self.store.store_id, CODEC)
         state.program, state.link = self.host.program(created.plan), self.host.link(linked.link)
+        assert state.program is not None
+        assert state.link is not None
+        state.plans, state.links = {created.plan: state.program}, {linked.link: state.link}
         del loaded
         for record in self.store.stream(run_stream(run), limit=1_000_000):
             for event in rebuild(record.names, CODEC.unpack(record.payload)):
+                if isinstance(event, PlanRevised):
+                    self.give(state, event)
                 evolve(state, event)
             state.position = record.position
         return state
+
+    def give(self, state: Run, event: PlanRevised) -> None:
+        """Give a run that is folded the plan of a change that comes next."""
+        program, link = self.host.program(event.plan), self.host.link(event.link)
+        assert program is not None
+        assert link is not None
+        state.plans[event.plan], state.links[event.link] = program, link
 
     # --- agents
 

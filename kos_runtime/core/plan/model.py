@@ -262,3 +262,5 @@ class Plan:
     requires: tuple[Requirement, ...] = ()
     monitoring: dict[str, bool] = field(default_factory=dict, metadata=PLAIN)
     extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+    #: The text that it was compiled from, with what else went into that: a change of the running workflow begins here.
+    source: dict[str, Any] | None = field(default=None, metadata=PLAIN)

@@ -47,6 +47,11 @@ class RunView:
     ended_at: int = 0
     seq: int = 0
     plan: str = ""
+    #: How often its plan was changed, and each change: by whom, when, why, which step.
+    revision: int = 0
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    #: The plan, the link and the settings that it was created with.
+    created_with: tuple[str, str, dict[str, Any]] = field(default_factory=lambda: ("", "", {}))
     link: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     drivers: dict[str, str] = field(default_factory=dict)
@@ -90,6 +95,7 @@ def _created(v: RunView, e: ev.RunCreated, time: int) -> None:
 def _linked(v: RunView, e: ev.RunLinked, time: int) -> None:
     del time
     v.link, v.settings, v.drivers = e.link, e.settings, e.drivers
+    v.created_with = v.plan, v.link, v.settings
 
 
 def _started(v: RunView, e: ev.RunStarted, time: int) -> None:
@@ -125,6 +131,9 @@ def _restore_begun(v: RunView, e: ev.RestoreBegun, time: int) -> None:
     v.status, v.ended_at, v.error, v.halted = "created", 0, None, None
     v.outputs, v.outputs_blobs = b"", []
     v.steps.clear()
+    v.plan, v.link, v.settings = v.created_with
+    v.revision = 0
+    v.changes.clear()
 
 
 def _restored(v: RunView, e: ev.RunRestored, time: int) -> None:
@@ -167,6 +176,22 @@ def _is_taken_up(v: RunView, path: str) -> bool:
         return False
     owner = v.steps.get(path[: max(path.rfind("/"), 0)].partition("#")[0].partition("[")[0]) if "/" in path else None
     return owner is None or owner.status in {"running", "retrying", "ready"}
+
+
+def _revised(v: RunView, e: ev.PlanRevised, time: int) -> None:
+    v.revision, v.plan, v.link, v.settings = e.revision, e.plan, e.link, e.settings
+    v.changes.append({
+        "revision": e.revision, "seq": v.seq, "at": time, "by": e.by, "reason": e.reason, "change": e.change, "step": e.step,
+        "fields": e.fields,
+    })  # fmt: skip
+    if e.change == "remove_step" and e.step in v.steps and v.steps[e.step].status == "ready":
+        del v.steps[e.step]
+
+
+def _requested(v: RunView, e: ev.StepRequested, time: int) -> None:
+    del time
+    step = v.step(e.path)
+    step.status, step.detail = "ready", f"started by {e.by}"
 
 
 def _cancel_requested(v: RunView, e: ev.CancelRequested, time: int) -> None:
@@ -313,9 +338,11 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.RunPaused: _paused,
     ev.RunResumed: _resumed,
     ev.RunReopened: _reopened,
+    ev.PlanRevised: _revised,
     ev.CancelRequested: _cancel_requested,
     ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _quarantined,
+    ev.StepRequested: _requested,
     ev.StepScheduled: _scheduled,
     ev.StepCompleted: _step_completed,
     ev.StepFailed: _step_failed,

@@ -107,8 +107,40 @@ class RestoreRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevisePlan:
+    """Have a run follow another plan from here on; ``plan`` and ``link`` are digests of what lies in the blob store.
+
+    It was made from the run's plan of revision ``expected``. ``change`` (add_step, remove_step or modify_step), ``step``
+    and ``fields`` tell people what it changes. ``next_attempt``: a step that runs may change from its next attempt on.
+    """
+
+    run: str
+    plan: str
+    link: str
+    settings: dict[str, Any]
+    expected: int
+    change: str
+    step: str
+    fields: list[str]
+    by: str
+    reason: str = ""
+    next_attempt: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuteStep:
+    """Start a step that is ready or runs on demand, with these inputs; None: with its own."""
+
+    run: str
+    path: str
+    inputs: dict[str, Any] | None
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A command that does not fit the state. ``code`` is stable: not_found, conflict, invalid, busy, storage_full."""
+    """A command that does not fit the state. ``code`` is stable: not_found, conflict, revision, invalid, busy, storage_full."""
 
     code: str
     message: str
@@ -125,6 +157,6 @@ class Accepted:
 
 
 #: What a person decides of a run that there is; each names its author.
-Steering = AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun
+Steering = AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun | RevisePlan | ExecuteStep
 Command = CreateRun | StartRun | ForkRun | Steering
 Answer = Accepted | Rejected

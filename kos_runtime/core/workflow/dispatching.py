@@ -73,7 +73,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
     fence = max(0 if at is None else at.fence, run.fences) + 1
     process = desk.pools.take(run.id, path, fence, step.node.step.timeout_ms, alone=alone)
     part = owner.fan is not None and owner.fan.parts
-    record = not owner.node.inputs_are_stable and not part and attempt == 1
+    record = not owner.node.inputs_are_stable and not part and (attempt == 1 or _has_none(at))
     desk.emit(
         ev.StepScheduled(
             path,
@@ -111,6 +111,11 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
     return True
 
 
+def _has_none(step: StepState | None) -> bool:
+    """Say whether a further attempt has no recorded inputs: what it is given was changed since the first."""
+    return step is not None and step.inputs is None and step.inputs_blob is None
+
+
 def _own_key(value: Any) -> str:
     """Return the key that a step gives itself.
 
@@ -141,7 +146,7 @@ def _inputs(desk: Desk, owner: StepState, at: StepState | None, index: int, acti
     """Compute inputs; those that were recorded at the first attempt are taken as they were."""
     run = desk.run
     fan = owner.fan
-    found = compute(run, owner, action, index)
+    found = Inputs() if owner.given else compute(run, owner, action, index)
     recorded = owner if fan is not None and fan.parts else at
     if recorded is not None and (recorded.inputs is not None or recorded.inputs_blob is not None):
         found.values = _recorded(desk, recorded)
@@ -175,11 +180,10 @@ def _cut(found: Inputs, over: str, begin: int, end: int) -> None:
 
 def split(desk: Desk, step: StepState, action: ActionLink) -> None:
     """Spread a step: decide into which parts its array is cut."""
-    run = desk.run
     over = action.over or ""
     place = tuple(over.split("."))
     try:
-        found = compute(run, step, action)
+        found = _inputs(desk, step, step, -1, action)
     except (ExpressionError, ValueError) as error:
         fail_before_start(desk, step.path, failure(ErrorType.VALIDATION, str(error), step=step.path, recoverable=False))
         return
@@ -201,7 +205,7 @@ def split(desk: Desk, step: StepState, action: ActionLink) -> None:
         count = len(at)
     parts = min(count, MAX_PARTS)
     bounds = [count * i // parts for i in range(parts + 1)] if parts else [0]
-    record = not step.node.inputs_are_stable
+    record = step.given or not step.node.inputs_are_stable
     try:
         packed, blob = desk.pack_large(found.values, INLINE_LIMIT) if record else (None, None)
     except ValueError as error:

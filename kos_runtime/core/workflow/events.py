@@ -130,6 +130,26 @@ class RunRestored:
     generation: int
 
 
+@event("plan_revised")
+class PlanRevised:
+    """From here on the run follows another plan. ``revision`` counts from 1, after the plan that it was created with.
+
+    ``plan`` and ``link`` are digests, ``settings`` those of all its agents; ``change``, ``step`` and ``fields`` say what
+    was changed. ``next_attempt``: steps that had begun may have changed too.
+    """
+
+    by: str
+    reason: str
+    revision: int
+    plan: str
+    link: str
+    settings: dict[str, Any]
+    change: str
+    step: str
+    fields: list[str]
+    next_attempt: bool
+
+
 @event("cancel_requested")
 class CancelRequested:
     """The run is called off. What runs has until ``until`` (log time) to stop; ``number`` counts from 1."""
@@ -169,6 +189,18 @@ class ConditionMet:
     """A step's ``when`` held."""
 
     path: str
+
+
+@event("step_requested")
+class StepRequested:
+    """A person has a step run, whatever its condition says. ``given``: with these inputs in the place of its own."""
+
+    path: str
+    by: str
+    reason: str
+    given: bool
+    inputs: bytes | None
+    inputs_blob: list[Any] | None
 
 
 @event("step_scheduled")
@@ -436,8 +468,8 @@ class ManualTaskAnswered:
 
 
 Event: TypeAlias = (
-    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | RunForked | ResultReplaced | RestoreBegun | RunRestored | CancelRequested
-    | RunCancelled | RunQuarantined | ConditionMet | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
+    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored | CancelRequested
+    | RunCancelled | RunQuarantined | ConditionMet | StepRequested | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | ManualTaskRequested | ManualTaskAnswered

@@ -13,6 +13,7 @@ from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.reopened import reopen
+from kos_runtime.core.workflow.revised import request_step, revise
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RUN_TRANSITIONS, StepStatus
 from kos_runtime.core.workflow.taken_over import begin_again, replace_result, restored, take_over
@@ -75,13 +76,13 @@ def _blob(stored: list[Any] | None) -> BlobRef | None:
 def _run_created(run: Run, e: ev.RunCreated) -> None:
     _status(run, e)
     run.workflow, run.version, run.name, run.key = e.workflow, e.version, e.name, e.key
-    run.plan_digest, run.seed, run.author = e.plan, e.seed, e.author
+    run.plan_digest, run.plan_now, run.seed, run.author = e.plan, e.plan, e.seed, e.author
     run.inputs_packed, run.inputs_blob = e.inputs, _blob(e.inputs_blob)
 
 
 def _run_linked(run: Run, e: ev.RunLinked) -> None:
     _status(run, e)
-    run.link_digest, run.link_settings = e.link, e.settings
+    run.link_digest, run.link_now, run.link_settings = e.link, e.link, e.settings
 
 
 def _run_started(run: Run, e: ev.RunStarted) -> None:
@@ -132,6 +133,11 @@ def _restore_begun(run: Run, e: ev.RestoreBegun) -> None:
 def _run_restored(run: Run, e: ev.RunRestored) -> None:
     _status(run, e)
     restored(run, e)
+
+
+def _plan_revised(run: Run, e: ev.PlanRevised) -> None:
+    _status(run, e)
+    revise(run, e)
 
 
 def _cancel_requested(run: Run, e: ev.CancelRequested) -> None:
@@ -197,7 +203,7 @@ def _over(run: Run, step: StepState) -> None:
     _rest(step)
     if scope.parked:
         run.todo.append(scope.parked.popleft())
-    if not node.step.on_demand:
+    if not node.step.on_demand or step.by_hand:
         scope.remaining -= 1
     waits = scope.waits
     for dependent in node.dependents:
@@ -570,10 +576,12 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.ResultReplaced: replace_result,
     ev.RestoreBegun: _restore_begun,
     ev.RunRestored: _run_restored,
+    ev.PlanRevised: _plan_revised,
     ev.CancelRequested: _cancel_requested,
     ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _run_quarantined,
     ev.ConditionMet: _condition_met,
+    ev.StepRequested: request_step,
     ev.StepScheduled: _step_scheduled,
     ev.StepRedispatched: _step_redispatched,
     ev.StepCompleted: _step_completed,

@@ -184,7 +184,8 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
     if refused is not None:
         return refused
     then = Run(run.id, run.store_id, run.codec)
-    then.program, then.link = run.program, run.link
+    then.program, then.link = run.plans.get(run.plan_digest, run.program), run.links.get(run.link_digest, run.link)
+    then.plans, then.links = run.plans, run.links
     for event in events:
         evolve(then, event)
     for path in acted_since(then, [*after, *desk.events]):

@@ -21,12 +21,12 @@ FINGERPRINT: Final = (
 )
 
 _RUN: Final = (
-    "workflow", "version", "name", "key", "author", "seed", "plan_digest", "link_digest", "link_settings",
+    "workflow", "version", "name", "key", "author", "seed", "plan_digest", "plan_now", "link_digest", "link_now", "link_settings", "revision",
     "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "fences", "generation",
 )  # fmt: skip
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
-    "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn",
+    "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn", "requested", "by_hand", "given",
 )  # fmt: skip
 _SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn")
 _FAN: Final = ("count", "limit", "next", "again", "open", "skipped", "failures", "items", "parts", "over", "bounds")

@@ -116,6 +116,10 @@ class StepState:
     ask_of = ""
     #: A loop's turns so far.
     turn = -1
+    #: A person had it run, whatever its condition says; although nothing named it; with inputs of that person's own.
+    requested = False
+    by_hand = False
+    given = False
     #: Unpacked ``exposed``; not folded.
     cache: dict[str, Any] | None = None
 
@@ -164,8 +168,8 @@ class Run:
 
     __slots__ = (
         "agenda", "author", "cache", "cancelling", "codec", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
-        "link_digest", "link_settings", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest", "position",
-        "program", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
+        "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest",
+        "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
         "workflow",
     )  # fmt: skip
 
@@ -181,7 +185,11 @@ class Run:
         self.key = ""
         self.author = ""
         self.seed = 0
+        #: The plan that it was created with, the one that it follows now, and how often that was changed.
         self.plan_digest = ""
+        self.plan_now = ""
+        self.link_now = ""
+        self.revision = 0
         self.link_digest = ""
         self.link_settings: dict[str, Any] = {}
         self.inputs_packed: bytes = b""
@@ -209,6 +217,9 @@ class Run:
         # Given by whoever folds; not folded.
         self.program: Program | None = None
         self.link: Link | None = None
+        #: By digest, the plans and links to which it is changed by what is folded next, or goes back.
+        self.plans: dict[str, Program] = {}
+        self.links: dict[str, Link] = {}
         # Not folded.
         self.todo: deque[str] = deque()
         self.inputs: dict[str, Any] | None = None

@@ -51,6 +51,8 @@ RUN_TRANSITIONS: Final[Mapping[tuple[RunStatus, type], RunStatus]] = {
     (RunStatus.CREATED, ev.RunStarted): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RunCompleted): RunStatus.COMPLETED,
     (RunStatus.RUNNING, ev.RunFailed): RunStatus.FAILED,
+    (RunStatus.CREATED, ev.PlanRevised): RunStatus.CREATED,
+    (RunStatus.RUNNING, ev.PlanRevised): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RunPaused): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RunResumed): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.CancelRequested): RunStatus.RUNNING,

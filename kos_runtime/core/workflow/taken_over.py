@@ -2,6 +2,7 @@
 
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.revised import as_created
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, ENTER, FENCES_A_LIFE, Run, StepState
 from kos_runtime.core.workflow.status import StepStatus
 
@@ -12,7 +13,8 @@ def is_fresh(run: Run, step: StepState) -> bool:
 
 
 def begin_again(run: Run) -> None:
-    """Forget what a run has done, as far as it is folded; its name, its plan and its fences stay."""
+    """Forget what a run has done, as far as it is folded; its name, the plan of its creation and its fences stay."""
+    as_created(run)
     run.vars = {}
     for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual):
         held.clear()
@@ -33,8 +35,9 @@ def take_over(run: Run) -> None:
             step.scope.active -= 1
             for name, amount in step.node.step.resources.items():
                 step.scope.held[name] -= amount
-            step.status, step.attempt, step.condition_met = StepStatus.READY, 0, False
-            step.inputs = step.inputs_blob = None
+            step.status, step.attempt, step.condition_met = StepStatus.READY, 0, step.requested
+            if not step.given:
+                step.inputs = step.inputs_blob = None
             run.agenda[path] = ENTER
         else:
             step.status, step.then = StepStatus.FAILING, "redispatch"
