@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from kos_runtime.core.schedule.commands import RemoveSchedule, SetSchedule
 from kos_runtime.core.workflow.commands import (
     Accepted,
     Answer,
@@ -23,6 +24,7 @@ from kos_runtime.ports.codec import Codec
 
 _COMMANDS: Final[tuple[type[Any], ...]] = (
     CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep, ForkRun, RestoreRun, RevisePlan, ExecuteStep,
+    SetSchedule, RemoveSchedule,
 )  # fmt: skip
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}

@@ -18,9 +18,9 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--apply", "--at", "--attempts", "--before", "--color", "--config", "--example", "--file", "--for", "--grace", "--head",
-        "--inputs", "--into", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
-        "--status", "--step", "--store", "--tail", "--time", "--timeout", "--type", "--workflow", "-f", "-n", "-o", "-p",
+        "--address", "--after", "--agent", "--apply", "--at", "--attempts", "--before", "--catch-up", "--color", "--config", "--cron", "--example", "--file", "--for", "--grace", "--head",
+        "--inputs", "--into", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
+        "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
 )  # fmt: skip
 #: Short options that take a value in these commands alone.

@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from kos_runtime.client.engine import GRACE_S, RunHandle, WorkflowEngine
 from kos_runtime.client.reading import EventLine
+
+if TYPE_CHECKING:
+    from kos_runtime.client.schedules import ScheduleView
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -132,6 +135,17 @@ class AsyncWorkflowEngine:
         self, run: str | AsyncRunHandle, step: str, inputs: Mapping[str, Any] | None = None, *, reason: str = ""
     ) -> dict[str, Any]:
         return await self._call(self.engine.execute_step, _id(run), step, inputs, reason=reason)
+
+    async def schedule_workflow(
+        self, definition: str | Path, inputs: Mapping[str, Any] | None = None, **more: Any
+    ) -> dict[str, Any]:
+        return await self._call(self.engine.schedule_workflow, definition, inputs, **more)
+
+    async def unschedule(self, name: str, reason: str = "") -> dict[str, Any]:
+        return await self._call(self.engine.unschedule, name, reason)
+
+    async def schedules(self) -> "list[ScheduleView]":
+        return await self._call(self.engine.schedules)
 
     async def get_workflow_status(self, run: str | AsyncRunHandle) -> str:
         return await self._call(self.engine.get_workflow_status, _id(run))

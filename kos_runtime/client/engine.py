@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kos_runtime.client import changing
 from kos_runtime.client.owner import once, reach_owner, start_owner
@@ -42,6 +42,9 @@ from kos_runtime.definition import (
 )  # fmt: skip
 from kos_runtime.definition.changing import Change, source_of
 from kos_runtime.ports.control import Message
+
+if TYPE_CHECKING:
+    from kos_runtime.client.schedules import ScheduleView
 
 #: Characters of a run's own name, and of its key.
 MAX_NAME = 256
@@ -193,9 +196,6 @@ class WorkflowEngine:
                 ``keys`` it is safe to ask for all of them again.
             Unreachable: The store or its owner.
         """
-        from kos_runtime.composition.discovery import registry_of
-        from kos_runtime.composition.linking import link
-
         for given in (names, keys):
             if given and len(given) != len(inputs):
                 raise InvalidDefinition(f"{len(inputs)} runs need as many names and keys, not {len(given)}")
@@ -207,20 +207,8 @@ class WorkflowEngine:
         plan = replace(plan, source=source_of(document, self.settings, templates))
         values = [_completed(plan, each) for each in inputs]
         self._own(start=start)
-        from kos_runtime.composition import wiring
-
-        linked = link(plan, registry_of(document), self.settings, wiring.cache_dir(str(self.folder)))
-        blobs = wiring.blob_store(str(self.folder))
         store_id = self.reading.log.store_id
-        common: Message = {
-            "op": "create",
-            "plan": blobs.put(wiring.CODEC.pack(to_plain(plan))).digest,
-            "link": blobs.put(wiring.CODEC.pack(to_plain(linked.link))).digest,
-            "settings": linked.settings,
-            "drivers": linked.drivers,
-            "author": self.author,
-            "start": start,
-        }
+        common: Message = {"op": "create", **self._linked(document, plan), "author": self.author, "start": start}
         messages = [
             {
                 **common,
@@ -236,6 +224,21 @@ class WorkflowEngine:
             RunHandle(self, answer["run"], existing=bool(answer.get("existing")))
             for answer in self._request_many(messages)
         ]
+
+    def _linked(self, document: WorkflowDocument, plan: Plan) -> Message:
+        """Link a plan and keep both; return their addresses, and what is recorded beside them."""
+        from kos_runtime.composition import wiring
+        from kos_runtime.composition.discovery import registry_of
+        from kos_runtime.composition.linking import link
+
+        linked = link(plan, registry_of(document), self.settings, wiring.cache_dir(str(self.folder)))
+        blobs = wiring.blob_store(str(self.folder))
+        return {
+            "plan": blobs.put(wiring.CODEC.pack(to_plain(plan))).digest,
+            "link": blobs.put(wiring.CODEC.pack(to_plain(linked.link))).digest,
+            "settings": linked.settings,
+            "drivers": linked.drivers,
+        }
 
     def execute_workflow(self, run: str | RunHandle) -> None:
         """Let a created run begin."""
@@ -427,6 +430,64 @@ class WorkflowEngine:
             _check_plain(given, "the inputs")
         self._own(start=True)
         return self._steer({"op": "execute", "run": _id(run), "step": step, "inputs": given, "reason": _reason(reason)})
+
+    # --- schedules
+
+    def schedule_workflow(
+        self,
+        definition: str | Path | WorkflowDocument,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        cron: str = "",
+        timezone: str = "",
+        overlap: str = "",
+        catch_up: str = "",
+        templates: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Let a workflow run by itself, as its ``schedule`` says and the arguments say over it; durable when this returns.
+
+        It is linked now, and every run of it follows what it says now. It works also while nobody owns the store; runs are
+        made while somebody does.
+
+        Args:
+            definition: A file, ``FILE#TEMPLATE``, or a loaded workflow.
+            inputs: Inputs of each run, over those of the schedule.
+            name: The schedule's name, the workflow's id unless given. Setting one of the same name replaces it.
+            cron: Five fields or a word such as ``@daily``.
+            timezone: Such as ``Europe/Berlin``; UTC unless it is said.
+            overlap: ``skip``, ``queue`` or ``cancel_running``: what becomes of a run that is due before the last has ended.
+            catch_up: ``none``, ``last`` or ``all``: which of those that were missed are made up for.
+            templates: Templates of other files, by name.
+
+        Raises:
+            InvalidDefinition: The definition, its linking, the inputs or the schedule.
+            Unreachable: The store or its owner.
+        """
+        from kos_runtime.client.schedules import settled
+
+        document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
+        plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
+        id = name or plan.workflow
+        said = settled(document, id, {"cron": cron, "timezone": timezone, "overlap": overlap, "catch_up": catch_up})
+        values = _completed(plan, {**said["inputs"], **(inputs or {})})
+        message: Message = {"op": "schedule", "run": id, "workflow": plan.workflow, "version": plan.version}
+        message |= {key: said[key] for key in ("cron", "timezone", "overlap", "catch_up")}
+        return self._steer({**message, **self._linked(document, plan), "inputs": values})
+
+    def unschedule(self, name: str, reason: str = "") -> dict[str, Any]:
+        """Make no more runs of a schedule; those that are there go on.
+
+        Raises:
+            NotFound: There is no such schedule.
+        """
+        return self._steer({"op": "unschedule", "run": name, "reason": _reason(reason)})
+
+    def schedules(self) -> "list[ScheduleView]":
+        """Return the schedules of the store."""
+        from kos_runtime.client.schedules import schedule_views
+
+        return schedule_views(self.reading)
 
     def _is_reachable(self) -> bool:
         if self._host == "process" or self._channel is not None:

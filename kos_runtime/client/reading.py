@@ -89,14 +89,20 @@ class Reading:
     # --- events
 
     def records(self, run: str, *, after: int = 0) -> Iterator[Record]:
-        stream = run_stream(run)
+        return self._records(run_stream(run), after)
+
+    def _records(self, stream: str, after: int) -> Iterator[Record]:
         while page := self.log.stream(stream, after=after, limit=_PAGE):
             yield from page
             after = page[-1].position
 
     def lines(self, run: str, *, after: int = 0) -> Iterator[EventLine]:
         """Return a run's events behind a position, in order."""
-        for record, event in self._events(run, after):
+        return self.lines_of(run_stream(run), after=after)
+
+    def lines_of(self, stream: str, *, after: int = 0) -> Iterator[EventLine]:
+        """Return a stream's events behind a position, in order."""
+        for record, event in self._events_of(stream, after):
             if isinstance(event, str):
                 name, data, built = record.names, {"problem": event}, None
             else:
@@ -108,8 +114,11 @@ class Reading:
             )
 
     def _events(self, run: str, after: int) -> Iterator[tuple[Record, Any]]:
+        return self._events_of(run_stream(run), after)
+
+    def _events_of(self, stream: str, after: int) -> Iterator[tuple[Record, Any]]:
         """Return each event with its record; in place of the events of a record that cannot be read, why not."""
-        for record in self.records(run, after=after):
+        for record in self._records(stream, after):
             try:
                 events = rebuild(record.names, self.codec.unpack(record.payload))
             except (UnknownEvent, ValueError) as error:

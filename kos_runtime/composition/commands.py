@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from kos_runtime.core.chain import SALT_BYTES
 from kos_runtime.core.identity import is_run_id
+from kos_runtime.core.schedule.commands import RemoveSchedule, SetSchedule
 from kos_runtime.core.workflow.commands import (
     Accepted,
     Answer,
@@ -26,7 +27,8 @@ from kos_runtime.ports.control import Message
 
 #: What ``command_of`` knows.
 OPERATIONS: Final = frozenset(
-    {"create", "start", "answer", "pause", "resume", "cancel", "retry", "fork", "restore", "revise", "execute"}
+    {"create", "start", "answer", "pause", "resume", "cancel", "retry", "fork", "restore", "revise", "execute", "schedule",
+     "unschedule"}
 )
 
 
@@ -110,6 +112,25 @@ def command_of(message: Message) -> Command:
                     by=_text(message, "by"),
                     reason=_text(message, "reason"),
                 )
+            case "schedule":
+                return SetSchedule(
+                    run=run,
+                    workflow=_text(message, "workflow"),
+                    version=_text(message, "version"),
+                    cron=_text(message, "cron"),
+                    timezone=_text(message, "timezone"),
+                    overlap=_text(message, "overlap"),
+                    catch_up=_text(message, "catch_up"),
+                    plan=_text(message, "plan"),
+                    link=_text(message, "link"),
+                    settings=message.get("settings") or {},
+                    drivers=message.get("drivers") or {},
+                    inputs=message.get("inputs") or {},
+                    salt=os.urandom(SALT_BYTES),
+                    by=_text(message, "by"),
+                )
+            case "unschedule":
+                return RemoveSchedule(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
             case "cancel":
                 grace = message["grace_ms"]
                 if type(grace) is not int:

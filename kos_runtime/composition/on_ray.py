@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.actors.parts import EngineParts, RunnerParts
+from kos_runtime.adapters.calendar import CronCalendar
 from kos_runtime.adapters.clock import LogClock, wall_ms
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
@@ -58,11 +59,20 @@ def open_engine(settings: dict[str, Any]) -> EngineParts:
         takeover_after_ms=TAKEOVER_MS,
     )
     limits = Limits(max_active_runs=settings["active"], max_pending_runs=settings["pending"])
-    host = Host(store, wiring.blob_store(folder), wiring.INNER_CODEC, owner=wiring.owner_name(), limits=limits)
+    clock = LogClock.at_claim(store.head().time)
+    host = Host(
+        store,
+        wiring.blob_store(folder),
+        wiring.INNER_CODEC,
+        owner=wiring.owner_name(),
+        limits=limits,
+        calendar=CronCalendar(),
+        wall=clock.wall,
+    )
     return EngineParts(
         host=host,
         codec=wiring.CODEC,
-        now=LogClock.at_claim(store.head().time).now,
+        now=clock.now,
         pack_work=pack_work,
         unpack_outcomes=unpack_outcomes,
         idle=store.idle,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kos_runtime.adapters.agent_runner import AgentRunner
 from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
+from kos_runtime.adapters.calendar import CronCalendar
 from kos_runtime.adapters.clock import LogClock, wall_ms
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
@@ -84,9 +85,17 @@ def open_in_process(
 ) -> tuple[InProcessHost, SqliteEventStore]:
     """Own a store in this process, with the agents on threads beside it. Close both when done."""
     store = open_store(folder)
-    host = Host(store, blob_store(folder), INNER_CODEC, owner=owner_name(), limits=limits_of(settings))
+    clock = LogClock.at_claim(store.head().time)
+    host = Host(
+        store,
+        blob_store(folder),
+        INNER_CODEC,
+        owner=owner_name(),
+        limits=limits_of(settings),
+        calendar=CronCalendar(),
+        wall=clock.wall,
+    )
     runner: MakeRunner = lambda effect, on_late: make_runner(  # noqa: E731
         folder, effect.target, effect.settings, on_late, threads=settings.hands_per_process
     )
-    clock = LogClock.at_claim(store.head().time)
     return InProcessHost(host, clock, runner, hands=settings.hands_per_process, on_notice=on_notice), store

@@ -59,3 +59,25 @@ def format_duration(ms: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+def utc_text(ms: int) -> str:
+    """Write an instant in UTC, to the minute or as exact as it is: ``2026-03-29T01:00Z``.
+
+    >>> utc_text(1_774_746_000_000)
+    '2026-03-29T01:00Z'
+    """
+    days, rest = divmod(ms, DAY)
+    # Civil date of a day number; Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+    era, day_of_era = divmod(days + 719_468, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * shifted + 2) // 5 + 1
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    year = year_of_era + era * 400 + (month <= 2)
+    seconds, exact = divmod(rest, SECOND)
+    text = f"{year:04d}-{month:02d}-{day:02d}T{seconds // 3_600:02d}:{seconds // 60 % 60:02d}"
+    if seconds % 60 or exact:
+        text += f":{seconds % 60:02d}" + (f".{exact:03d}" if exact else "")
+    return f"{text}Z"

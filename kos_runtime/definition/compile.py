@@ -16,6 +16,7 @@ from kos_runtime.definition.policies import Policies
 from kos_runtime.definition.problems import DefinitionError, Path, Problem, in_order
 from kos_runtime.definition.quantities import amounts_of, rate_of
 from kos_runtime.definition.references import Scope, Texts, Use
+from kos_runtime.definition.schedules import check_schedule
 from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.definition.shapes import Check
 
@@ -75,7 +76,9 @@ class Compiler:
         self.policies.finish()
         inputs = tuple(self._input(i, spec) for i, spec in enumerate(content.get("inputs") or []))
         outputs = tuple(self._output(i, spec, scope) for i, spec in enumerate(content.get("outputs") or []))
-        for key in ("schedule", "compensation", "timeout"):
+        if isinstance(content.get("schedule"), dict):
+            self._schedule(content["schedule"], inputs)
+        for key in ("compensation", "timeout"):
             if key in content:
                 self.need(key, f"workflow.{key}", (*self.at, key))
         self._monitoring()
@@ -97,6 +100,21 @@ class Compiler:
             monitoring=content.get("monitoring") or {},
             extras={key: content[key] for key in ("schedule", "compensation") if key in content},
         )
+
+    def _schedule(self, schedule: dict[str, Any], inputs: Sequence[model.InputSpec]) -> None:
+        path = (*self.at, "schedule")
+        check_schedule(schedule, path, self.check)
+        given = schedule.get("inputs") or {}
+        for name, value in given.items():
+            at = (*path, "inputs", name)
+            literal = self.texts.literal(value, at)
+            spec = next((spec for spec in inputs if spec.name == name), None)
+            if literal is None and value is not None:
+                self.check.fail(at, "KOS215", f"input {name!r} of a schedule is plain data, not a reference")
+            elif spec is None and "inputs" in self.content:
+                self.check.fail(at, "KOS205", f"no input {name!r}", self.check.hint(name, (s.name for s in inputs)))
+            elif spec is not None and (problem := misfit(literal, spec.type, spec.values)):
+                self.check.fail(at, "KOS103", f"input {name!r} of the schedule: {problem}")
 
     def _monitoring(self) -> None:
         """Say which flags ask for something that is not there yet. Each that is off has what it asks for."""

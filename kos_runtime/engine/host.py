@@ -5,7 +5,7 @@ what the partition asks for, writing blobs before the batch that mentions them, 
 store refuses. It does its reading and writing through the ports it is given and knows no clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from kos_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
@@ -17,6 +17,11 @@ from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, BlobRef, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.schedule import events as _schedule_events  # noqa: F401 - they register themselves
+from kos_runtime.core.schedule.calendar import Instants
+from kos_runtime.core.schedule.commands import Scheduling
+from kos_runtime.core.schedule.state import FINGERPRINT as SCHEDULE_FINGERPRINT
+from kos_runtime.core.schedule.state import PREFIX as SCHEDULES
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected, Steering
 from kos_runtime.core.workflow.snapshot import FINGERPRINT
@@ -51,8 +56,25 @@ class Log(Protocol):
     def runs(
         self, *, status: Sequence[str] = (), newest_first: bool = True, after_offset: int = 0, limit: int = 1_000
     ) -> list[RunRow]: ...
+    def streams(self, prefix: str) -> list[str]: ...
     def timers_due(self, before: int, *, limit: int = 1_000) -> list[TimerRow]: ...
     def command(self, command_id: str) -> CommandRow | None: ...
+
+
+class Streams(Protocol):
+    """What reading one stream needs of an event store."""
+
+    def salt(self, stream: str) -> bytes | None: ...
+    def snapshot(self, stream: str) -> SnapshotRow | None: ...
+    def stream(self, stream: str, *, after: int = 0, limit: int = 1_000) -> list[Record]: ...
+
+
+class Calendar(Protocol):
+    """Whoever knows time zones (the port of that name)."""
+
+    @property
+    def version(self) -> str: ...
+    def instants(self, cron: str, timezone: str, *, after: int, until: int, most: int) -> Instants: ...
 
 
 class Blobs(Protocol):
@@ -72,12 +94,17 @@ class Host:
         owner: str,
         limits: Limits | None = None,
         code_version: str = "",
+        calendar: Calendar | None = None,
+        wall: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """``wall`` is the clock that schedules follow, None while it cannot be followed; nothing fires without a calendar."""
         self.log = log
         self.blobs = blobs
         self.codec = codec
         self.limits = limits or Limits()
         self.code_version = code_version
+        self._calendar = calendar
+        self._wall = wall
         self._programs: dict[str, Program] = {}
         self._links: dict[str, Link] = {}
         self._written: set[str] = set()
@@ -104,6 +131,8 @@ class Host:
             code_version=self.code_version,
         )
         partition.pools.closed = self._draining
+        for stream in self.log.streams(SCHEDULES):
+            partition.schedules.restore(self._load_schedule(stream))
         after = 0
         while rows := self.log.runs(status=[RunStatus.RUNNING], newest_first=False, after_offset=after, limit=_PAGE):
             for row in rows:
@@ -143,6 +172,8 @@ class Host:
         if now < self.stalled_until:
             return self._refuse(inputs)
         partition = self.partition
+        if self._calendar is not None and not self._draining and partition.schedules.entries:
+            partition.schedules.wall = self._wall()
         again, self._again = self._again, []
         batch = [self._known(item) if isinstance(item, msg.Request) else item for item in (*again, *inputs)]
         partition.receive(batch, now)
@@ -161,7 +192,7 @@ class Host:
 
     def _known(self, item: msg.Request) -> msg.Input:
         """Look whether a command was carried out before: its repetition gets the same answer, and one event."""
-        if not item.command_id or not isinstance(item.command, Steering):
+        if not item.command_id or not isinstance(item.command, Steering | Scheduling):
             return item
         row = self.log.command(item.command_id)
         if row is None:
@@ -236,6 +267,8 @@ class Host:
                 if len(rows) == _PAGE:
                     self.partition.more_pending = self._creation_offset(rows[-1]) + 1
                 return msg.PendingLoaded([row.run for row in rows], len(rows) == _PAGE)
+            case msg.LoadInstants():
+                return self._instants(load)
 
     def _value(self, digest: str) -> Any:
         try:
@@ -271,6 +304,22 @@ class Host:
                 self._links.clear()
             self._links[digest] = link
         return self._links[digest]
+
+    def _instants(self, load: msg.LoadInstants) -> msg.InstantsLoaded:
+        calendar = self._calendar
+        assert calendar is not None
+        found = msg.InstantsLoaded(load.schedule, load.cron, load.timezone, load.until, [], False, 0, calendar.version)
+        try:
+            instants = calendar.instants(load.cron, load.timezone, after=load.after, until=load.until, most=load.most)
+        except ValueError as error:
+            found.problem = str(error)
+            return found
+        found.due, found.more, found.next = instants.due, instants.more, instants.next
+        return found
+
+    def _load_schedule(self, stream: str) -> msg.ScheduleLoaded:
+        tzdata = "" if self._calendar is None else self._calendar.version
+        return load_schedule(self.log, self.codec, stream, tzdata)
 
     def load_run(self, run: str, *, failed: bool = False, ended: bool = False, whole: bool = False) -> msg.Loaded:
         """Read a run's row, and the snapshot and events of one that is not over, or over and wanted all the same.
@@ -333,3 +382,23 @@ class Host:
                 break
             loaded.plans[plan], loaded.links[link] = program, linked
         return loaded
+
+
+def load_schedule(log: Streams, codec: Codec, stream: str, tzdata: str = "") -> msg.ScheduleLoaded:
+    """Read a schedule's history.
+
+    Raises:
+        UnknownEvent: A newer version wrote it.
+    """
+    loaded = msg.ScheduleLoaded(stream.removeprefix(SCHEDULES), log.salt(stream) or b"", 0, b"", 0, tzdata=tzdata)
+    snapshot = log.snapshot(stream)
+    if snapshot is not None and snapshot.fingerprint == SCHEDULE_FINGERPRINT:
+        loaded.snapshot = codec.unpack(snapshot.state)
+        loaded.snapshot_position = loaded.position = snapshot.position
+        loaded.last_hash, loaded.last_offset = snapshot.hash, snapshot.offset
+    while records := log.stream(stream, after=loaded.position, limit=_PAGE):
+        for record in records:
+            loaded.history += rebuild(record.names, codec.unpack(record.payload))
+        last = records[-1]
+        loaded.position, loaded.last_hash, loaded.last_offset = last.position, last.hash, last.offset
+    return loaded

@@ -7,6 +7,7 @@ from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, RunRow, TimerRow
+from kos_runtime.core.schedule.state import Schedule, evolve, from_plain
 from kos_runtime.core.workflow.commands import Answer, Command
 
 # --- in -----------------------------------------------------------------------------------------
@@ -137,9 +138,47 @@ class PendingLoaded:
     more: bool
 
 
+@dataclass(slots=True)
+class ScheduleLoaded:
+    """A schedule's history, by position behind a snapshot, and the version of the calendar's time zones today."""
+
+    schedule: str
+    salt: bytes
+    position: int
+    last_hash: bytes
+    last_offset: int
+    snapshot: dict[str, Any] | None = None
+    snapshot_position: int = 0
+    history: list[Any] = field(default_factory=list)
+    tzdata: str = ""
+
+    def fold(self, schedule: Schedule) -> None:
+        """Make a schedule what this says."""
+        if self.snapshot is not None:
+            from_plain(schedule, self.snapshot)
+        for event in self.history:
+            evolve(schedule, event)
+        schedule.position = self.position
+
+
+@dataclass(slots=True)
+class InstantsLoaded:
+    """What the calendar answered to ``LoadInstants``; ``problem``: why it could not."""
+
+    schedule: str
+    cron: str
+    timezone: str
+    until: int
+    due: list[int]
+    more: bool
+    next: int
+    tzdata: str
+    problem: str = ""
+
+
 Input = (
     Request | Repeated | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
-    | TimersLoaded | PendingLoaded | HistoryLoaded
+    | TimersLoaded | PendingLoaded | HistoryLoaded | InstantsLoaded
 )  # fmt: skip
 
 # --- asked of the host --------------------------------------------------------------------------
@@ -185,7 +224,19 @@ class LoadPending:
     after_offset: int
 
 
-Load = LoadRun | LoadHistory | LoadData | LoadLibrary | LoadTimers | LoadPending
+@dataclass(frozen=True, slots=True)
+class LoadInstants:
+    """Ask the calendar for the newest ``most`` instants behind ``after`` and up to ``until``, and the next."""
+
+    schedule: str
+    cron: str
+    timezone: str
+    after: int
+    until: int
+    most: int
+
+
+Load = LoadRun | LoadHistory | LoadData | LoadLibrary | LoadTimers | LoadPending | LoadInstants
 
 # --- out ----------------------------------------------------------------------------------------
 

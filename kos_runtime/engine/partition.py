@@ -24,6 +24,7 @@ from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
+from kos_runtime.core.schedule.commands import Scheduling
 from kos_runtime.core.workflow import decide, executing, forking, reopening, revising, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
@@ -58,6 +59,8 @@ from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
 from kos_runtime.engine.recorder import Meta, Recorder
+from kos_runtime.engine.schedules import TOKEN as FROM_SCHEDULE
+from kos_runtime.engine.schedules import Schedules
 from kos_runtime.engine.starved import Starved
 
 
@@ -128,6 +131,9 @@ class Partition:
         self._histories = Histories(self)
         #: (digest, stream) of blobs that runs took over from others.
         self._mentions: list[tuple[str, str]] = []
+        self.schedules = Schedules(
+            store_id, codec, lambda command: self._request(msg.Request(FROM_SCHEDULE, "", command))
+        )
 
     # --- what comes in --------------------------------------------------------------------------
 
@@ -162,8 +168,12 @@ class Partition:
                     self._histories.loaded(item)
                 case msg.PoolFailed():
                     self._pool_failed(item)
+                case msg.InstantsLoaded():
+                    self.schedules.told(item)
                 case msg.Reconciled():
                     self._all_reported()
+        if self.schedules.entries:
+            self.schedules.tick()
         self._fire()
         self._expire()
         self._grant()
@@ -174,7 +184,7 @@ class Partition:
     def loads(self) -> list[msg.Load]:
         """Return what must be read; each is answered once, through ``receive``."""
         loads, self._loads = self._loads, []
-        return loads
+        return [*loads, *self.schedules.loads()] if self.schedules.entries else loads
 
     def next_due(self) -> int | None:
         """Return the instant at which ``receive`` must be called even without input, if there is one."""
@@ -185,11 +195,14 @@ class Partition:
             due.append(self._timers[0][0])
         if self.runs:
             due.append(self._next_sweep)
+        if self.schedules.entries:
+            due.append(self.time + self.schedules.due_in())
         return min(due)
 
     def is_idle(self) -> bool:
         """Say whether no run is at work: all have ended, or wait for people."""
-        return not self.active and not self.queue and not self.more_pending and not self._pending and not self._parked
+        at_work = self.active or self.queue or self.more_pending or self._pending or self._parked
+        return not at_work and self.schedules.is_idle()
 
     # --- outcomes -------------------------------------------------------------------------------
 
@@ -287,6 +300,9 @@ class Partition:
         if isinstance(command, ForkRun):
             self._loads.append(self._histories.ask(item))
             return
+        if isinstance(command, Scheduling):
+            self._schedule(item, command)
+            return
         run = self.runs.get(command.run)
         if run is None:
             self._park(command.run, item)
@@ -328,7 +344,17 @@ class Partition:
         return answer
 
     def _reply(self, item: msg.Request, answer: Accepted | Rejected) -> None:
+        if item.token == FROM_SCHEDULE:
+            self.schedules.answered(item.command, answer)
+            return
         self._replies.append(msg.Reply(item.token, answer))
+
+    def _schedule(self, item: msg.Request, command: Scheduling) -> None:
+        answer = self.schedules.carry_out(command, f"command:{item.command_id} by {command.by}", self.time)
+        if isinstance(answer, Accepted) and item.command_id:
+            plain = {"run": answer.run, "position": answer.position, "event": answer.event}
+            self._commands.append(CommandRow(item.command_id, 0, self.codec.pack(plain)))
+        self._reply(item, answer)
 
     def _create(self, item: msg.Request, command: CreateRun) -> None:
         meta = self.metas.get(command.run)
@@ -409,7 +435,7 @@ class Partition:
             run = self.runs.get(id)
             if run is None:
                 # Promised a place while it is loaded.
-                self._park(id, msg.Request(-1, "", StartRun(run=id)))
+                self._park(id, msg.Request(PROMISED, "", StartRun(run=id)))
                 break
             self._start(run)
         if not self.queue and self.more_pending and self.active < self.limits.max_active_runs:
@@ -523,7 +549,7 @@ class Partition:
             if isinstance(parked, msg.Request):
                 if isinstance(parked.command, CreateRun):
                     self._reply(parked, self._existing(parked.command, meta.input_digest, meta.position))
-                elif parked.token < 0:
+                elif parked.token == PROMISED:
                     self._start(run)
                 else:
                     self._request(parked)
@@ -571,7 +597,7 @@ class Partition:
         for parked in waiting:
             if isinstance(parked, msg.TimersLoaded):
                 self._stale.extend(parked.timers)
-            if not isinstance(parked, msg.Request) or parked.token < 0:
+            if not isinstance(parked, msg.Request) or parked.token == PROMISED:
                 continue
             if isinstance(parked.command, CreateRun):
                 self._reply(parked, self._existing(parked.command, item.row.input_digest, item.row.position))
@@ -777,6 +803,9 @@ class Partition:
         for run_id, (error, cause, run) in self._quarantine.items():
             self._record_quarantine(run_id, error, cause, run, batch, blobs)
             effects.append(msg.Notice("quarantined", error, run_id))
+        if self.schedules.pending:
+            for schedule, its_meta, events, why in self.schedules.decided():
+                self.recorder.schedule(schedule, its_meta, events, why, batch)
         self.recorder.seal(batch)
         batch.timers_cleared.extend(self._stale)
         self._stale = []
@@ -807,6 +836,8 @@ class Partition:
             self.active += 1 if meta.active else -1
         if status != meta.status or waiting != meta.waiting:
             self.recorder.row(run, meta, status, waiting, batch)
+            if status in TERMINAL and run.id in self.schedules.watched:
+                self.schedules.run_over(run.id, status)
         elif status in AT_REST or status in TERMINAL:
             self._unchanged.append(run.id)
         if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
@@ -824,6 +855,8 @@ class Partition:
     def _record_quarantine(
         self, run_id: str, error: str, cause: bytes, run: Run | None, batch: Batch, blobs: dict[str, bytes]
     ) -> None:
+        if run_id in self.schedules.watched:
+            self.schedules.run_over(run_id, RunStatus.QUARANTINED)
         meta = self.metas.pop(run_id, None)
         if meta is None:
             return
@@ -870,6 +903,8 @@ _STEERING: dict[type, Any] = {
 }
 #: So many plans, and so many links, are kept for runs to come; those at work keep their own.
 MAX_KEPT = 1_000
+#: Instead of a token: a run that waited is promised its place while it is loaded.
+PROMISED = -1
 #: What stands for a blob that is not there.
 MISSING = object()
 

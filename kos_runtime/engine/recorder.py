@@ -13,6 +13,10 @@ from kos_runtime.core.chain import batch_link, batch_root, payload_digest, recor
 from kos_runtime.core.event import describe
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.record import Batch, BatchLink, Head, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.schedule.events import ScheduleSet
+from kos_runtime.core.schedule.state import FINGERPRINT as SCHEDULE_FINGERPRINT
+from kos_runtime.core.schedule.state import Schedule, schedule_stream
+from kos_runtime.core.schedule.state import to_plain as schedule_plain
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, to_plain
@@ -123,6 +127,26 @@ class Recorder:
         batch.blob_refs.append((digest, stream))
         batch.runs.append(self._run_row(run, meta, RunStatus.QUARANTINED, "", error))
         return digest, cause
+
+    def schedule(self, schedule: Schedule, meta: Meta, events: list[Any], cause: str, batch: Batch) -> None:
+        """Put what a schedule decided into a batch."""
+        stream = schedule_stream(schedule.id)
+        if meta.new:
+            batch.streams.append((stream, meta.salt))
+            meta.new = False
+        self._append(batch, schedule.id, meta, stream, events, cause)
+        schedule.position = meta.position
+        batch.blob_refs.extend(
+            (digest, stream)
+            for event in events
+            if isinstance(event, ScheduleSet)
+            for digest in (event.plan, event.link)
+        )
+        if meta.position - meta.snapshot_position >= self._limits.snapshot_at_rest:
+            state = self._codec.pack(schedule_plain(schedule))
+            row = SnapshotRow(stream, meta.position, meta.offset, SCHEDULE_FINGERPRINT, meta.hash, state)
+            batch.snapshots.append(row)
+            meta.snapshot_position = meta.position
 
     def seal(self, batch: Batch) -> None:
         """Link a batch, which is complete, to the one before it."""

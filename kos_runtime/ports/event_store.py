@@ -48,6 +48,10 @@ class LogReader(Protocol):
         """Return a stream's salt, or None when there is no such stream."""
         ...
 
+    def streams(self, prefix: str) -> list[str]:
+        """Return the names of streams that begin so, in the order of their names."""
+        ...
+
     def snapshot(self, stream: str) -> SnapshotRow | None:
         """Return the newest snapshot of a stream, if there is one."""
         ...

@@ -258,7 +258,6 @@ def test_what_an_engine_must_know_how_to_run_is_named(feature: str) -> None:
 
 
 WHOLE_REQUIRED = {
-    "schedule": "  schedule: {cron: '0 6 * * 1'}\n",
     "compensation": "  compensation: {order: reverse, on: [failed]}\n",
     "timeout": "  timeout: 36h\n",
     "rate_limit": "  agents: {k: {agent: kExecutor, rate_limit: 60/m}}\n",

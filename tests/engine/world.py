@@ -97,15 +97,16 @@ class World:
         blobs: MemoryBlobStore | None = None,
         limits: Limits | None = None,
         hands: int = 4,
+        **host: Any,
     ) -> None:
-        self.actions = actions
+        self.actions, self.more = actions, host
         self.store = store if store is not None else Recording()
         self.blobs = blobs if blobs is not None else MemoryBlobStore()
         self.executed: list[tuple[str, int, int]] = []
         self.cancelled: list[tuple[str, int]] = []
         self.acknowledged: list[tuple[str, str, int]] = []
         self.clock = VirtualClock(START)
-        self.host = Host(self.store, self.blobs, CODEC, owner="test", limits=limits or Limits())
+        self.host = Host(self.store, self.blobs, CODEC, owner="test", limits=limits or Limits(), **host)
         self.virtual = VirtualHost(self.host, self.clock, lambda effect, _: ScriptedRunner(self, effect), hands=hands)
 
     # --- what a test says
@@ -144,7 +145,7 @@ class World:
 
     def crash(self) -> "World":
         """Return a new world over the same store and blobs: everything else is gone."""
-        return World(self.actions, store=self.store, blobs=self.blobs, limits=self.host.limits)
+        return World(self.actions, store=self.store, blobs=self.blobs, limits=self.host.limits, **self.more)
 
     # --- what a test asks
 

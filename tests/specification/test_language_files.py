@@ -90,7 +90,7 @@ def test_every_construct_of_the_grown_example_loads_and_what_does_not_run_is_nam
     assert {requirement.feature for requirement in plan.requires} == {
         "$secrets", "approval", "authority_required", "cache", "compensate", "compensation", "coordination",
         "on_failure: compensate", "on_failure: different_agent",
-        "rate_limit", "schedule", "template", "timeout", "wait", "wait_for", "workflow",
+        "rate_limit", "template", "timeout", "wait", "wait_for", "workflow",
     }  # fmt: skip
 
 

@@ -70,6 +70,10 @@ class MemoryLogReader:
         """Return a stream's salt, or None when there is no such stream."""
         return self._readable().salts.get(stream)
 
+    def streams(self, prefix: str) -> list[str]:
+        """Return the names of streams that begin so, in the order of their names."""
+        return sorted(stream for stream in self._readable().salts if stream.startswith(prefix))
+
     def snapshot(self, stream: str) -> SnapshotRow | None:
         """Return the newest snapshot of a stream, if there is one."""
         row = self._readable().snapshots.get(stream)

@@ -113,6 +113,11 @@ class LogQueries:
         rows = self.fetch("SELECT salt FROM streams WHERE stream = {text}", (stream,))
         return rows[0][0] if rows and isinstance(rows[0][0], bytes) else None
 
+    def streams(self, prefix: str) -> list[str]:
+        """Return the names of streams that begin so, in the order of their names."""
+        query = "SELECT stream FROM streams WHERE stream >= {text} AND stream < {text} ORDER BY stream"
+        return [str(stream) for (stream,) in self.fetch(query, (prefix, prefix + _LAST_CHARACTER))]
+
     def snapshot(self, stream: str) -> SnapshotRow | None:
         """Return the newest snapshot of a stream, if there is one."""
         return _only(SnapshotRow, self.select("{columns} FROM snapshots WHERE stream = {text}", SNAPSHOT, (stream,)))

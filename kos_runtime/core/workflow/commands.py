@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from kos_runtime.core.schedule.commands import Scheduling
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRun:
@@ -158,5 +160,5 @@ class Accepted:
 
 #: What a person decides of a run that there is; each names its author.
 Steering = AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun | RevisePlan | ExecuteStep
-Command = CreateRun | StartRun | ForkRun | Steering
+Command = CreateRun | StartRun | ForkRun | Steering | Scheduling
 Answer = Accepted | Rejected

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kos_runtime.core.event import BY_NAME
 from kos_runtime.core.record import BlobRef
-from kos_runtime.core.workflow import events as _events  # noqa: F401 - they register themselves
+from kos_runtime.core.workflow import events as _events
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
@@ -17,7 +17,9 @@ from kos_runtime.core.workflow.status import RunStatus, StepStatus
 STATE_VERSION: Final = 4
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
-    + sha256(" ".join(sorted(kind.label for kind in BY_NAME.values())).encode()).hexdigest()[:16]
+    + sha256(
+        " ".join(sorted(k.label for k in BY_NAME.values() if k.cls.__module__ == _events.__name__)).encode()
+    ).hexdigest()[:16]
 )
 
 _RUN: Final = (
