@@ -15,6 +15,7 @@ import yaml
 import kos_runtime
 from kos_runtime.core import errors, failpoint
 from kos_runtime.core.event import BY_NAME
+from kos_runtime.core.schedule import state as schedule
 from kos_runtime.core.workflow import events
 from kos_runtime.core.workflow.evolve import HANDLERS
 
@@ -80,7 +81,7 @@ def test_public_names_are_there(name: str) -> None:
 
 def test_every_event_is_named_and_can_be_folded() -> None:
     kinds = {kind.cls for kind in BY_NAME.values()}
-    assert kinds == set(HANDLERS)
+    assert kinds == {*HANDLERS, *schedule.HANDLERS}
     assert {kind.name for kind in BY_NAME.values()} == {_snake(kind.__name__) for kind in kinds}
     assert events.RunCreated in kinds
 

@@ -72,7 +72,7 @@ def from_plain(schedule: Schedule, plain: dict[str, Any]) -> None:
 
 def evolve(schedule: Schedule, event: Any) -> None:
     """Fold an event."""
-    _HANDLERS[type(event)](schedule, event)
+    HANDLERS[type(event)](schedule, event)
 
 
 def _set(schedule: Schedule, event: ev.ScheduleSet) -> None:
@@ -118,7 +118,7 @@ def _removed(schedule: Schedule, _: ev.ScheduleRemoved) -> None:
     schedule.removed, schedule.next, schedule.queued = True, -1, []
 
 
-_HANDLERS: Final[dict[type, Callable[[Schedule, Any], None]]] = {
+HANDLERS: Final[dict[type, Callable[[Schedule, Any], None]]] = {
     ev.ScheduleSet: _set,
     ev.SchedulePlanned: _planned,
     ev.ScheduleFired: _fired,
