@@ -27,8 +27,21 @@ from kos_runtime.ports.control import Message
 
 #: What ``command_of`` knows.
 OPERATIONS: Final = frozenset(
-    {"create", "start", "answer", "pause", "resume", "cancel", "retry", "fork", "restore", "revise", "execute", "schedule",
-     "unschedule"}
+    {
+        "create",
+        "start",
+        "answer",
+        "pause",
+        "resume",
+        "cancel",
+        "retry",
+        "fork",
+        "restore",
+        "revise",
+        "execute",
+        "schedule",
+        "unschedule",
+    }
 )
 
 
