@@ -33,6 +33,7 @@ def _invocation_rows(invocations: list[Invocation]) -> list[tuple[Any, ...]]:
             i.run, i.path, i.attempt, i.fence, i.epoch, i.agent, i.action, i.inputs, i.timeout_ms, i.key,
             [_gather(g) for g in i.gathers] if i.gathers else None, i.outputs, i.lenient, i.part,
             None if i.inputs_blob is None else (i.inputs_blob.digest, i.inputs_blob.size),
+            *((i.heartbeat_ms,) if i.heartbeat_ms else ()),
         )
         for i in invocations
     ]  # fmt: skip
@@ -51,10 +52,11 @@ def unpack_work(data: bytes) -> tuple[list[Invocation], list[Key]]:
 def _invocation(
     run: str, path: str, attempt: int, fence: int, epoch: int, agent: str, action: str, inputs: bytes, timeout_ms: int,
     key: str, gathers: list[Any] | None, outputs: list[Any] | None, lenient: bool, part: bool, blob: list[Any] | None,
+    heartbeat_ms: int = 0,
 ) -> Invocation:  # fmt: skip
     if not (
         type(run) is type(path) is type(agent) is type(action) is type(key) is str
-        and type(attempt) is type(fence) is type(epoch) is type(timeout_ms) is int
+        and type(attempt) is type(fence) is type(epoch) is type(timeout_ms) is type(heartbeat_ms) is int
         and type(lenient) is type(part) is bool
         and type(inputs) is bytes
     ):
@@ -75,6 +77,7 @@ def _invocation(
         lenient,
         part,
         None if blob is None else _read_ref(blob),
+        heartbeat_ms,
     )
 
 

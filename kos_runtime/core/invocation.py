@@ -57,6 +57,8 @@ class Invocation:
     part: bool = False
     #: When the inputs are above the inline limit they travel as a blob and ``inputs`` is empty.
     inputs_blob: BlobRef | None = None
+    #: The body is given up when it gave no sign of life for so long; 0 for any time.
+    heartbeat_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from kos_runtime.core.instant import parse_duration
+from kos_runtime.core.instant import format_duration, parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.core.plan.types import misfit
 from kos_runtime.definition.assemble import Entry, assemble
@@ -23,6 +23,8 @@ from kos_runtime.definition.shapes import Check
 #: Keys of a step that are carried along and do not run yet.
 _NOT_YET: Final = ("compensate", "cache", "authority_required")
 _EXTRAS: Final = ("compensate", "cache", "authority_required", "description")
+#: An attempt that is asked for signs of life gives them at most so often.
+MIN_HEARTBEAT_MS: Final = 100
 #: Forms that an agent's inputs or a result's outputs mean nothing to.
 _WITHOUT_INPUTS: Final = SILENT | {"loop", "parallel_group"}
 
@@ -320,6 +322,7 @@ class Compiler:
             outputs=tuple(raw["outputs"].items()) if "outputs" in raw else None,
             spread=raw.get("parallel", False),
             timeout_ms=parse_duration(raw["timeout"]) if "timeout" in raw else self.settings.timeout_default_ms,
+            heartbeat_ms=self._heartbeat(raw, path, kind),
             policies=self.policies.of(entry, where, form),
             priority=raw.get("priority", 0),
             resources=amounts_of(raw.get("resources")),
@@ -329,6 +332,25 @@ class Compiler:
             extras={key: raw[key] for key in _EXTRAS if key in raw},
         )
         return step, uses
+
+    def _heartbeat(self, raw: dict[str, Any], path: Path, kind: str) -> int:
+        """Return after how long a silent attempt is given up, 0 for never."""
+        if "heartbeat_timeout" not in raw:
+            return 0
+        at = (*path, "heartbeat_timeout")
+        silence = parse_duration(raw["heartbeat_timeout"])
+        limit = parse_duration(raw["timeout"]) if "timeout" in raw else self.settings.timeout_default_ms
+        if silence < MIN_HEARTBEAT_MS:
+            self.check.fail(at, "KOS106", f"heartbeat_timeout: must be at least {format_duration(MIN_HEARTBEAT_MS)}")
+        elif silence >= limit:
+            told = (
+                f"heartbeat_timeout of {format_duration(silence)} is not below the timeout of {format_duration(limit)}"
+            )
+            self.check.fail(at, "KOS106", told)
+        elif "agent" not in raw:
+            message = f"step {raw.get('id')!r} is a {kind} and has no use for heartbeat_timeout"
+            self.check.warn(at, "KOS214", message, key=True)
+        return silence
 
     def _values(self, raw: dict[str, Any], path: Path, scope: Scope) -> list[Use]:
         """Check a step's own values; what its compensation reads is there by the time that it runs."""

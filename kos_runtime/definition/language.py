@@ -241,6 +241,7 @@ STEP: Final[Obj] = Obj(
         "outputs": MapOf(Text()),
         "parallel": Flag(),
         "timeout": Span(),
+        "heartbeat_timeout": Span(),
         "retry": RETRY,
         "delivery": OneOf("at_least_once", "at_most_once"),
         "idempotent": Flag(),
@@ -264,6 +265,7 @@ STEP: Final[Obj] = Obj(
         "outputs": "Name seen by others: key of the action's result ($result is the whole).",
         "parallel": "Side by side with its neighbours; spread over the pool where the action says over what.",
         "timeout": "For one attempt.",
+        "heartbeat_timeout": "An attempt that gives no sign of life for so long has failed.",
     },
 )
 

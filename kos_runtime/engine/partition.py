@@ -216,6 +216,7 @@ class Partition:
         if item.stuck >= 0 and holder is not None:
             # Before anything is decided: what follows a timeout must not go where its body still has the hand.
             holder.stuck = item.stuck
+            holder.heard = self.time
         for result in item.outcomes:
             key = (result.run, result.path, result.fence)
             settled.append(key)
@@ -650,6 +651,8 @@ class Partition:
         here = self.runs.get(run)
         step = None if here is None else here.steps.get(path)
         self.pools.held(process, (run, path, fence), 0 if step is None else step.node.step.timeout_ms)
+        if step is not None and step.node.step.heartbeat_ms:
+            self.pools.watch(process, (run, path, fence), step.node.step.heartbeat_ms)
 
     def _process_down(self, item: msg.ProcessDown) -> None:
         process = self.pools.down(item.process)

@@ -36,6 +36,10 @@ class Process:
     alone: bool = False
     #: So many of its hands are taken by bodies that run on after their timeout.
     stuck: int = 0
+    #: When it was last heard of beside its outcomes; below 0 while its host does not say.
+    heard: int = -1
+    #: Those that are to give signs of life → (how often in milliseconds, the instant of their timeout, 0 for never).
+    watched: dict[Key, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,11 +108,15 @@ class Pools:
             turns.setdefault(run, deque()).append(path)
         return False
 
-    def take(self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False) -> str:
+    def take(
+        self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False, heartbeat_ms: int = 0
+    ) -> str:
         process = self.found
         assert process is not None
         process.alone = alone
         self.held(process, (run, path, fence), timeout_ms)
+        if heartbeat_ms:
+            self.watch(process, (run, path, fence), heartbeat_ms)
         return process.name
 
     def _free(self, pool: Pool, *, alone: bool = False) -> Process | None:
@@ -171,11 +179,38 @@ class Pools:
         else:
             process.holds[key] = 0
 
+    def watch(self, process: Process, key: Key, heartbeat_ms: int) -> None:
+        """Something that a process was given is lost when the process is not heard of for so long, beside its grace.
+
+        That the action itself gives signs of life is seen to by the process; this is for one that sees to nothing more.
+        """
+        process.watched[key] = (heartbeat_ms, process.holds[key])
+        self._look_for(process, key, self.now)
+
+    def _look_for(self, process: Process, key: Key, since: int) -> None:
+        heartbeat_ms, hard = process.watched[key]
+        due = since + heartbeat_ms + 2 * self.limits.grace_ms
+        process.holds[key] = due = min(due, hard) if hard else due
+        self.overdue_at = min(self.overdue_at, due)
+
+    def _is_heard(self, process: Process, key: Key) -> bool:
+        """Say whether a process whose word on something is due was heard of since: then it is due again later."""
+        kept = process.watched.get(key)
+        if kept is None or 0 < kept[1] <= self.now:
+            return False
+        since = self.now if process.heard < 0 else process.heard
+        if since + kept[0] + 2 * self.limits.grace_ms <= self.now:
+            return False
+        self._look_for(process, key, since)
+        return True
+
     def released(self, process: Process, key: Key) -> None:
         """A dispatch ended."""
         process.holds.pop(key, 0)
         if process.begun:
             process.begun.discard(key)
+        if process.watched:
+            process.watched.pop(key, None)
         if process.alone and not process.holds:
             process.alone = False
 
@@ -196,7 +231,8 @@ class Pools:
         for process in self.processes.values():
             for key, due in process.holds.items():
                 if 0 < due <= self.now:
-                    found.append((process, key))
+                    if not (process.watched and self._is_heard(process, key)):
+                        found.append((process, key))
                 elif 0 < due < self.overdue_at:
                     self.overdue_at = due
         for process, key in found:

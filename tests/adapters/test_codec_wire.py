@@ -30,7 +30,7 @@ invocations = st.builds(
     run=words, path=words, attempt=counts, fence=counts, epoch=counts, agent=words, action=words, inputs=st.binary(),
     timeout_ms=counts, key=words, gathers=st.lists(gathers, max_size=2),
     outputs=st.none() | st.lists(st.tuples(words, words), max_size=3), lenient=st.booleans(), part=st.booleans(),
-    inputs_blob=st.none() | refs,
+    inputs_blob=st.none() | refs, heartbeat_ms=st.just(0) | counts,
 )  # fmt: skip
 errors = st.builds(
     WorkflowError,
@@ -97,7 +97,10 @@ def test_a_field_of_another_type_is_refused(changes: dict[str, Any]) -> None:
         unpack_work(CODEC.pack([[row(), row(**changes)], []]))
 
 
-@pytest.mark.parametrize("plain", [[[row()[:-1]], []], [[[*row(), 1]], []], {}, [[1], []], [[]], [[], [["r", "p"]]]])
+@pytest.mark.parametrize(
+    "plain",
+    [[[row()[:-1]], []], [[[*row(), 1, 1]], []], [[[*row(), "1"]], []], {}, [[1], []], [[]], [[], [["r", "p"]]]],
+)
 def test_a_row_of_another_length_is_refused(plain: Any) -> None:
     with pytest.raises(ValueError, match="not a batch"):
         unpack_work(CODEC.pack(plain))

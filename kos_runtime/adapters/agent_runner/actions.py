@@ -81,10 +81,14 @@ def failed(attempt: Attempt, error: BaseException) -> Outcome:
     return Outcome(*attempt.key, error=classify(error, step))
 
 
-def timed_out(attempt: Attempt, kind: str) -> Outcome:
-    """Return the outcome of an attempt whose body ran for too long."""
+def timed_out(attempt: Attempt, kind: str, now: int) -> Outcome:
+    """Return the outcome of an attempt whose body ran for too long, or gave no sign of life for too long."""
     invocation = attempt.invocation
-    limit = format_duration(invocation.timeout_ms)
-    message = f"{kind}.{invocation.action} timed out after {limit} (start_to_close)"
+    if attempt.deadline and attempt.deadline <= now:
+        limit, spent = format_duration(invocation.timeout_ms), float(invocation.timeout_ms)
+        message = f"{kind}.{invocation.action} timed out after {limit} (start_to_close)"
+    else:
+        limit, spent = format_duration(invocation.heartbeat_ms), (now - attempt.begun) / 1_000_000
+        message = f"{kind}.{invocation.action} gave no sign of life for {limit} (heartbeat)"
     error = failure(ErrorType.TIMEOUT, message, step=invocation.path)
-    return Outcome(*attempt.key, error=error, duration_ms=float(invocation.timeout_ms))
+    return Outcome(*attempt.key, error=error, duration_ms=spent)

@@ -253,6 +253,9 @@ class AgentRunner:
         self._ledger.begin(attempt)
         if attempt.deadline:
             self._watch.expect(attempt.deadline)
+        if invocation.heartbeat_ms:
+            attempt.silence = invocation.heartbeat_ms * _MS
+            self._watch.expect(begun + attempt.silence)
         try:
             CURRENT.set(invocation)
             if self._ledger.dropped:
@@ -308,7 +311,7 @@ class AgentRunner:
     # --- deadlines
 
     def _time_out(self, attempt: Attempt) -> None:
-        outcome = timed_out(attempt, self.kind)
+        outcome = timed_out(attempt, self.kind, self._clock())
         if self._ledger.time_out(attempt, outcome):
             self._stop(attempt)
             self._deliver([outcome], attempt.batch)

@@ -90,11 +90,15 @@ class Watch:
                 chunk.seen = len(chunk)
                 due = min(due, now + SLOW_NS)
         for attempt in list(self._ledger.running.values()):
-            if attempt.deadline and not attempt.reported:
-                if attempt.deadline <= now:
-                    self._on_due(attempt)
-                else:
-                    due = min(due, attempt.deadline)
+            if attempt.reported:
+                continue
+            end = attempt.deadline or _NEVER
+            if attempt.silence:
+                end = min(end, attempt.lost_at)
+            if end <= now:
+                self._on_due(attempt)
+            else:
+                due = min(due, end)
         with self._lock:
             self._next = min(self._next, due)
         return self._next

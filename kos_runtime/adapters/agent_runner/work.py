@@ -108,3 +108,10 @@ class Attempt:
     stopped: int = 0
     #: Its timeout was reported, though the body runs on.
     reported: bool = False
+    #: For how long it may give no sign of life, 0 for any time.
+    silence: int = 0
+
+    @property
+    def lost_at(self) -> int:
+        """The instant at which its silence will have lasted too long."""
+        return (self.begun if self.context is None else self.context.beat) + self.silence

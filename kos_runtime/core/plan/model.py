@@ -183,6 +183,8 @@ class Step:
     idempotency_key: Any = field(default=None, metadata=PLAIN)
     #: Everything else that the step says and that does not run yet, by key, so that nothing is lost.
     extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+    #: An attempt is given up after so long without a sign of life; 0 for any time.
+    heartbeat_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

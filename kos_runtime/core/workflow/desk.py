@@ -21,7 +21,9 @@ class Pools(Protocol):
         """
         ...
 
-    def take(self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False) -> str:
+    def take(
+        self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False, heartbeat_ms: int = 0
+    ) -> str:
         """Give an attempt into the free hands that were just found, and return the process whose they are."""
         ...
 

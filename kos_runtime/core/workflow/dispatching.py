@@ -71,7 +71,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
         return True
     attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
     fence = max(0 if at is None else at.fence, run.fences) + 1
-    process = desk.pools.take(run.id, path, fence, step.node.step.timeout_ms, alone=alone)
+    model = step.node.step
+    process = desk.pools.take(run.id, path, fence, model.timeout_ms, alone=alone, heartbeat_ms=model.heartbeat_ms)
     part = owner.fan is not None and owner.fan.parts
     record = not owner.node.inputs_are_stable and not part and (attempt == 1 or _has_none(at))
     desk.emit(
@@ -105,6 +106,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
                 lenient=owner.node.step.inputs is None,
                 part=part,
                 inputs_blob=blob,
+                heartbeat_ms=model.heartbeat_ms,
             ),
         )
     )

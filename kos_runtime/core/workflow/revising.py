@@ -18,11 +18,11 @@ from kos_runtime.core.workflow.state import CLOSE, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 
 #: What may change of a step between two of its attempts; of edges only such to what is over.
-_OF_ATTEMPT: Final = frozenset({"agent", "action", "inputs", "timeout_ms", "policies", "priority"})
+_OF_ATTEMPT: Final = frozenset({"agent", "action", "inputs", "timeout_ms", "heartbeat_ms", "policies", "priority"})
 _EDGES: Final = frozenset({"after", "predecessors", "reads"})
 #: The words that people use for fields of the model.
 WORDS: Final = {
-    "timeout_ms": "timeout", "policies": "its handling of failures", "after": "what it waits for",
+    "timeout_ms": "timeout", "heartbeat_ms": "heartbeat_timeout", "policies": "its handling of failures", "after": "what it waits for",
     "predecessors": "what comes before it", "reads": "what it reads", "spread": "parallel", "extras": "its other keys",
 }  # fmt: skip
 
