@@ -39,20 +39,25 @@ def apply(reading: Reading, state: Run, record: Record) -> None:
     """Fold one record into a state; the plan and the link come from the store when they are mentioned."""
     try:
         for event in events_of(reading, record):
-            if isinstance(event, ev.RunCreated):
-                state.program = state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
-            elif isinstance(event, ev.RunLinked):
-                state.link = state.links[event.link] = reading.link(event.link)
-            elif isinstance(event, ev.PlanRevised):
-                state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
-                state.links[event.link] = reading.link(event.link)
-            evolve(state, event)
+            take(reading, state, event)
     except (KosError, ValueError, KeyError) as error:
         raise InvalidDefinition(
             f"run {state.id} cannot be folded at seq {record.position}: {error}; see: kos verify {state.id}"
         ) from error
     state.position = record.position
     state.todo.clear()
+
+
+def take(reading: Reading, state: Run, event: Any) -> None:
+    """Fold one event into a state, which is given the plan and the link that it mentions."""
+    if isinstance(event, ev.RunCreated):
+        state.program = state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
+    elif isinstance(event, ev.RunLinked):
+        state.link = state.links[event.link] = reading.link(event.link)
+    elif isinstance(event, ev.PlanRevised):
+        state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
+        state.links[event.link] = reading.link(event.link)
+    evolve(state, event)
 
 
 def events_of(reading: Reading, record: Record) -> list[Any]:

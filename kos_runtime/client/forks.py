@@ -1,11 +1,8 @@
 """What a fork would do, before anything is asked of the engine."""
 
-from kos_runtime.client.folding import events_of
+from kos_runtime.client.folding import events_of, take
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, UserError
-from kos_runtime.core.plan.program import Program
-from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.forking import acted_since, at_the_end, refusal, taken
 from kos_runtime.core.workflow.state import Run
 
@@ -28,11 +25,7 @@ def acting_again(reading: Reading, run: str, at: int, changed: list[str]) -> lis
             raise InvalidDefinition(refused.message)
         state = Run(run, reading.log.store_id, reading.codec)
         for event in events:
-            if isinstance(event, ev.RunCreated):
-                state.program = Program(reading.plan(event.plan), event.plan)
-            elif isinstance(event, ev.RunLinked):
-                state.link = reading.link(event.link)
-            evolve(state, event)
+            take(reading, state, event)
     except UserError:
         raise
     except (KosError, ValueError, KeyError) as error:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kos_runtime.adapters.event_store.evidence import SqliteEvidence
 from kos_runtime.client.reading import Reading
+from kos_runtime.client.retention import archive_problem
 from kos_runtime.client.rows import Rows
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.evidence import RememberedHead, Verdict
@@ -21,17 +22,28 @@ class Proof:
     records: int
     head: str
     problem: str
+    #: Runs whose payloads were purged or archived.
+    gone: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         return not self.problem
 
     def as_dict(self) -> dict[str, Any]:
-        return {"what": self.what, "ok": self.ok, "records": self.records, "head": self.head, "problem": self.problem}
+        return {
+            "what": self.what,
+            "ok": self.ok,
+            "records": self.records,
+            "head": self.head,
+            "problem": self.problem,
+            "gone": list(self.gone),
+        }
 
     def text(self) -> str:
         if self.ok:
-            return f"✔ {self.what}: {self.records} records, no gaps, hash chains intact; head {self.head}"
+            gone = f"; payloads purged or archived: {', '.join(self.gone[:8])}" if self.gone else ""
+            more = f" and {len(self.gone) - 8} more" if len(self.gone) > 8 else ""
+            return f"✔ {self.what}: {self.records} records, no gaps, hash chains intact{gone}{more}; head {self.head}"
         return f"✘ {self.problem}"
 
 
@@ -47,12 +59,14 @@ def verify_run(reading: Reading, run: str, head: str = "") -> Proof:
     row = reading.log.run(run)
     unlike = f"run {run} has events, and no row that lists it" if row is None else ""
     if verdict.ok and row is not None:
-        unlike = Rows(reading).unlike(row)
+        unlike = Rows(reading).unlike(row) or archive_problem(reading, run)
     return _proof(f"run {run}", verdict, unlike)
 
 
 def _proof(what: str, verdict: Verdict, row: str) -> Proof:
-    return Proof(what, verdict.records, verdict.head, row if verdict.first_bad is None else str(verdict.first_bad))
+    gone = tuple(stream.removeprefix("run/") for stream in verdict.gone)
+    problem = row if verdict.first_bad is None else str(verdict.first_bad)
+    return Proof(what, verdict.records, verdict.head, problem, gone)
 
 
 def _head(text: str) -> RememberedHead | None:

@@ -119,6 +119,9 @@ class Reading:
     def _events_of(self, stream: str, after: int) -> Iterator[tuple[Record, Any]]:
         """Return each event with its record; in place of the events of a record that cannot be read, why not."""
         for record in self._records(stream, after):
+            if not record.payload:
+                yield record, "its payload was purged or archived"
+                continue
             try:
                 events = rebuild(record.names, self.codec.unpack(record.payload))
             except (UnknownEvent, ValueError) as error:

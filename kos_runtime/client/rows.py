@@ -82,6 +82,9 @@ class Rows:
         records = self._reading.log.stream(run_stream(row.run), limit=1)
         if not records:
             raise ValueError("it has none")
+        if self._reading.log.salt(run_stream(row.run)) == b"":
+            # Purged or archived: what its events said is gone. When it began is in its first record's header.
+            return {"created_at": records[0].time, "created_offset": records[0].offset}
         created, *_ = self._events(records[0])
         if not isinstance(created, ev.RunCreated):
             raise ValueError("the first does not create it")  # noqa: TRY004 - what was stored is wrong, not who calls

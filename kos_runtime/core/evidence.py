@@ -63,6 +63,8 @@ class Verdict:
     head_offset: int
     head_link: bytes
     first_bad: Finding | None
+    #: Streams whose payloads are gone, as a record of theirs says.
+    gone: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -110,6 +112,10 @@ class Evidence(Protocol):
 
     @property
     def partition(self) -> int: ...
+
+    def origin(self, stream: str) -> tuple[object, object] | None:
+        """Return the store and the partition in which a stream was written, None when it was here."""
+        ...
 
     def marks(self) -> Iterator[Mark]:
         """Yield what is remembered beside the log. Taken before the rest, so nothing in it is newer than the log."""

@@ -119,6 +119,10 @@ class Batch:
     #: (digest as hex, stream): which stream mentions which blob.
     blob_refs: list[tuple[str, str]] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
+    #: (stream, store, partition) for each stream that begins here and was written elsewhere.
+    origins: list[tuple[str, str, int]] = field(default_factory=list)
+    #: Streams whose payloads and salts are taken away, with their snapshots and their mentions of blobs.
+    emptied: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

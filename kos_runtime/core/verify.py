@@ -18,8 +18,12 @@ from kos_runtime.core.chain import EMPTY, SALT_BYTES, batch_link, batch_root, pa
 from kos_runtime.core.errors import StoreDamaged
 from kos_runtime.core.evidence import Evidence, Finding, Mark, RawCommit, RawRecord, RememberedHead, Verdict
 
-#: How far a stream was followed: position and hash of its last record, and its salt.
-Tip = tuple[int, bytes, bytes]
+#: How far a stream was followed: position and hash of its last record, its salt, and where it was written.
+Tip = tuple[int, bytes, bytes, str, int]
+Origin = tuple[object, object]
+
+#: A record that holds one of these says that the payloads of its stream were taken away, and by whom.
+TAKEN_AWAY: Final = frozenset(("payloads_purged", "run_archived"))
 
 
 _Checked = tuple[str, int, int, int, str, str, str, bytes, bytes, bytes]
@@ -33,10 +37,21 @@ class Walk:
     Its memory grows with the number of streams, by about 250 bytes each.
     """
 
-    __slots__ = ("epoch", "head_link", "head_offset", "partition", "rows", "salt", "store_id", "tips")
+    __slots__ = (
+        "epoch", "gone", "head_link", "head_offset", "origin", "partition", "rows", "salt", "store_id", "taken_away", "tips",
+    )  # fmt: skip
 
-    def __init__(self, store_id: str, partition: int, salt: Callable[[str], object]) -> None:
-        self.store_id, self.partition, self.salt = store_id, partition, salt
+    def __init__(
+        self,
+        store_id: str,
+        partition: int,
+        salt: Callable[[str], object],
+        origin: Callable[[str], Origin | None] = lambda _: None,
+    ) -> None:
+        self.store_id, self.partition, self.salt, self.origin = store_id, partition, salt, origin
+        #: Streams of which a payload is gone, with the first such record; and those that say so themselves.
+        self.gone: dict[str, RawRecord] = {}
+        self.taken_away: set[str] = set()
         self.head_offset, self.head_link, self.epoch = 0, EMPTY, 0
         self.tips: dict[str, Tip] = {}
         #: The records of the last good commit.
@@ -44,7 +59,8 @@ class Walk:
 
     def copy(self) -> "Walk":
         """Return another walk that stands at the same place."""
-        other = Walk(self.store_id, self.partition, self.salt)
+        other = Walk(self.store_id, self.partition, self.salt, self.origin)
+        other.gone, other.taken_away = self.gone.copy(), self.taken_away.copy()
         other.head_offset, other.head_link, other.epoch = self.head_offset, self.head_link, self.epoch
         other.tips, other.rows = self.tips.copy(), self.rows
         return other
@@ -86,9 +102,13 @@ class Walk:
             return "was altered: its stream is not text", as_bytes(row[10])
         tip = fresh.get(stream) or self.tips.get(stream)
         if tip is None:
-            tip = (0, EMPTY, as_bytes(self.salt(stream)))
-        what, expected = record_fault(self.store_id, self.partition, row, tip, epoch)
-        fresh[stream] = (tip[0] + 1, expected, tip[2])
+            tip = first_tip(self.salt(stream), self.origin(stream), self.store_id, self.partition)
+        what, expected = record_fault(row, tip, epoch)
+        if what is None and is_gone(row, tip):
+            self.gone.setdefault(stream, row)
+            if takes_away(row):
+                self.taken_away.add(stream)
+        fresh[stream] = (tip[0] + 1, expected, *tip[2:])
         return what, expected
 
 
@@ -98,7 +118,7 @@ def verify_partition(evidence: Evidence, *, head: RememberedHead | None = None) 
     Returns:
         The verdict; its first finding is the one at the smallest offset.
     """
-    walk = Walk(evidence.store_id, evidence.partition, evidence.salt)
+    walk = Walk(evidence.store_id, evidence.partition, evidence.salt, evidence.origin)
     marks: dict[int, list[Mark]] = {}
     for mark in evidence.marks():
         marks.setdefault(mark.offset, []).append(mark)
@@ -112,7 +132,8 @@ def verify_partition(evidence: Evidence, *, head: RememberedHead | None = None) 
         complaint = Finding(walk.head_offset + 1, walk.head_offset + 1, "", 0, f"cannot be read: {damage.reason}")
     if complaint is not None and (finding is None or complaint.offset < finding.offset):
         finding = complaint
-    return Verdict(walk.head_offset, walk.head_offset, walk.head_link, finding)
+    gone = tuple(stream for stream in walk.gone if stream in walk.taken_away)
+    return Verdict(walk.head_offset, walk.head_offset, walk.head_link, finding, gone)
 
 
 def _along(walk: Walk, evidence: Evidence, marks: dict[int, list[Mark]], head: RememberedHead | None) -> Finding | None:
@@ -125,6 +146,10 @@ def _along(walk: Walk, evidence: Evidence, marks: dict[int, list[Mark]], head: R
     surplus = next(records, None)
     if surplus is not None:
         return about(surplus, after, "belongs to no commit") if surplus[0] == after else _gap(surplus, after)
+    for stream, row in walk.gone.items():
+        if stream not in walk.taken_away:
+            assert isinstance(row[0], int)
+            return about(row, row[0], UNTOLD)
     return _cut(walk, marks, head)
 
 
@@ -183,7 +208,30 @@ def commit_fault(commit: RawCommit, start: int, epoch: int, link: bytes) -> Find
             return Finding(start, start, "", 0, "begins a commit that was altered: a value is of the wrong kind")
 
 
-def record_fault(store: str, partition: int, row: RawRecord, tip: Tip, epoch: int) -> tuple[str | None, bytes]:
+#: What is wrong with a payload that is gone although nothing says so.
+UNTOLD: Final = "has lost its payload, and nothing in its stream says that it was purged or archived"
+
+
+def first_tip(salt: object, origin: Origin | None, store: str, partition: int) -> Tip:
+    """Return where a stream begins: in this store, or in the one from which it was brought here."""
+    match origin:
+        case (str(its_store), int(its_partition)):
+            return 0, EMPTY, as_bytes(salt), its_store, its_partition
+        case _:
+            return 0, EMPTY, as_bytes(salt), store, partition
+
+
+def is_gone(row: RawRecord, tip: Tip) -> bool:
+    """Say whether a record's payload and the salt that guarded it were taken away together."""
+    return not tip[2] and row[8] == b""
+
+
+def takes_away(row: RawRecord) -> bool:
+    """Say whether a record says that its stream's payloads were taken away. Its names are part of its hash."""
+    return any(name.rpartition(".")[0] in TAKEN_AWAY for name in str(row[5]).split(" "))
+
+
+def record_fault(row: RawRecord, tip: Tip, epoch: int) -> tuple[str | None, bytes]:
     """Check a record against the one before it in its stream, and against its commit's epoch.
 
     Returns:
@@ -194,9 +242,9 @@ def record_fault(store: str, partition: int, row: RawRecord, tip: Tip, epoch: in
     stream, position, its_epoch, time, names, causation, correlation, payload, digest, its_hash = cast(
         "_Checked", row[1:]
     )
-    last, previous, salt = tip
+    last, previous, salt, store, partition = tip
 
-    actual = payload_digest(salt, payload)
+    actual = digest if is_gone(row, tip) else payload_digest(salt, payload)
     header = (store, partition, stream, position, names, time, causation, correlation)
     expected = record_hash(*header, digest, previous)
     if position != last + 1:

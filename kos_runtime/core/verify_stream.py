@@ -7,7 +7,18 @@ What it cannot see is the rest of the partition: that the commits before and bet
 from kos_runtime.core.chain import EMPTY, batch_root
 from kos_runtime.core.errors import NotFound, StoreDamaged
 from kos_runtime.core.evidence import Evidence, Finding, Mark, RawCommit, RawRecord, RememberedHead, Verdict
-from kos_runtime.core.verify import Tip, about, as_bytes, bears_out, commit_fault, record_fault
+from kos_runtime.core.verify import (
+    UNTOLD,
+    Tip,
+    about,
+    as_bytes,
+    bears_out,
+    commit_fault,
+    first_tip,
+    is_gone,
+    record_fault,
+    takes_away,
+)
 
 
 def verify_stream(evidence: Evidence, stream: str, *, head: RememberedHead | None = None) -> Verdict:
@@ -19,21 +30,28 @@ def verify_stream(evidence: Evidence, stream: str, *, head: RememberedHead | Non
         NotFound: Nothing is stored about such a stream.
     """
     count, end = 0, 0
+    told = False
     try:
         marks: dict[int, list[Mark]] = {}
         for mark in evidence.stream_marks(stream):
             marks.setdefault(mark.offset, []).append(mark)
-        tip: Tip = (0, EMPTY, as_bytes(evidence.salt(stream)))
+        tip = first_tip(evidence.salt(stream), evidence.origin(stream), evidence.store_id, evidence.partition)
+        gone: RawRecord | None = None
         known: tuple[int, int, int] = (0, 0, 0)
         finding: Finding | None = None
         for row in evidence.stream_records(stream):
             finding, known, tip = _next_record(evidence, stream, row, end, known, tip)
             offset = row[0]
+            if finding is None and is_gone(row, tip):
+                gone, told = gone or row, told or takes_away(row)
             if finding is None and isinstance(offset, int):
                 finding = _unlike(row, marks.pop(offset, []))
                 count, end = count + 1, offset
             if finding is not None:
                 break
+        if finding is None and gone is not None and not told:
+            assert isinstance(gone[0], int)
+            finding = about(gone, gone[0], UNTOLD)
         if finding is None:
             finding = _unmatched(stream, marks, count, end) or _unborne(evidence, head)
         if not (count or finding or tip[2]):
@@ -41,7 +59,7 @@ def verify_stream(evidence: Evidence, stream: str, *, head: RememberedHead | Non
     except StoreDamaged as damage:
         finding = Finding(end + 1, end + 1, stream, count + 1, f"cannot be read: {damage.reason}")
     offset, link = _end_of(evidence)
-    return Verdict(count, offset, link, finding)
+    return Verdict(count, offset, link, finding, (stream,) if told else ())
 
 
 def _next_record(
@@ -58,9 +76,9 @@ def _next_record(
         commit_finding, known = _commit_of(evidence, offset)
     if commit_finding is not None and commit_finding.until == commit_finding.offset:
         return commit_finding, known, tip
-    what, expected = record_fault(evidence.store_id, evidence.partition, row, tip, known[2])
+    what, expected = record_fault(row, tip, known[2])
     finding = commit_finding if what is None else about(row, offset, what)
-    return finding, known, (tip[0] + 1, expected, tip[2])
+    return finding, known, (tip[0] + 1, expected, *tip[2:])
 
 
 def _commit_of(evidence: Evidence, offset: int) -> tuple[Finding | None, tuple[int, int, int]]:

@@ -51,6 +51,7 @@ class Log(Protocol):
     def append(self, batch: Batch) -> None: ...
     def stream(self, stream: str, *, after: int = 0, limit: int = 1_000) -> list[Record]: ...
     def salt(self, stream: str) -> bytes | None: ...
+    def origin(self, stream: str) -> tuple[str, int] | None: ...
     def snapshot(self, stream: str) -> SnapshotRow | None: ...
     def run(self, run: str) -> RunRow | None: ...
     def runs(
@@ -334,6 +335,13 @@ class Host:
         loaded = msg.Loaded(run, row, salt=self.log.salt(stream) or b"")
         wanted = (failed and row.status == RunStatus.FAILED) or (ended and row.status != RunStatus.QUARANTINED) or whole
         if row.status in _OVER and not wanted:
+            return loaded
+        if not loaded.salt:
+            loaded.damage = f"what it had recorded is {row.waiting or 'gone'}"
+            return loaded
+        origin = None if whole else self.log.origin(stream)
+        if origin is not None:
+            loaded.damage = f"it was brought here from store {origin[0]}, and is only read; go on by: kos fork {run}"
             return loaded
         after = 0
         plan, link = row.plan_digest, ""

@@ -27,6 +27,13 @@ class BlobStore(Protocol):
         """
         ...
 
+    def delete(self, digest: str, *, not_after_ms: int) -> int:
+        """Delete a blob, unless it was put again after an instant (milliseconds since 1970); return how many bytes that freed.
+
+        Nothing may mention it any more. A blob that is not there frees nothing.
+        """
+        ...
+
     def has(self, digest: str) -> bool:
         """Say whether a blob is there, without reading it."""
         ...

@@ -52,6 +52,14 @@ class LogReader(Protocol):
         """Return the names of streams that begin so, in the order of their names."""
         ...
 
+    def origin(self, stream: str) -> tuple[str, int] | None:
+        """Return the store and the partition in which a stream was written, None when it was here."""
+        ...
+
+    def blobs_of(self, stream: str) -> list[tuple[str, bool]]:
+        """Return the blobs that a stream mentions, each with whether another stream mentions it too."""
+        ...
+
     def snapshot(self, stream: str) -> SnapshotRow | None:
         """Return the newest snapshot of a stream, if there is one."""
         ...

@@ -89,6 +89,19 @@ class FilesystemBlobStore:
             raise StoreDamaged(str(path), "its content does not hash to its name")
         return data
 
+    def delete(self, digest: str, *, not_after_ms: int) -> int:
+        """Delete a blob that was put last at or before an instant; return how many bytes that freed, 0 if it was not."""
+        path = self._path(digest)
+        try:
+            status = path.lstat()
+            if status.st_mtime_ns > not_after_ms * 1_000_000:
+                return 0
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        _sync_folder(path.parent)
+        return status.st_size
+
     def has(self, digest: str) -> bool:
         return self._path(digest).is_file()
 

@@ -19,5 +19,9 @@ class MemoryBlobStore:
     def get(self, digest: str) -> bytes:
         return self._blobs[digest]
 
+    def delete(self, digest: str, *, not_after_ms: int) -> int:
+        del not_after_ms
+        return len(self._blobs.pop(digest, b""))
+
     def has(self, digest: str) -> bool:
         return digest in self._blobs

@@ -9,7 +9,7 @@ from typing import Final
 import apsw
 
 from kos_runtime.adapters.event_store.faults import definite
-from kos_runtime.adapters.event_store.schema import APPLICATION_ID, SCHEMA
+from kos_runtime.adapters.event_store.schema import APPLICATION_ID, LATER, SCHEMA
 from kos_runtime.core.errors import NotFound, StoreBusy, StoreDamaged, StoreReadOnly, StoreTooNew, Unreachable
 from kos_runtime.core.record import LOG_FORMAT
 
@@ -113,6 +113,8 @@ def meta_of(connection: apsw.Connection, where: str, wanted: Meta, partition: in
             raise Unreachable(f"{where} is a database, but not one of ours")
         _create_tables(connection, wanted, partition)
         meta = wanted
+    else:
+        connection.execute(LATER)
     if wanted.store_id not in {"", meta.store_id}:
         raise Unreachable(f"{where} holds store {meta.store_id}, not {wanted.store_id}")
     return meta
@@ -121,7 +123,7 @@ def meta_of(connection: apsw.Connection, where: str, wanted: Meta, partition: in
 def _create_tables(connection: apsw.Connection, meta: Meta, partition: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.pragma("application_id", APPLICATION_ID)
-    connection.execute(SCHEMA)
+    connection.execute(SCHEMA + LATER)
     connection.execute(
         "INSERT INTO meta(store_id, format, incarnation, created, partitions) VALUES (?, ?, ?, ?, ?)",
         (meta.store_id, meta.format, meta.incarnation, meta.created, meta.partitions),

@@ -56,6 +56,7 @@ class SqliteEvidence:
     def __init__(self, log: "LogQueries") -> None:
         self._log = log
         self._bound: tuple[int, int] | None = None
+        self._origins: dict[object, tuple[object, object]] | None = None
 
     @property
     def store_id(self) -> str:
@@ -90,6 +91,17 @@ class SqliteEvidence:
         """Return what is stored as a stream's salt, None when nothing is."""
         rows = self._log.fetch("SELECT salt FROM streams WHERE stream = {text}", (stream,))
         return rows[0][0] if rows else None
+
+    def origin(self, stream: str) -> tuple[object, object] | None:
+        """Return where a stream was written, None when it was here."""
+        if self._origins is None:
+            self._origins = {}
+            if self._log.fetch("SELECT 1 FROM pragma_table_info('origins') LIMIT 1"):
+                rows = self._log.fetch(
+                    "SELECT s.stream, o.store_id, o.partition FROM origins o JOIN streams s USING (number)"
+                )
+                self._origins = {stream_: (store, partition) for stream_, store, partition in rows}
+        return self._origins.get(stream)
 
     def complaints(self) -> Iterator[Finding]:
         """Yield where the index of streams and the records disagree, by offset."""

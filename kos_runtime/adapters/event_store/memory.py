@@ -74,6 +74,17 @@ class MemoryLogReader:
         """Return the names of streams that begin so, in the order of their names."""
         return sorted(stream for stream in self._readable().salts if stream.startswith(prefix))
 
+    def origin(self, stream: str) -> tuple[str, int] | None:
+        """Return the store and the partition in which a stream was written, None when it was here."""
+        return self._readable().origins.get(stream)
+
+    def blobs_of(self, stream: str) -> list[tuple[str, bool]]:
+        """Return the blobs that a stream mentions, each with whether another one mentions it too."""
+        refs = self._readable().blob_refs
+        return sorted(
+            (blob, any(other == blob and its != stream for other, its in refs)) for blob, its in refs if its == stream
+        )
+
     def snapshot(self, stream: str) -> SnapshotRow | None:
         """Return the newest snapshot of a stream, if there is one."""
         row = self._readable().snapshots.get(stream)

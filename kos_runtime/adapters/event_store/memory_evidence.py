@@ -1,7 +1,7 @@
 """Rows in memory for verification, and for proofs that alter them first."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import starmap
 
 from kos_runtime.adapters.event_store.memory_log import MemoryLog
@@ -20,6 +20,7 @@ class MemoryEvidence:
     links: Sequence[RawCommit]
     salts: Mapping[str, object]
     remembered: Sequence[Mark] = ()
+    origins: Mapping[str, tuple[object, object]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: MemoryLog) -> "MemoryEvidence":
@@ -32,7 +33,9 @@ class MemoryEvidence:
         for kept in starmap(SnapshotRow, log.snapshots.values()):
             said_by = f"the snapshot of {kept.stream}"
             marks.append(Mark(said_by, kept.stream, kept.position, kept.offset, kept.hash))
-        return cls(log.store_id, log.partition, list(log.records), list(log.links), dict(log.salts), marks)
+        return cls(
+            log.store_id, log.partition, list(log.records), list(log.links), dict(log.salts), marks, dict(log.origins)
+        )
 
     def marks(self) -> Iterator[Mark]:
         """Yield what runs, snapshots and streams remember of the log."""
@@ -49,6 +52,10 @@ class MemoryEvidence:
     def salt(self, stream: str) -> object:
         """Return what is kept as a stream's salt, None when nothing is."""
         return self.salts.get(stream)
+
+    def origin(self, stream: str) -> tuple[object, object] | None:
+        """Return where a stream was written, None when it was here."""
+        return self.origins.get(stream)
 
     def complaints(self) -> Iterator[Finding]:
         """Yield nothing: there is no index to disagree."""

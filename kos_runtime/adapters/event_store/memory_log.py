@@ -67,6 +67,7 @@ class MemoryLog:
         self.commands: dict[str, Row] = {}
         self.blob_refs: set[tuple[str, str]] = set()
         self.snapshots: dict[str, Row] = {}
+        self.origins: dict[str, tuple[str, int]] = {}
         self._late: Batch | None = None
 
     @property
@@ -106,10 +107,21 @@ class MemoryLog:
         for command in batch.commands:
             self.commands[command.command_id] = as_command(command)
         self.blob_refs.update(batch.blob_refs)
+        for stream, store, partition in batch.origins:
+            self.origins[stream] = (store, partition)
+        for stream in batch.emptied:
+            self._empty(stream)
         for snapshot in batch.snapshots:
             kept = self.snapshots.get(snapshot.stream)
             if kept is None or SnapshotRow(*kept).position <= snapshot.position:  # type: ignore[arg-type]
                 self.snapshots[snapshot.stream] = as_snapshot(snapshot)
+
+    def _empty(self, stream: str) -> None:
+        for offset in self.positions[stream].values():
+            self.records[offset - 1] = (*self.records[offset - 1][:8], b"", *self.records[offset - 1][9:])
+        self.salts[stream] = b""
+        self.snapshots.pop(stream, None)
+        self.blob_refs = {reference for reference in self.blob_refs if reference[1] != stream}
 
     def store_late(self, batch: Batch) -> None:
         """Keep a batch back until the next claim."""

@@ -118,6 +118,25 @@ class LogQueries:
         query = "SELECT stream FROM streams WHERE stream >= {text} AND stream < {text} ORDER BY stream"
         return [str(stream) for (stream,) in self.fetch(query, (prefix, prefix + _LAST_CHARACTER))]
 
+    def origin(self, stream: str) -> tuple[str, int] | None:
+        """Return the store and the partition in which a stream was written, None when it was here."""
+        if not self.fetch("SELECT 1 FROM pragma_table_info('origins') LIMIT 1"):
+            return None
+        query = "SELECT o.store_id, o.partition FROM streams s JOIN origins o ON o.number = s.number WHERE s.stream = {text}"
+        match self.fetch(query, (stream,)):
+            case [(str(store), int(partition))]:
+                return store, partition
+            case _:
+                return None
+
+    def blobs_of(self, stream: str) -> list[tuple[str, bool]]:
+        """Return the blobs that a stream mentions, each with whether another one mentions it too."""
+        query = (
+            "SELECT b.blob, EXISTS(SELECT 1 FROM blob_refs o WHERE o.blob = b.blob AND o.stream <> b.stream)"
+            " FROM blob_refs b WHERE b.stream = {text}"
+        )
+        return [(str(blob), bool(shared)) for blob, shared in self.fetch(query, (stream,))]
+
     def snapshot(self, stream: str) -> SnapshotRow | None:
         """Return the newest snapshot of a stream, if there is one."""
         return _only(SnapshotRow, self.select("{columns} FROM snapshots WHERE stream = {text}", SNAPSHOT, (stream,)))

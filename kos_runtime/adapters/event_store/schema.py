@@ -55,6 +55,12 @@ CREATE TABLE snapshots(
     hash BLOB NOT NULL, state BLOB NOT NULL
 ) STRICT;
 """
+#: Tables that came later: a writer makes them in a file that has them not yet, and a reader does without them.
+LATER: Final = """
+CREATE TABLE IF NOT EXISTS origins(
+    number INTEGER PRIMARY KEY, store_id TEXT NOT NULL, partition INTEGER NOT NULL
+) STRICT;
+"""
 
 #: The columns of each row type, in the order of its dataclass, and which of them hold text.
 RECORD: Final = (
@@ -65,6 +71,7 @@ RUN: Final = (
     "input_digest", "plan_digest", "waiting", "error", "created_offset",
 )  # fmt: skip
 BATCH_LINK: Final = ("first_offset", "count", "epoch", "root", "link")
+ORIGIN: Final = ("number", "store_id", "partition")
 TIMER: Final = ("due", "run", "path", "fence")
 COMMAND: Final = ("command_id", "offset", "answer")
 SNAPSHOT: Final = ("stream", "position", "offset", "fingerprint", "hash", "state")

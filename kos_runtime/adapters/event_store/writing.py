@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from kos_runtime.adapters.event_store.multirow import Execute, MultiRow, insertion
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RUN, SNAPSHOT, TIMER
+from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, ORIGIN, RECORD, RUN, SNAPSHOT, TIMER
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.record import Batch
@@ -74,6 +74,7 @@ def carries_rows(batch: Batch) -> bool:
         or batch.commands
         or batch.blob_refs
         or batch.snapshots
+        or batch.emptied
     )
 
 
@@ -149,6 +150,23 @@ def write(batch: Batch, execute: Execute, numbers: Numbers, next_number: int) ->
         _BLOB_REFS.run(execute, _flat(batch.blob_refs))
     if batch.snapshots:
         _SNAPSHOTS.run(execute, _flat(map(_snapshot, batch.snapshots)))
+    for stream, store, partition in batch.origins:
+        execute(f"INSERT INTO origins({', '.join(ORIGIN)}) VALUES (?, ?, ?)", (numbers[stream], store, partition))  # noqa: S608 - the names are ours
+    for stream in batch.emptied:
+        _empty(stream, execute, numbers)
+
+
+def _empty(stream: str, execute: Execute, numbers: Numbers) -> None:
+    """Take away what a stream holds: the chain stays whole, since it is over digests."""
+    number = numbers[stream]
+    # What is freed is overwritten, so that it is not found in the file's free pages.
+    execute("PRAGMA secure_delete = ON", ())
+    execute(
+        "UPDATE events SET payload = x'' WHERE offset IN (SELECT offset FROM positions WHERE number = ?)", (number,)
+    )
+    execute("UPDATE streams SET salt = x'' WHERE number = ?", (number,))
+    execute("DELETE FROM snapshots WHERE stream = (SELECT stream FROM streams WHERE number = ?)", (number,))
+    execute("DELETE FROM blob_refs WHERE stream = (SELECT stream FROM streams WHERE number = ?)", (number,))
 
 
 def _flat(rows: Iterable[tuple[object, ...]]) -> list[object]:

@@ -172,6 +172,23 @@ class RunCancelled:
         return f"cancelled by {self.by}" + (f": {self.reason}" if self.reason else "")
 
 
+@event("payloads_purged")
+class PayloadsPurged:
+    """What the run's records held is gone, this one's too: that it stands here, and its cause, is all that is left."""
+
+    by: str
+    reason: str
+
+
+@event("run_archived")
+class RunArchived:
+    """What the run's records held was moved into a file; its digest is in the record's cause."""
+
+    by: str
+    file: str
+    digest: str
+
+
 @event("run_quarantined")
 class RunQuarantined:
     """Deciding about this run raised: it is set aside alone. The input that did it is kept under its digest."""
@@ -468,7 +485,8 @@ class ManualTaskAnswered:
 
 
 Event: TypeAlias = (
-    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored | CancelRequested
+    RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
+    | PayloadsPurged | RunArchived | CancelRequested
     | RunCancelled | RunQuarantined | ConditionMet | StepRequested | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted

@@ -140,6 +140,10 @@ def _plan_revised(run: Run, e: ev.PlanRevised) -> None:
     revise(run, e)
 
 
+def _moved_away(run: Run, e: Any) -> None:
+    """Kept for whoever reads the history; a run without its payloads is not folded."""
+
+
 def _cancel_requested(run: Run, e: ev.CancelRequested) -> None:
     _status(run, e)
     run.cancelling = [e.by, e.reason, e.number]
@@ -574,6 +578,8 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunReopened: _run_reopened,
     ev.RunForked: _run_forked,
     ev.ResultReplaced: replace_result,
+    ev.PayloadsPurged: _moved_away,
+    ev.RunArchived: _moved_away,
     ev.RestoreBegun: _restore_begun,
     ev.RunRestored: _run_restored,
     ev.PlanRevised: _plan_revised,

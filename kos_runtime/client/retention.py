@@ -1,0 +1,175 @@
+"""What is kept of runs that have ended, and for how long: archives and purges.
+
+An archive is the run's export, compressed, in the store's own folder; then its payloads are taken out of the log. A purge takes
+them out without keeping anything. Both leave headers, digests and hashes behind, so that the chain stays whole, and a record that
+says who did it, when and why. Both need the store for themselves.
+"""
+
+import contextlib
+import gzip
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from kos_runtime.adapters.event_store.layout import sync_folder
+from kos_runtime.client.offline import Keeper, kept
+from kos_runtime.client.reading import Reading
+from kos_runtime.client.transfer import check, export_lines
+from kos_runtime.composition.wiring import CODEC
+from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError
+from kos_runtime.core.identity import run_stream
+from kos_runtime.core.record import Batch, RunRow
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.engine.recorder import Meta
+
+ARCHIVE: Final = "archive"
+#: What a run's row says when its payloads are gone.
+PURGED: Final = "purged"
+ARCHIVED: Final = "archived"
+OVER: Final = ("completed", "failed", "cancelled", "quarantined")
+_PAGE: Final = 1_000
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was done with a run; ``file`` is its archive, ``freed`` the bytes of its values that were deleted."""
+
+    run: str
+    what: str
+    file: str
+    freed: int
+
+
+def collectable(reading: Reading, *, statuses: Sequence[str] = OVER, before: int) -> list[RunRow]:
+    """Return the runs that ended before an instant (milliseconds) and still have their payloads, the oldest first."""
+    found: list[RunRow] = []
+    after = 0
+    while rows := reading.log.runs(status=list(statuses), newest_first=False, after_offset=after, limit=_PAGE):
+        found += [row for row in rows if row.updated_at < before and not is_gone(row)]
+        after = rows[-1].created_offset
+    return found
+
+
+def is_gone(row: RunRow) -> bool:
+    """Say whether a run's row says that its payloads are gone."""
+    return row.status in OVER and row.waiting.partition(" ")[0] in {PURGED, ARCHIVED}
+
+
+def archive(folder: Path, runs: Sequence[str], *, by: str, reason: str = "") -> list[Kept]:
+    """Move what ended runs have recorded into files of their own; each can be imported.
+
+    Raises:
+        NotFound, InvalidDefinition: A run is not there, has not ended, or cannot be exported; those before it are done.
+        Unreachable: Somebody owns the store.
+    """
+    return _each(folder, runs, by, reason, ARCHIVED, "kos gc")
+
+
+def purge(folder: Path, runs: Sequence[str], *, by: str, reason: str = "") -> list[Kept]:
+    """Delete what ended runs have recorded, for good; raises as ``archive``."""
+    return _each(folder, runs, by, reason, PURGED, "kos gc --purge")
+
+
+def _each(folder: Path, runs: Sequence[str], by: str, reason: str, what: str, command: str) -> list[Kept]:
+    done: list[Kept] = []
+    if not runs:
+        return done
+    with kept(folder, command) as keeper, contextlib.closing(Reading(folder)) as reading:
+        for run in runs:
+            row = reading.log.run(run)
+            if row is None:
+                raise NotFound(f"no run {run!r} in {folder}")
+            if row.status not in OVER:
+                raise InvalidDefinition(f"run {run} is {row.status}: only what has ended is archived or purged")
+            if is_gone(row):
+                continue
+            done.append(_take_away(keeper, reading, row, by, reason, what))
+    return done
+
+
+def _take_away(keeper: Keeper, reading: Reading, row: RunRow, by: str, reason: str, what: str) -> Kept:
+    file, digest = "", ""
+    if what == ARCHIVED:
+        path, digest = _segment(reading, row.run)
+        file = str(path.relative_to(reading.folder))
+    store, stream = keeper.store, run_stream(row.run)
+    last = store.stream(stream, after=max(row.position - 1, 0), limit=_PAGE)[-1]
+    doomed = [blob for blob, shared in store.blobs_of(stream) if not shared]
+    keeper.now()
+    meta = Meta(store.salt(stream) or b"", last.hash, last.position, row.created_at)
+    batch = Batch(keeper.recorder.epoch)
+    event: Any = ev.RunArchived(by, file, digest) if file else ev.PayloadsPurged(by, reason)
+    why = f": {reason}" if reason else ""
+    cause = f"{what} by {by}" + (f" into {file} sha256 {digest}" if file else "") + why
+    keeper.record(batch, row.run, meta, event, cause)
+    batch.emptied.append(stream)
+    after = batch.records[-1]
+    batch.runs.append(
+        replace(
+            row, updated_at=after.time, offset=after.offset, position=after.position, error="",
+            waiting=f"{what} into {file}" if file else what,
+        )
+    )  # fmt: skip
+    keeper.commit(batch)
+    return Kept(row.run, what, file, _delete(keeper, doomed, row.updated_at))
+
+
+def _segment(reading: Reading, run: str) -> tuple[Path, str]:
+    """Write a run's archive, read it back, and return its place and the SHA-256 of its bytes."""
+    folder = reading.folder / ARCHIVE
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{run}.jsonl.gz"
+    part = path.with_name(f"{path.name}.part.gz")
+    try:
+        # Without a time in it, the same run is the same bytes.
+        with part.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as out:
+            for text in export_lines(reading, run):
+                out.write(text.encode())
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        check(str(part), CODEC)
+        part.replace(path)
+        sync_folder(folder)
+    except KosError as error:
+        raise InvalidDefinition(f"run {run} cannot be archived: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path, digest_of(path)
+
+
+def digest_of(path: Path) -> str:
+    """Return SHA-256 of a file, as hex."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def archive_problem(reading: Reading, run: str) -> str:
+    """Say what is wrong with an archived run's file, by what its last record says of it; empty when it is good."""
+    row = reading.log.run(run)
+    if row is None or not row.waiting.startswith(f"{ARCHIVED} into "):
+        return ""
+    path = reading.folder / row.waiting.removeprefix(f"{ARCHIVED} into ")
+    (last,) = reading.log.stream(run_stream(run), after=row.position - 1, limit=1)
+    try:
+        found = digest_of(path)
+    except OSError as error:
+        return f"run {run} was archived into {path}, which cannot be read: {error.strerror}"
+    if f" sha256 {found}" not in last.causation:
+        return f"run {run} was archived into {path}, which was changed since"
+    return ""
+
+
+def _delete(keeper: Keeper, digests: Sequence[str], ended: int) -> int:
+    """Delete values that nothing mentions any more, unless somebody has put them there again since the run ended."""
+    freed = 0
+    for digest in digests:
+        with contextlib.suppress(StoreError, OSError, KeyError):
+            freed += keeper.blobs.delete(digest, not_after_ms=max(ended, 0) + 1_000)
+    return freed
