@@ -18,13 +18,14 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RetryStep,
     RevisePlan,
+    SetCheckpoints,
     StartRun,
 )
 from kos_runtime.ports.codec import Codec
 
 _COMMANDS: Final[tuple[type[Any], ...]] = (
     CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep, ForkRun, RestoreRun, RevisePlan, ExecuteStep,
-    SetSchedule, RemoveSchedule,
+    SetSchedule, RemoveSchedule, SetCheckpoints,
 )  # fmt: skip
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}

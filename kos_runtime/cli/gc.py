@@ -32,13 +32,14 @@ def gc(
         reason: Why; it is kept in the log.
     """
     from kos_runtime.client import retention
+    from kos_runtime.client.gone import OVER
 
     common = common or Common()
     engine = common.engine()
     try:
         reading = engine.reading
         before = now_ms() - duration("--older", older)
-        rows = retention.collectable(reading, statuses=status or retention.OVER, before=before)
+        rows = retention.collectable(reading, statuses=status or OVER, before=before)
         what = "purge" if purge else "archive"
         if dry_run or not rows:
             told = [_line(row.run, f"would {what}", "", 0, row.status) for row in rows]

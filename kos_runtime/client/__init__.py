@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from kos_runtime.client.awaitable import AsyncWorkflowEngine
     from kos_runtime.client.changing import RevisionConflict
+    from kos_runtime.client.checkpoint import CheckpointManager
     from kos_runtime.client.engine import RunFailed, RunHandle, RunWaits, WorkflowEngine
+    from kos_runtime.client.state import WorkflowStateManager
     from kos_runtime.definition.settings import EngineSettings
 
 __all__ = [
     "AsyncWorkflowEngine",
+    "CheckpointManager",
     "RevisionConflict",
     "RunFailed",
     "RunHandle",
     "RunWaits",
     "WorkflowEngine",
+    "WorkflowStateManager",
     "connect",
     "connect_async",
 ]
@@ -56,6 +60,14 @@ def __getattr__(name: str) -> Any:
         from kos_runtime.client import changing
 
         return changing.RevisionConflict
+    if name == "CheckpointManager":
+        from kos_runtime.client import checkpoint
+
+        return checkpoint.CheckpointManager
+    if name == "WorkflowStateManager":
+        from kos_runtime.client import state
+
+        return state.WorkflowStateManager
     if name in __all__:
         from kos_runtime.client import engine
 

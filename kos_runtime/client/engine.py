@@ -489,6 +489,10 @@ class WorkflowEngine:
 
         return schedule_views(self.reading)
 
+    def set_checkpoints(self, run: str | RunHandle, interval_ms: int) -> dict[str, Any]:
+        """Have a run's state kept so often, in milliseconds; 0 for not by any interval. See ``CheckpointManager``."""
+        return self._steer({"op": "checkpoints", "run": _id(run), "interval_ms": interval_ms})
+
     def _is_reachable(self) -> bool:
         if self._host == "process" or self._channel is not None:
             return True

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kos_runtime.adapters.event_store.evidence import SqliteEvidence
+from kos_runtime.client.gone import archive_problem
 from kos_runtime.client.reading import Reading
-from kos_runtime.client.retention import archive_problem
 from kos_runtime.client.rows import Rows
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.evidence import RememberedHead, Verdict

@@ -10,11 +10,11 @@ import gzip
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from kos_runtime.adapters.event_store.layout import sync_folder
+from kos_runtime.client.gone import ARCHIVED, OVER, PURGED, digest_of, is_gone
 from kos_runtime.client.offline import Keeper, kept
 from kos_runtime.client.reading import Reading
 from kos_runtime.client.transfer import check, export_lines
@@ -26,12 +26,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.engine.recorder import Meta
 
 ARCHIVE: Final = "archive"
-#: What a run's row says when its payloads are gone.
-PURGED: Final = "purged"
-ARCHIVED: Final = "archived"
-OVER: Final = ("completed", "failed", "cancelled", "quarantined")
 _PAGE: Final = 1_000
-_CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +47,6 @@ def collectable(reading: Reading, *, statuses: Sequence[str] = OVER, before: int
         found += [row for row in rows if row.updated_at < before and not is_gone(row)]
         after = rows[-1].created_offset
     return found
-
-
-def is_gone(row: RunRow) -> bool:
-    """Say whether a run's row says that its payloads are gone."""
-    return row.status in OVER and row.waiting.partition(" ")[0] in {PURGED, ARCHIVED}
 
 
 def archive(folder: Path, runs: Sequence[str], *, by: str, reason: str = "") -> list[Kept]:
@@ -139,31 +129,6 @@ def _segment(reading: Reading, run: str) -> tuple[Path, str]:
     finally:
         part.unlink(missing_ok=True)
     return path, digest_of(path)
-
-
-def digest_of(path: Path) -> str:
-    """Return SHA-256 of a file, as hex."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def archive_problem(reading: Reading, run: str) -> str:
-    """Say what is wrong with an archived run's file, by what its last record says of it; empty when it is good."""
-    row = reading.log.run(run)
-    if row is None or not row.waiting.startswith(f"{ARCHIVED} into "):
-        return ""
-    path = reading.folder / row.waiting.removeprefix(f"{ARCHIVED} into ")
-    (last,) = reading.log.stream(run_stream(run), after=row.position - 1, limit=1)
-    try:
-        found = digest_of(path)
-    except OSError as error:
-        return f"run {run} was archived into {path}, which cannot be read: {error.strerror}"
-    if f" sha256 {found}" not in last.causation:
-        return f"run {run} was archived into {path}, which was changed since"
-    return ""
 
 
 def _delete(keeper: Keeper, digests: Sequence[str], ended: int) -> int:

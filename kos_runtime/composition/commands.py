@@ -21,6 +21,7 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RetryStep,
     RevisePlan,
+    SetCheckpoints,
     StartRun,
 )
 from kos_runtime.ports.control import Message
@@ -37,6 +38,7 @@ OPERATIONS: Final = frozenset(
         "retry",
         "fork",
         "restore",
+        "checkpoints",
         "revise",
         "execute",
         "schedule",
@@ -108,6 +110,8 @@ def command_of(message: Message) -> Command:
                     name=message.get("name") or "",
                     reason=_text(message, "reason"),
                 )
+            case "checkpoints":
+                return SetCheckpoints(run=run, interval_ms=_integer(message, "interval_ms"), by=_text(message, "by"))
             case "restore":
                 return RestoreRun(
                     run=run, to=_integer(message, "to"), by=_text(message, "by"), reason=_text(message, "reason")

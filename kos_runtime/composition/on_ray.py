@@ -44,6 +44,7 @@ def setup_of(folder: Path, settings: "EngineSettings", *, namespace: str) -> dic
             "hands": settings.hands_per_process,
             "active": settings.max_concurrent_workflows,
             "pending": settings.max_pending_workflows,
+            "checkpoint_ms": settings.checkpoint_interval_ms,
         },
     }
 
@@ -58,7 +59,11 @@ def open_engine(settings: dict[str, Any]) -> EngineParts:
         store_id=None if exists else secrets.token_hex(8),
         takeover_after_ms=TAKEOVER_MS,
     )
-    limits = Limits(max_active_runs=settings["active"], max_pending_runs=settings["pending"])
+    limits = Limits(
+        max_active_runs=settings["active"],
+        max_pending_runs=settings["pending"],
+        checkpoint_ms=settings["checkpoint_ms"],
+    )
     clock = LogClock.at_claim(store.head().time)
     host = Host(
         store,

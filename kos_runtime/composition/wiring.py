@@ -66,7 +66,11 @@ def make_runner(
 
 
 def limits_of(settings: "EngineSettings") -> Limits:
-    return Limits(max_active_runs=settings.max_concurrent_workflows, max_pending_runs=settings.max_pending_workflows)
+    return Limits(
+        max_active_runs=settings.max_concurrent_workflows,
+        max_pending_runs=settings.max_pending_workflows,
+        checkpoint_ms=settings.checkpoint_interval_ms,
+    )
 
 
 def owner_name() -> str:

@@ -77,13 +77,9 @@ def _without_effect(data: dict[str, Any], to: Check) -> None:
     engine = data.get("engine")
     if not isinstance(engine, dict):
         return
-    for key in ("max_workflow_duration", "checkpoint_interval"):
+    for key in ("max_workflow_duration",):
         if key in engine:
-            hint = (
-                "no run ends for its length yet"
-                if key == "max_workflow_duration"
-                else "snapshots follow a run's events"
-            )
+            hint = "no run ends for its length yet"
             to.warn(("engine", key), "KOS221", f"engine.{key} has no effect in this version", hint, key=True)
     monitoring = engine.get("monitoring")
     on = [name for name, flag in monitoring.items() if flag is True] if isinstance(monitoring, dict) else []

@@ -33,5 +33,7 @@ class Limits:
     snapshot_records: int = 1_000
     #: An evicted run gets a snapshot when its tail is longer than this.
     snapshot_at_rest: int = 64
+    #: A run that does something gets one so often besides, in milliseconds; 0 for never.
+    checkpoint_ms: int = 300_000
     #: The liveness invariant is checked so often.
     sweep_ms: int = 10_000

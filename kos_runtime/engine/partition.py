@@ -42,6 +42,7 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RetryStep,
     RevisePlan,
+    SetCheckpoints,
     StartRun,
     Steering,
 )
@@ -521,7 +522,7 @@ class Partition:
         meta = Meta(item.salt, item.last_hash, item.row.position, item.row.created_at, item.snapshot_position)
         meta.status, meta.waiting, meta.input_digest = item.row.status, item.row.waiting, item.row.input_digest
         meta.position = item.history[-1][0] if item.history else max(item.snapshot_position, meta.position)
-        meta.offset = item.last_offset
+        meta.offset, meta.snapshot_at = item.last_offset, self.time
         run = self._fold(item)
         if run is None or item.program is None or item.link is None:
             self.metas[item.run] = meta
@@ -845,6 +846,9 @@ class Partition:
             self._unchanged.append(run.id)
         if meta.position - meta.snapshot_position > self.limits.snapshot_at_rest:
             self.recorder.snapshot(run, meta, batch)
+        every = self.limits.checkpoint_ms if run.checkpoint_ms is None else run.checkpoint_ms
+        if every and self.time - (meta.snapshot_at or meta.created_at) >= every:
+            self.recorder.snapshot(run, meta, batch, due=True)
 
     def _take_back(self) -> None:
         """Refuse what was promised for runs that were struck out before it was stored."""
@@ -901,6 +905,7 @@ _STEERING: dict[type, Any] = {
     ResumeRun: steering.resume,
     CancelRun: steering.cancel,
     RetryStep: reopening.retry,
+    SetCheckpoints: steering.set_checkpoints,
     RevisePlan: revising.revise,
     ExecuteStep: executing.execute,
 }

@@ -37,6 +37,8 @@ class Meta:
     position: int
     created_at: int
     snapshot_position: int = 0
+    #: When its last snapshot was taken, or when it was loaded or made.
+    snapshot_at: int = 0
     #: Where its last record stands in the log.
     offset: int = 0
     #: What its row says.
@@ -104,18 +106,18 @@ class Recorder:
         error = "" if run.error is None else str(run.error.get("message", ""))
         batch.runs.append(self._run_row(run, meta, status, waiting, error))
 
-    def snapshot(self, run: Run, meta: Meta, batch: Batch) -> None:
-        """Put a snapshot of a run with some tail into a batch, if that is long for what the run is."""
+    def snapshot(self, run: Run, meta: Meta, batch: Batch, *, due: bool = False) -> None:
+        """Put a snapshot of a run with some tail into a batch, if that is long for what the run is, or it is due."""
         if run.status is not RunStatus.RUNNING:
             return
         tail = meta.position - meta.snapshot_position
         long = tail > max(self._limits.snapshot_records, meta.snapshot_position // 2)
-        if long or meta.status in {RunStatus.WAITING, RunStatus.PAUSED}:
+        if long or due or meta.status in {RunStatus.WAITING, RunStatus.PAUSED}:
             state = self._codec.pack(to_plain(run))
             batch.snapshots.append(
                 SnapshotRow(run_stream(run.id), meta.position, meta.offset, FINGERPRINT, meta.hash, state)
             )
-            meta.snapshot_position = meta.position
+            meta.snapshot_position, meta.snapshot_at = meta.position, self.time
 
     def quarantined(self, run: Run, meta: Meta, error: str, cause: bytes, batch: Batch) -> tuple[str, bytes]:
         """Put a run's last record into a batch; return the blob that it mentions, the cause, by its digest."""

@@ -121,9 +121,17 @@ def _hands(settings: Settings) -> int:
     return int(told["hands"])
 
 
+def _checkpoints(settings: Settings) -> int:
+    """Return how often both hosts keep the state of a run that does something."""
+    told = on_ray.setup_of(Path("nowhere"), settings, namespace="kos")["settings"]
+    assert told["checkpoint_ms"] == limits_of(settings).checkpoint_ms
+    return limits_of(settings).checkpoint_ms
+
+
 #: key → (a value of it as text, what it does by default and what with that value, how that is seen).
 EFFECTS: dict[str, tuple[str, Any, Any, Callable[[Settings], Any]]] = {
     "engine.max_concurrent_workflows": ("2", ["running"] * 3, ["running", "running", "pending"], _at_work),
+    "engine.checkpoint_interval": ("30s", 300_000, 30_000, _checkpoints),
     "engine.execution.timeout_default": ("40s", 1_800_000, 40_000, _timeout),
     "engine.execution.retry_default": ("1", 4, 2, lambda s: len(_after_failing(s).executed)),
     "engine.execution.backoff_strategy": ("linear", [1, 2, 4], [1, 2, 3], _pauses),
@@ -144,7 +152,6 @@ TOGETHER = {"engine.limits.max_pending_workflows"}
 #: Keys that load and change nothing yet: checking a file says so of each.
 SAID_TO_DO_NOTHING = {
     "engine.max_workflow_duration": "30m",
-    "engine.checkpoint_interval": "30s",
     "engine.monitoring.metrics_collection": "true",
     "engine.monitoring.audit_logging": "true",
     "engine.monitoring.performance_tracking": "true",

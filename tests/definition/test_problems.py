@@ -119,7 +119,6 @@ def test_a_mark_never_reaches_beyond_its_line() -> None:
             "engine: {max_workflow_duration: 1h, checkpoint_interval: 5m, monitoring: {audit_logging: true}}\n",
             [
                 "engine.max_workflow_duration has no effect",
-                "engine.checkpoint_interval has no effect",
                 "engine.monitoring: audit_logging has no effect",
             ],
         ),

@@ -141,6 +141,15 @@ class ExecuteStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetCheckpoints:
+    """Keep a run's state so often, in milliseconds; 0: not by any interval."""
+
+    run: str
+    interval_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A command that does not fit the state. ``code`` is stable: not_found, conflict, revision, invalid, busy, storage_full."""
 
@@ -159,6 +168,8 @@ class Accepted:
 
 
 #: What a person decides of a run that there is; each names its author.
-Steering = AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun | RevisePlan | ExecuteStep
+Steering = (
+    AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun | SetCheckpoints | RevisePlan | ExecuteStep
+)
 Command = CreateRun | StartRun | ForkRun | Steering | Scheduling
 Answer = Accepted | Rejected

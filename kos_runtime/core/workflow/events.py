@@ -172,6 +172,14 @@ class RunCancelled:
         return f"cancelled by {self.by}" + (f": {self.reason}" if self.reason else "")
 
 
+@event("checkpoints_set")
+class CheckpointsSet:
+    """The run's state is kept so often, in milliseconds; 0: only where the engine must."""
+
+    by: str
+    interval_ms: int
+
+
 @event("payloads_purged")
 class PayloadsPurged:
     """What the run's records held is gone, this one's too: that it stands here, and its cause, is all that is left."""
@@ -486,7 +494,7 @@ class ManualTaskAnswered:
 
 Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
-    | PayloadsPurged | RunArchived | CancelRequested
+    | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested
     | RunCancelled | RunQuarantined | ConditionMet | StepRequested | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted

@@ -140,6 +140,10 @@ def _plan_revised(run: Run, e: ev.PlanRevised) -> None:
     revise(run, e)
 
 
+def _checkpoints_set(run: Run, e: ev.CheckpointsSet) -> None:
+    run.checkpoint_ms = e.interval_ms
+
+
 def _moved_away(run: Run, e: Any) -> None:
     """Kept for whoever reads the history; a run without its payloads is not folded."""
 
@@ -578,6 +582,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunReopened: _run_reopened,
     ev.RunForked: _run_forked,
     ev.ResultReplaced: replace_result,
+    ev.CheckpointsSet: _checkpoints_set,
     ev.PayloadsPurged: _moved_away,
     ev.RunArchived: _moved_away,
     ev.RestoreBegun: _restore_begun,

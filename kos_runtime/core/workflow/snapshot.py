@@ -24,7 +24,7 @@ FINGERPRINT: Final = (
 
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "plan_now", "link_digest", "link_now", "link_settings", "revision",
-    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "fences", "generation",
+    "inputs_packed", "vars", "agenda", "open", "manual", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms",
 )  # fmt: skip
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",

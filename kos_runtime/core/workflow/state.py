@@ -167,7 +167,7 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "cancelling", "codec", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
+        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "codec", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
         "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
         "workflow",
@@ -198,6 +198,8 @@ class Run:
         self.fences = 0
         #: How often the run was taken back: its steps' keys change with it, since what they do is to be done again.
         self.generation = 0
+        #: How often its state is kept, in milliseconds, 0 for never; None as the engine's settings say.
+        self.checkpoint_ms: int | None = None
         self.vars: dict[str, Any] = {}
         self.scopes: dict[str, Scope] = {}
         self.steps: dict[str, StepState] = {}

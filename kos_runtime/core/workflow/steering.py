@@ -7,7 +7,7 @@ runs to stop, waits a grace period, ends what has not stopped, and is over.
 from typing import Final
 
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun
+from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun, SetCheckpoints
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.progress import advance, cancel_inside
 from kos_runtime.core.workflow.state import CANCEL_TIMER
@@ -15,6 +15,9 @@ from kos_runtime.core.workflow.status import RunStatus
 
 #: No attempt is given longer than this to stop, in milliseconds.
 MAX_GRACE_MS: Final = 86_400_000
+#: A run's state is kept at most and at least so often, in milliseconds.
+MIN_INTERVAL_MS: Final = 1_000
+MAX_INTERVAL_MS: Final = 30 * 86_400_000
 
 
 def pause(desk: Desk, command: PauseRun) -> Accepted | Rejected:
@@ -41,6 +44,17 @@ def resume(desk: Desk, command: ResumeRun) -> Accepted | Rejected:
     run.todo.extend(run.agenda)
     advance(desk)
     return Accepted(run=run.id, event="RunResumed")
+
+
+def set_checkpoints(desk: Desk, command: SetCheckpoints) -> Accepted | Rejected:
+    """Have a run's state kept by an interval, or by none."""
+    run = desk.run
+    if not (command.interval_ms == 0 or MIN_INTERVAL_MS <= command.interval_ms <= MAX_INTERVAL_MS):
+        return Rejected(code="invalid", message=f"an interval of {command.interval_ms} ms; it is 1 s to 30 days")
+    if run.checkpoint_ms == command.interval_ms:
+        return Accepted(run=run.id, existing=True)
+    desk.emit(ev.CheckpointsSet(command.by, command.interval_ms))
+    return Accepted(run=run.id, event="CheckpointsSet")
 
 
 def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
