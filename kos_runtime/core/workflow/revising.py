@@ -4,6 +4,7 @@ What has not started may change. What runs may change from its next attempt on, 
 changes: its result is what it is, and others may have read it. The plan comes compiled; here it is only compared.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from kos_runtime.core.plan.change import Change, differences, whole_differences
@@ -52,7 +53,9 @@ def revise(desk: Desk, command: RevisePlan) -> Accepted | Rejected:
     changes = differences(old, new)
     if not changes:
         return Accepted(run=run.id, existing=True)
-    problem = _failing(run) or _illegal(run, changes, new, next_attempt=command.next_attempt)
+    problem = _failing(run) or _illegal(
+        run, sorted(changes, key=lambda change: change.path != command.step), new, next_attempt=command.next_attempt
+    )
     if problem:
         return _refused(problem)
     desk.emit(
@@ -115,7 +118,7 @@ def _failing(run: Run) -> str:
     return ""
 
 
-def _illegal(run: Run, changes: tuple[Change, ...], new: Plan, *, next_attempt: bool) -> str:
+def _illegal(run: Run, changes: Sequence[Change], new: Plan, *, next_attempt: bool) -> str:
     """Return why the first of some changes comes too late, or nothing when none does."""
     wanted = dict(steps_of(new.body))
     instances = _instances(run, {change.path for change in changes} | {change.body for change in changes})
@@ -181,6 +184,8 @@ def _too_late(run: Run, change: Change, step: StepState, wanted: Step | None, *,
     named = f"step {step.path}"
     if wanted is None:
         return f"{named} cannot be removed: it {_state(step)}"
+    if change.fields and _EDGES.issuperset(change.fields) and not next_attempt:
+        return f"{named} {_state(step)}: what it waits for cannot change any more"
     if step.status in OVER or step.status is StepStatus.READY:
         # What is over in one turn of a loop may be changed for the turns to come.
         if not (next_attempt and _in_loop(step.scope)):
