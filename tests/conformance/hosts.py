@@ -60,6 +60,10 @@ class Host(Protocol):
         """Go on until an attempt of a step is held."""
         ...
 
+    def until_completed(self, run: str, path: str) -> None:
+        """Go on until a step has completed."""
+        ...
+
     def open_gate(self) -> None:
         """Let go whoever is held, now and from now on."""
         ...
@@ -160,6 +164,13 @@ class Virtual:
             if state_of(restored(self.world, live)) != state_of(live):
                 self._found.append(f"the snapshot of {run} at {live.position} is not its state")
         return more or bool(self.world.virtual._inbox)
+
+    def until_completed(self, run: str, path: str) -> None:
+        for _ in range(10_000):
+            if _has_completed(self, run, path):
+                return
+            self._step(run)
+        raise AssertionError(f"{path} never completed")
 
     def until(self, run: str, path: str) -> None:
         for _ in range(10_000):
@@ -285,6 +296,9 @@ class Real:
         self.created.append(run)
         return run
 
+    def until_completed(self, run: str, path: str) -> None:
+        _wait(lambda: _has_completed(self, run, path), f"{path} completed")
+
     def until(self, run: str, path: str) -> None:
         _wait(lambda: path in self.executed(run), f"{path} is held")
 
@@ -360,6 +374,10 @@ class Real:
                 channel.close()
         self.engine.close()
         _wait(lambda: not is_owned(self.folder), "the owner ended")
+
+
+def _has_completed(host: Host, run: str, path: str) -> bool:
+    return any(isinstance(event, ev.StepCompleted) and event.path == path for event in host.events(run))
 
 
 def _wait(holds: Callable[[], Any], what: str) -> None:

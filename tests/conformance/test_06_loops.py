@@ -1,7 +1,7 @@
 """Row 6, loops: no turn, one, as many as there may be, a break; a crash inside the third turn, resumed there.
 
 It catches: a condition that is asked after the turn instead of before it; a break that is looked at before the turn is
-over; a loop that begins its turn anew when its owner is gone.
+over; a loop whose turn is taken for over when its owner is gone.
 """
 
 import pytest
@@ -66,6 +66,9 @@ def test_after_a_crash_inside_the_third_turn_it_goes_on_there(host: Host) -> Non
     drafts = [f"refine#{i}/draft" for i in range(4)]
     assert [path for path in host.executed(run) if path.endswith("draft")] == drafts, "no draft is made twice"
     assert host.executed(run).count("refine#2/judge") == 2
-    begun = [event.turn for event in host.events(run) if isinstance(event, ev.TurnStarted)]
-    assert begun == [0, 1, 2, 3], "no turn begins twice"
+    events = host.events(run)
+    begun = [place for place, event in enumerate(events) if isinstance(event, ev.TurnStarted)]
+    assert [events[place].turn for place in begun] == [0, 1, 2, 3], "no turn begins twice"
+    over = [p for p, e in enumerate(events) if isinstance(e, ev.StepCompleted) and e.path == "refine#2/judge"]
+    assert over < begun[3:], "nor before the one before it is over"
     assert host.violations(run) == []

@@ -1,7 +1,7 @@
 """Row 9, groups: all, any, a count, a quorum; those that come too late are called off.
 
-It catches: a quorum that is rounded down; a member that comes late and is waited for; a group that fails with a member
-although enough others are done.
+It catches: a quorum that is rounded down; a member that comes late and is waited for; a member that failed and
+is counted as done.
 """
 
 import pytest

@@ -76,6 +76,20 @@ def test_the_table_of_who_may_change(host: Host, change: Change, next_attempt: b
     assert host.violations(run) == []
 
 
+def test_a_step_is_put_before_one_that_is_ready(host: Host) -> None:
+    run = host.start(workflow(STEPS))
+    host.until(run, "open")
+    host.pause(run)
+    host.open_gate()
+    host.until_completed(run, "open")
+    host.change(run, added(NEW, before="next"))
+    host.change(run, removed("again"))
+    host.resume(run)
+    assert host.finish(run).status == "completed"
+    assert host.executed(run) == ["done", "open", "new", "next"]
+    assert host.violations(run) == []
+
+
 def test_a_run_that_is_over_is_not_changed(host: Host) -> None:
     run = host.start(workflow("- {id: a, agent: crew, action: note}"))
     host.finish(run)
