@@ -468,6 +468,7 @@ class WorkflowEngine:
 
         document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
         plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
+        plan = replace(plan, source=source_of(document, self.settings, templates))
         id = name or plan.workflow
         said = settled(document, id, {"cron": cron, "timezone": timezone, "overlap": overlap, "catch_up": catch_up})
         values = _completed(plan, {**said["inputs"], **(inputs or {})})
