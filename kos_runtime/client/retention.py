@@ -88,7 +88,8 @@ def _take_away(keeper: Keeper, reading: Reading, row: RunRow, by: str, reason: s
         file = str(path.relative_to(reading.folder))
     store, stream = keeper.store, run_stream(row.run)
     last = store.stream(stream, after=max(row.position - 1, 0), limit=_PAGE)[-1]
-    doomed = [blob for blob, shared in store.blobs_of(stream) if not shared]
+    followed = _followed(reading, row.run)
+    doomed = [blob for blob, shared in store.blobs_of(stream) if not shared and blob not in followed]
     keeper.now()
     meta = Meta(store.salt(stream) or b"", last.hash, last.position, row.created_at)
     batch = Batch(keeper.recorder.epoch)
@@ -106,6 +107,13 @@ def _take_away(keeper: Keeper, reading: Reading, row: RunRow, by: str, reason: s
     )  # fmt: skip
     keeper.commit(batch)
     return Kept(row.run, what, file, _delete(keeper, doomed, row.updated_at))
+
+
+def _followed(reading: Reading, run: str) -> set[str]:
+    """Return the plans and links that a run followed: others may follow them too, and say so nowhere."""
+    events = (line.event for line in reading.lines(run) if line.event is not None)
+    return {d for e in events if isinstance(e, ev.PlanRevised | ev.RunLinked | ev.RunCreated)
+            for d in (getattr(e, "plan", ""), getattr(e, "link", ""))}  # fmt: skip
 
 
 def _segment(reading: Reading, run: str) -> tuple[Path, str]:

@@ -8,7 +8,7 @@ import pytest
 
 import kos_runtime
 from kos_runtime.cli import main
-from kos_runtime.client import RunFailed, retention
+from kos_runtime.client import RunFailed, RunWaits, retention
 from kos_runtime.client.proof import verify_all, verify_run
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.errors import InvalidDefinition
@@ -187,3 +187,25 @@ def test_the_store_goes_on_after_a_purge(store: Path) -> None:
         kos.execute_workflow(kos.reading.find("new").run)
         assert kos.result(kos.reading.find("new").run, timeout=20) == {"text": "hello later"}
     assert verify_all(Reading(store)).problem == ""
+
+
+def test_a_plan_that_a_purged_run_was_given_stays_for_others(store: Path) -> None:
+    file = store.parent / "asks.yaml"
+    file.write_text(
+        "workflow:\n  id: w\n  steps:\n"
+        '    - {id: q, agent: "tests.team:Team", action: fail, outputs: {text: text}}\n'
+        "  error_handling: [{step: q, on_failure: manual}]\n"
+    )
+    with kos_runtime.connect(store, host="process", settings=EngineSettings()) as kos:
+        changed = kos.start(file)
+        with pytest.raises(RunWaits):
+            changed.result(timeout=20)
+        kos.add_step(changed, {"id": "a", "agent": "tests.team:Team", "action": "greet", "inputs": {"name": "x"}})
+        kos.answer(changed, "q", {"text": "by hand"})
+        changed.result(timeout=20)
+        plans = [line.event.plan for line in kos.events(changed) if line.type == "PlanRevised"]
+    assert plans
+    retention.purge(store, [changed.id], by="user:test")
+    reading = Reading(store)
+    assert all(reading.blobs.has(plan) for plan in plans)
+    assert verify_all(reading).problem == ""
