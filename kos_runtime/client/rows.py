@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.errors import StoreError
-from kos_runtime.core.event import rebuild
+from kos_runtime.core.event import TYPES, rebuild
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
@@ -31,6 +31,8 @@ _ENDS: Final = {
     ev.RunQuarantined: "quarantined",
     ev.RunCancelled: "cancelled",
 }
+#: The same by the labels that a record's header has.
+_ENDED_AS: Final = {TYPES[kind].label: status for kind, status in _ENDS.items()}
 #: What stands in the last record of a run that has ended.
 _ENDED: Final = frozenset(_ENDS.values())
 
@@ -83,8 +85,7 @@ class Rows:
         if not records:
             raise ValueError("it has none")
         if self._reading.log.salt(run_stream(row.run)) == b"":
-            # Purged or archived: what its events said is gone. When it began is in its first record's header.
-            return {"created_at": records[0].time, "created_offset": records[0].offset}
+            return self._of_gone(row.run)
         created, *_ = self._events(records[0])
         if not isinstance(created, ev.RunCreated):
             raise ValueError("the first does not create it")  # noqa: TRY004 - what was stored is wrong, not who calls
@@ -95,6 +96,21 @@ class Rows:
         if not created.key:
             told["input_digest"] = ""
         return (self._of_ended(row) if row.status in _ENDED else self._of_live(row)) | told
+
+    def _of_gone(self, run: str) -> dict[str, Any]:
+        """Return what the headers of a run's records tell, whose payloads were purged or archived."""
+        first: Record | None = None
+        last: Record | None = None
+        status = ""
+        for record in self._reading.records(run):
+            first, last = first or record, record
+            status = next((_ENDED_AS[name] for name in record.names.split(" ") if name in _ENDED_AS), status)
+        assert first is not None
+        assert last is not None
+        return {
+            "status": status, "position": last.position, "offset": last.offset, "updated_at": last.time, "error": "",
+            "created_at": first.time, "created_offset": first.offset,
+        }  # fmt: skip
 
     def _of_ended(self, row: RunRow) -> dict[str, Any]:
         last, *more = self._reading.log.stream(run_stream(row.run), after=max(row.position - 1, 0), limit=2) or (None,)

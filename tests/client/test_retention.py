@@ -209,3 +209,14 @@ def test_a_plan_that_a_purged_run_was_given_stays_for_others(store: Path) -> Non
     reading = Reading(store)
     assert all(reading.blobs.has(plan) for plan in plans)
     assert verify_all(reading).problem == ""
+
+
+@pytest.mark.parametrize(("column", "value"), [("status", "failed"), ("created_at", 7), ("error", "made up")])
+def test_the_row_of_a_purged_run_is_compared_with_what_its_headers_say(store: Path, column: str, value: object) -> None:
+    run = _run(store, "good")
+    retention.purge(store, [run], by="user:test")
+    connection = apsw.Connection(str(store / "events.db"))
+    connection.execute(f"UPDATE runs SET {column} = ? WHERE run = ?", (value, run))
+    connection.close()
+    for proof in (verify_run(Reading(store), run), verify_all(Reading(store))):
+        assert f"its row says {column}" in proof.problem
