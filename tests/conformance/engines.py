@@ -43,9 +43,9 @@ class Ended:
 class Engine:
     """One store and its engine, in this process or on Ray, with agents that are real."""
 
-    def __init__(self, folder: Path, engine: WorkflowEngine) -> None:
+    def __init__(self, folder: Path, client: WorkflowEngine) -> None:
         self.folder = folder
-        self.engine = engine
+        self.client = client
         self._count = 0
 
     @classmethod
@@ -60,21 +60,21 @@ class Engine:
             path.write_text(definition.replace("CREW", f'"{CREW}"'))
         else:
             path = definition
-        return self.rest(self.engine.start(path, inputs=inputs or {}).id)
+        return self.rest(self.client.start(path, inputs=inputs or {}).id)
 
     def rest(self, run: str) -> Ended:
         """Wait until a run is over or waits for a person."""
         try:
-            outputs = self.engine.result(run, timeout=PATIENCE_S)
+            outputs = self.client.result(run, timeout=PATIENCE_S)
         except (RunFailed, RunWaits):
             outputs = {}
-        view = self.engine.view(run)
+        view = self.client.view(run)
         return Ended(
             run,
-            self.engine.get_workflow_status(run),
+            self.client.get_workflow_status(run),
             outputs,
             view.error or {},
-            [e.event for e in self.engine.events(run)],
+            [e.event for e in self.client.events(run)],
         )
 
     def is_sound(self) -> bool:
@@ -82,14 +82,14 @@ class Engine:
         from kos_runtime.client.proof import verify_all
 
         fine = self.run("workflow: {id: fine, steps: [{id: s, agent: CREW, action: echo, inputs: {v: 1}}]}")
-        reading = Reading(self.engine.folder)
+        reading = Reading(self.client.folder)
         try:
             return fine.outputs == {"v": 1} and verify_all(reading).ok
         finally:
             reading.close()
 
     def close(self) -> None:
-        self.engine.close()
+        self.client.close()
 
 
 #: A break of the engine: (where it is, the name there, what stands in its place).

@@ -21,11 +21,11 @@ CORPUS = Path(__file__).parents[1] / "agents" / "corpora" / "almanac"
 
 
 def row(engine: Engine) -> None:
-    engine.engine.settings.agents["kExecutor"] = {"corpus": str(CORPUS)}
+    engine.client.settings.agents["kExecutor"] = {"corpus": str(CORPUS)}
     found = engine.run(FILE, {"topic": "honeybees"})
     assert found.status == "completed", found.error
     assert set(found.outputs) == {"summary", "sources"}
-    view = engine.engine.view(found.run)
+    view = engine.client.view(found.run)
     exposed = {event.path: _exposed(engine, event) for event in found.named(ev.StepCompleted)}
     # The left of `outputs` is what others see, the right a key of the result.
     assert exposed["planning"].keys() == {"research_plan"}
@@ -39,11 +39,11 @@ def row(engine: Engine) -> None:
     assert sorted(parts) == sorted(f"information_gathering[{n}]" for n in range(len(plan)))
     sources = [source for n in range(len(plan)) for source in exposed[f"information_gathering[{n}]"]["sources"]]
     assert found.outputs["sources"] == sources
-    assert engine.engine.reading.inputs(view) == {"topic": "honeybees", "depth": "moderate"}
+    assert engine.client.reading.inputs(view) == {"topic": "honeybees", "depth": "moderate"}
 
 
 def _exposed(engine: Engine, event: Any) -> dict[str, Any]:
-    reading = engine.engine.reading
+    reading = engine.client.reading
     found: dict[str, Any] = reading.codec.unpack(event.exposed)
     for name, digest, *_ in event.blobs:
         found[name] = reading.codec.unpack(reading.blobs.get(digest))
