@@ -31,7 +31,7 @@ MAX_WAITING: Final = 20_000
 #: Threads give the interpreter to each other so often, in seconds: the engine must not wait 5 ms for an idle one.
 SWITCH_S: Final = 0.0002
 #: Allocations before a young, middle and full collection. A full one stops the engine for as long as it lasts.
-GC_THRESHOLDS: Final = (50_000, 50, 100)
+GC_THRESHOLDS: Final = (200_000, 20, 100)
 _KEPT_NOTICES: Final = 200
 
 

@@ -17,6 +17,8 @@ from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 MAX_BATCH_BYTES: Final = 256 * 1024 * 1024
 _MODES: Final = frozenset({"one", "list", "concat"})
 _OWN: Final = Packers()
+_GATHERS: Final = Invocation._fields.index("gathers")
+_BLOB: Final = Invocation._fields.index("inputs_blob")
 
 Key = tuple[str, str, int]
 
@@ -28,15 +30,15 @@ def pack_work(invocations: list[Invocation], settled: Sequence[Key] = ()) -> byt
 
 
 def _invocation_rows(invocations: list[Invocation]) -> list[tuple[Any, ...]]:
-    return [
-        (
-            i.run, i.path, i.attempt, i.fence, i.epoch, i.agent, i.action, i.inputs, i.timeout_ms, i.key,
-            [_gather(g) for g in i.gathers] if i.gathers else None, i.outputs, i.lenient, i.part,
-            None if i.inputs_blob is None else (i.inputs_blob.digest, i.inputs_blob.size),
-            *((i.heartbeat_ms,) if i.heartbeat_ms else ()),
-        )
-        for i in invocations
-    ]  # fmt: skip
+    # Most hold nothing but plain values, and are the row themselves.
+    return [i if not i.gathers and i.inputs_blob is None else _invocation_row(i) for i in invocations]
+
+
+def _invocation_row(i: Invocation) -> tuple[Any, ...]:
+    blob = None if i.inputs_blob is None else (i.inputs_blob.digest, i.inputs_blob.size)
+    row = list(i)
+    row[_GATHERS], row[_BLOB] = [_gather(g) for g in i.gathers], blob
+    return tuple(row)
 
 
 def unpack_work(data: bytes) -> tuple[list[Invocation], list[Key]]:

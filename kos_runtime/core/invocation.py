@@ -1,6 +1,8 @@
 """What travels between a partition and an agent's process."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kos_runtime.core.failure import WorkflowError
 from kos_runtime.core.record import BlobRef
@@ -29,9 +31,8 @@ class Gather:
     cut: tuple[int, int] | None = None
 
 
-@dataclass(slots=True)
-class Invocation:
-    """One attempt of one step, as it is handed to an agent's process.
+class Invocation(NamedTuple):
+    """One attempt of one step, as it is handed to an agent's process. Its fields stand in the order of the wire.
 
     ``outputs`` maps exposed names to dotted keys of the result (``$result`` is the whole of it); None exposes the
     whole result as ``result`` and each of its top-level keys. ``inputs`` is a packed object; ``gathers`` fill places
@@ -49,7 +50,7 @@ class Invocation:
     inputs: bytes
     timeout_ms: int
     key: str
-    gathers: list[Gather] = field(default_factory=list)
+    gathers: Sequence[Gather] = ()
     outputs: list[tuple[str, str]] | None = None
     #: Keep only those inputs that the action declares (a step without inputs of its own).
     lenient: bool = False

@@ -55,7 +55,7 @@ class Histories:
         if source.damage or source.program is None or source.link is None:
             why = source.damage or "its plan or its link is gone"
             return Rejected(code="conflict", message=f"run {command.parent} cannot be read: {why}")
-        run = Run(command.run, partition.store_id, partition.codec)
+        run = Run(command.run, partition.store_id, partition.codec, partition.cache)
         partition._equip(run, source.program, source.link)
         partition.programs.setdefault(source.program.digest, source.program)
         partition.give_plans(run, source)

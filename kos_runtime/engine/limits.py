@@ -21,7 +21,7 @@ class Limits:
     #: And about so many bytes.
     max_record_bytes: int = 262_144
     #: What a process may hold beyond its own hands is worth so much work, by what its actions have taken so far.
-    ahead_ms: float = 50.0
+    ahead_ms: float = 200.0
     max_ahead: int = 2_048
     #: Unpacked contents of blobs that evaluations asked for: so many bytes, packed, are kept, and are loaded at once.
     max_cached_bytes: int = 64 << 20

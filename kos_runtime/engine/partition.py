@@ -46,7 +46,7 @@ from kos_runtime.core.workflow.commands import (
     StartRun,
     Steering,
 )
-from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.desk import Desk, Stops
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
 from kos_runtime.core.workflow.progress import advance as progress
@@ -226,31 +226,54 @@ class Partition:
             if orphans:
                 orphans.pop(key, None)
             run = runs.get(result.run)
-            if run is None and result.run in self._parked:
+            if run is not None:
+                cause = f"outcome:{result.path}@{result.fence}"
+                desk = self._desk(run, cause)
+                try:
+                    decide.outcome(desk, result)
+                except Exception as error:
+                    self._strike(run, cause, result, error)
+                    continue
+                if desk.starved or run.todo:
+                    self._leave(run, desk)
+            elif result.run in self._parked:
                 self._parked[result.run].append(msg.Outcomes(process, [result]))
-            elif run is not None:
-                self._decide(run, f"outcome:{result.path}@{result.fence}", decide.outcome, result)
         if holder is not None and item.running:
             holder.begun.update(item.running)
 
     def _decide(self, run: Run, cause: str, function: Any, *arguments: Any, **named: Any) -> Any:
         """Decide about one run; if that raises, strike it out and set it aside alone."""
-        desk = self._pending.get(run.id)
-        if desk is None:
-            desk = self._pending[run.id] = Desk(run, self.time, self.epoch, self.pools)
-        desk.now = self.time
-        if len(desk.causes) < 4:
-            desk.causes.append(cause)
+        desk = self._desk(run, cause)
         try:
             answer = function(desk, *arguments, **named)
         except Exception as error:
-            self._set_aside(run.id, f"{type(error).__name__}: {error}", repr((cause, arguments)).encode()[:65_536])
-            return Rejected(code="quarantined", message=f"run {run.id} was set aside: {error}")
+            return self._strike(run, cause, arguments, error)
+        if desk.starved or run.todo:
+            self._leave(run, desk)
+        return answer
+
+    def _desk(self, run: Run, cause: str) -> Desk:
+        """Return where a run is decided about in this round."""
+        desk = self._pending.get(run.id)
+        if desk is None:
+            desk = self._pending[run.id] = Desk(run, self.time, self.epoch, self.pools)
+            desk.causes.append(cause)
+        else:
+            desk.now = self.time
+            if len(desk.causes) < MAX_CAUSES:
+                desk.causes.append(cause)
+        return desk
+
+    def _leave(self, run: Run, desk: Desk) -> None:
+        """Not all of a run could be decided: what waits for data, and what is more than fits into one round."""
         if desk.starved:
             self._starve(run, desk)
         if run.todo:
             self._unfinished[run.id] = None
-        return answer
+
+    def _strike(self, run: Run, cause: str, about: Any, error: Exception) -> Rejected:
+        self._set_aside(run.id, f"{type(error).__name__}: {error}", repr((cause, about)).encode()[:65_536])
+        return Rejected(code="quarantined", message=f"run {run.id} was set aside: {error}")
 
     def _go_on(self) -> None:
         """Decide more of the runs that had more to decide than fits into one round."""
@@ -261,7 +284,7 @@ class Partition:
                 self._decide(run, "goes on", progress)
 
     def _starve(self, run: Run, desk: Desk) -> None:
-        starved, desk.starved = desk.starved, []
+        starved, desk.starved = desk.starved or [], None
         own = {digest for _, wants in starved for digest in wants} & desk.blobs.keys()
         if own:
             # It was made in this very round and is not stored yet, so there is nothing to load.
@@ -375,7 +398,7 @@ class Partition:
             message = f"busy: {len(self.queue)} runs wait already (max_pending_workflows); try again later"
             self._reply(item, Rejected(code="busy", message=message))
             return
-        run = Run(command.run, self.store_id, self.codec)
+        run = Run(command.run, self.store_id, self.codec, self.cache)
         self._equip(run, program, link)
         digest = self._input_digest(command)
         self.metas[run.id] = Meta(command.salt, EMPTY, 0, self.time, new=True, input_digest=digest)
@@ -401,7 +424,7 @@ class Partition:
         return Accepted(run=command.run, position=position, existing=True)
 
     def _equip(self, run: Run, program: Program, link: Link) -> None:
-        run.program, run.link, run.cache = program, link, self.cache
+        run.program, run.link = program, link
         self._know(link)
 
     def _know(self, link: Link) -> None:
@@ -565,7 +588,7 @@ class Partition:
 
     def _fold(self, item: msg.Loaded) -> Run | None:
         assert item.row is not None
-        run = Run(item.run, self.store_id, self.codec)
+        run = Run(item.run, self.store_id, self.codec, self.cache)
         # What its row says of it, in case that it cannot be folded.
         run.workflow, run.version, run.name = item.row.workflow, item.row.version, item.row.name
         run.key, run.plan_digest = item.row.key, item.row.plan_digest
@@ -793,15 +816,8 @@ class Partition:
                     dispatches[process] = msg.Dispatch(process, [invocation])
                 else:
                     call.invocations.append(invocation)
-            for process, path, fence in desk.asked_to_stop:
-                effects.append(msg.Cancel(process, [(run_id, path, fence)]))
-            for process, path, fence in desk.killed:
-                effects.append(msg.Cancel(process, [(run_id, path, fence)], kill=True))
-            for process, path, fence in desk.cancels:
-                effects.append(msg.Cancel(process, [(run_id, path, fence)]))
-                holder = self.pools.processes.get(process)
-                if holder is not None:
-                    self.pools.released(holder, (run_id, path, fence))
+            if desk.stopping is not None:
+                self._stop(run_id, desk.stopping)
         if self._quarantine:
             self._take_back()
         for run_id, (error, cause, run) in self._quarantine.items():
@@ -828,13 +844,27 @@ class Partition:
         self._commands, self._replies, self._effects, self._settled = [], [], [], {}
         return ready
 
+    def _stop(self, run: str, stops: Stops) -> None:
+        for process, path, fence in stops.asked:
+            self._effects.append(msg.Cancel(process, [(run, path, fence)]))
+        for process, path, fence in stops.killed:
+            self._effects.append(msg.Cancel(process, [(run, path, fence)], kill=True))
+        for process, path, fence in stops.closed:
+            self._effects.append(msg.Cancel(process, [(run, path, fence)]))
+            holder = self.pools.processes.get(process)
+            if holder is not None:
+                self.pools.released(holder, (run, path, fence))
+
     def _record(self, desk: Desk, batch: Batch) -> None:
         run, meta = desk.run, self.metas[desk.run.id]
         for retry in self.recorder.decided(desk, meta, batch):
             heappush(self._timers, retry)
-        status, waiting = row_of(run)
-        if run.status is RunStatus.CREATED and run.id in self._admitting:
-            status = RunStatus.PENDING
+        if run.status is RunStatus.RUNNING and run.paused is None and not run.manual:
+            status, waiting = RunStatus.RUNNING, ""
+        else:
+            status, waiting = row_of(run)
+            if status is RunStatus.CREATED and run.id in self._admitting:
+                status = RunStatus.PENDING
         if meta.active is not (status is RunStatus.RUNNING):
             meta.active = not meta.active
             self.active += 1 if meta.active else -1
@@ -896,6 +926,8 @@ class Partition:
         return run is not None and not run.open and not run.timers
 
 
+#: A record names at most so many of the inputs that led to it.
+MAX_CAUSES = 4
 #: A run that is in one of these has nothing to do.
 AT_REST = frozenset({RunStatus.WAITING, RunStatus.PAUSED, RunStatus.CREATED, RunStatus.PENDING})
 #: What carries out which command.

@@ -6,7 +6,14 @@ A program is made from a plan once a process and shared by all its runs; nothing
 from dataclasses import dataclass
 from typing import Any
 
-from kos_runtime.core.expression import DEFAULT_ROOTS, Expression, Template, parse_expression, parse_template
+from kos_runtime.core.expression import (
+    DEFAULT_ROOTS,
+    Expression,
+    ReferenceValue,
+    Template,
+    parse_expression,
+    parse_template,
+)
 from kos_runtime.core.plan import model
 
 
@@ -33,6 +40,9 @@ class Node:
     body: "BodyProgram | None" = None
     #: One action, under no condition, in no crowd: it is dispatched as soon as what it waits for is over.
     is_plain: bool = False
+    #: The inputs of a step or an item of which each is one name of a neighbour or of the run's inputs, or the item: as
+    #: (input, step or nothing, name or nothing); None for all others, and where an attempt is more than one dispatch.
+    names: tuple[tuple[str, str, str], ...] | None = None
 
 
 @dataclass(slots=True)
@@ -115,7 +125,28 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
     if step.idempotency_key is not None:
         node.key = _template(step.idempotency_key, inside)
     node.is_plain = type(step.form) is model.Action and step.when is None and not step.spread and not in_group
+    item = step.form.name if isinstance(step.form, model.ForEach) and step.form.body is None else ""
+    special = step.idempotency_key is not None or step.delivery == "at_most_once" or step.heartbeat_ms > 0
+    if (node.is_plain or item) and node.inputs is not None and not special:
+        node.names = _names(node.inputs, item)
     return node
+
+
+def _names(inputs: dict[str, Template], item: str) -> tuple[tuple[str, str, str], ...] | None:
+    found: list[tuple[str, str, str]] = []
+    for name, template in inputs.items():
+        if type(template.node) is not ReferenceValue:
+            return None
+        match template.node.reference.root, template.node.reference.path:
+            case "steps", (str(step), str(key)):
+                found.append((name, step, key))
+            case "inputs", (str(key),):
+                found.append((name, "", key))
+            case root, () if item and root == item:
+                found.append((name, "", ""))
+            case _:
+                return None
+    return tuple(found)
 
 
 def _template(value: Any, roots: frozenset[str]) -> Template:

@@ -12,14 +12,15 @@ MAX_GATHERED = 4 * PAYLOAD_LIMIT
 class Cache:
     """Values by the digest of their packed bytes, the least recently used first. Sizes are those of packed bytes.
 
-    It is no part of what is folded: whatever is not here is loaded again. ``bytes`` is the size of all that is held.
+    It is no part of what is folded: whatever is not here is loaded again. ``bytes`` is the size of all that is held,
+    ``counted`` are the digests that the evaluation at hand has read.
     """
 
-    __slots__ = ("_held", "_read", "_read_bytes", "bytes")
+    __slots__ = ("_held", "_read_bytes", "bytes", "counted")
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[int, Any]] = {}
-        self._read: set[str] = set()
+        self.counted: set[str] = set()
         self._read_bytes = 0
         self.bytes = 0
 
@@ -43,8 +44,8 @@ class Cache:
 
     def begin(self) -> None:
         """An evaluation begins: count anew what it reads."""
-        if self._read:
-            self._read.clear()
+        if self.counted:
+            self.counted.clear()
             self._read_bytes = 0
 
     def read(self, digest: str, size: int) -> None:
@@ -53,8 +54,8 @@ class Cache:
         Raises:
             EvaluationError: All in all it is more than may be loaded.
         """
-        if digest not in self._read:
-            self._read.add(digest)
+        if digest not in self.counted:
+            self.counted.add(digest)
             self._read_bytes += size
             if self._read_bytes > MAX_GATHERED:
                 raise EvaluationError(f"oversize: it reads stored values of more than {MAX_GATHERED} bytes")

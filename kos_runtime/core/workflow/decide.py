@@ -142,7 +142,7 @@ def expired(desk: Desk, path: str, fence: int, error: WorkflowError) -> None:
     if run.open.get(path) != fence:
         return
     step = run.steps[path]
-    desk.cancels.append((step.agent, path, fence))
+    desk.stops.closed.append((step.agent, path, fence))
     if run.cancelling is not None:
         steering.stopped(desk, path, fence, error.message)
         return

@@ -1,8 +1,10 @@
 """Where a run is decided about: its state, the time, and what deciding leaves to be done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
@@ -28,31 +30,34 @@ class Pools(Protocol):
         ...
 
 
+#: (process, path, fence)
+Attempt = tuple[str, str, int]
+
+_NO_BLOBS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class Stops:
+    """Attempts that are to stop: those whose fence is closed, those that may still answer, and those whose processes
+    are to be ended.
+    """
+
+    closed: list[Attempt] = field(default_factory=list)
+    asked: list[Attempt] = field(default_factory=list)
+    killed: list[Attempt] = field(default_factory=list)
+
+
 class Desk:
     """Deciding folds as it goes: each decision sees those before it. ``now`` is log time in milliseconds.
 
     ``events`` is what was decided, in order, and becomes one record. ``dispatches`` are (process, invocation) that go
-    out once it is stored. ``causes`` are the first inputs that led here. ``cancels`` are (process, path, fence) of attempts whose
-    fence is closed and that are to stop; ``asked_to_stop`` of those that may still answer, ``killed`` of those whose
-    processes are to be ended. ``blobs`` must be in the
-    blob store before the record is. ``starved`` are paths of
-    which an evaluation waits for data, each with what it asks for: digest → size.
+    out once it is stored. ``causes`` are the first inputs that led here. ``blobs`` must be in the blob store before the
+    record is. ``starved`` are paths of which an evaluation waits for data, each with what it asks for: digest → size.
+
+    There is one for each run in each batch, so what most leave empty is made when something comes into it.
     """
 
-    __slots__ = (
-        "asked_to_stop",
-        "blobs",
-        "cancels",
-        "causes",
-        "dispatches",
-        "epoch",
-        "events",
-        "killed",
-        "now",
-        "pools",
-        "run",
-        "starved",
-    )
+    __slots__ = ("blobs", "causes", "dispatches", "epoch", "events", "now", "pools", "run", "starved", "stopping")
 
     def __init__(self, run: Run, now: int, epoch: int, pools: Pools) -> None:
         self.run = run
@@ -62,11 +67,21 @@ class Desk:
         self.causes: list[str] = []
         self.events: list[Any] = []
         self.dispatches: list[tuple[str, Invocation]] = []
-        self.cancels: list[tuple[str, str, int]] = []
-        self.asked_to_stop: list[tuple[str, str, int]] = []
-        self.killed: list[tuple[str, str, int]] = []
-        self.blobs: dict[str, bytes] = {}
-        self.starved: list[tuple[str, dict[str, int]]] = []
+        self.blobs = _NO_BLOBS
+        self.starved: list[tuple[str, dict[str, int]]] | None = None
+        self.stopping: Stops | None = None
+
+    @property
+    def stops(self) -> Stops:
+        if self.stopping is None:
+            self.stopping = Stops()
+        return self.stopping
+
+    def starve(self, path: str, wanted: dict[str, int]) -> None:
+        """What was asked for at a path is not loaded: leave it undecided."""
+        if self.starved is None:
+            self.starved = []
+        self.starved.append((path, wanted))
 
     def emit(self, event: Any) -> None:
         handler = HANDLERS.get(type(event))
@@ -92,7 +107,7 @@ class Desk:
         if len(data) > PAYLOAD_LIMIT:
             raise ValueError(f"oversize: {len(data)} bytes, at most {PAYLOAD_LIMIT} are kept")
         digest = sha256(data).hexdigest()
-        self.blobs[digest] = data
+        self.blobs = {**self.blobs, digest: data}
         return BlobRef(digest, len(data))
 
     def pack_large(self, value: Any, limit: int) -> tuple[bytes | None, BlobRef | None]:

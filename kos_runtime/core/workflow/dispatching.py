@@ -13,7 +13,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
-from kos_runtime.core.workflow.inputs import Inputs, compute
+from kos_runtime.core.workflow.inputs import Inputs, compute, compute_names
 from kos_runtime.core.workflow.state import StepState
 from kos_runtime.core.workflow.values import View, blob_value
 
@@ -35,7 +35,36 @@ def linked(desk: Desk, agent: str, action: str) -> tuple[AgentLink, ActionLink |
     return found, found.actions.get(action)
 
 
-def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
+def dispatch_first(desk: Desk, step: StepState, index: int = -1) -> bool:
+    """Do what ``dispatch`` does, without ceremony for the first attempt of most steps and items."""
+    run, node = desk.run, step.node
+    form: Any = node.form
+    assert run.link is not None
+    agent = run.link.agents[form.agent]
+    action = agent.actions.get(form.action)
+    path = step.path if index < 0 else f"{step.path}[{index}]"
+    is_first = step.fence == 0 and step.inputs is None if index < 0 else path not in run.steps
+    if node.names is None or not is_first or step.given or (action is not None and action.isolated):
+        return dispatch(desk, step, index)
+    if not desk.pools.has_room(agent.pool, run.id, step.path):
+        return False
+    values = compute_names(run, step, node.names, index)
+    packed = b"" if values is None else run.codec.pack(values)
+    if values is None or len(packed) > INLINE_LIMIT:
+        return dispatch(desk, step, index, has_room=True)
+    timeout = node.step.timeout_ms
+    fence = run.fences + 1
+    process = desk.pools.take(run.id, path, fence, timeout)
+    record = None if node.inputs_are_stable else packed
+    desk.emit(ev.StepScheduled(path, 1, fence, process, timeout, sha256(packed).digest()[:16], record, None))
+    key = idempotency_key(run.store_id, run.id, path, run.generation)
+    # By place: naming fifteen fields takes as long as all that is computed here.
+    made = (run.id, path, 1, fence, desk.epoch, form.agent, form.action, packed, timeout, key)
+    desk.dispatches.append((process, Invocation(*made, (), node.outputs)))
+    return True
+
+
+def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = False) -> bool:
     """Start the next attempt of a step, or of one item of it, if its pool has hands free.
 
     Returns:
@@ -47,7 +76,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1) -> bool:
     agent, action = linked(desk, agent_name, action_name)
     # What must not be repeated shares no process either: it would break off with whatever ends that.
     alone = step.kills > 0 or (action is not None and action.isolated) or step.node.step.delivery == "at_most_once"
-    if not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone):
+    if not has_room and not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone):
         return False
     own_index = index if index >= 0 else step.index
     at, owner = step, step

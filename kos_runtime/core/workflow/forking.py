@@ -196,7 +196,7 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
                 f"go on as a run of its own: kos fork {run.id} --at {command.to}",
             )
     for path, fence in run.open.items():
-        desk.cancels.append((run.steps[path].agent, path, fence))
+        desk.stops.closed.append((run.steps[path].agent, path, fence))
     life = run.fences // FENCES_A_LIFE + 1
     generation = run.generation + 1
     desk.emit(ev.RestoreBegun(command.to, its_hash, command.by, command.reason))

@@ -29,6 +29,7 @@ from kos_runtime.core.workflow.values import (
     find_step,
     is_concatenated,
     item_scopes,
+    item_value,
     step_value,
     unpack_exposed,
 )
@@ -59,34 +60,49 @@ def compute(run: Run, step: StepState, action: ActionLink | None, index: int = -
     if step.node.inputs is None:
         _implied(run, step, action, found)
         return found
-    values = found.values
-    scope = step.scope
-    view: View | None = None
+    view = View(run, step.scope, step, index=index)
     for name, template in step.node.inputs.items():
-        node = template.node
-        if type(node) is ReferenceValue:
-            reference = node.reference
-            path = reference.path
-            # The common case, one name of one finished action beside this step, is looked up without ceremony.
-            if reference.root == "steps" and len(path) == 2:
-                other = run.steps.get(f"{scope.path}/{path[0]}" if scope.path else path[0])  # type: ignore[arg-type]
-                if (
-                    other is not None
-                    and other.status is StepStatus.COMPLETED
-                    and type(other.node.form) is Action
-                    and other.fan is None
-                ):
-                    value = (other.cache or exposed(run, other)).get(path[1], _ABSENT)  # type: ignore[arg-type]
-                    if value is not _ABSENT and type(value) is not BlobRef:
-                        values[name] = value
-                        continue
-        if view is None:
-            view = View(run, scope, step, index=index)
-        values[name] = _value(run, view, node, (name,), found)
+        found.values[name] = _value(run, view, template.node, (name,), found)
     return found
 
 
 _ABSENT: Final = object()
+
+
+def compute_names(
+    run: Run, step: StepState, names: tuple[tuple[str, str, str], ...], index: int
+) -> dict[str, Any] | None:
+    """Return the inputs of a step of which each is one name: of a finished action beside it, of the run's inputs, or
+    the item at an index.
+
+    None when one of them is anything else: not there, of a step that is no single action, or a blob.
+    """
+    values: dict[str, Any] = {}
+    steps, scope = run.steps, step.scope.path
+    for name, id, key in names:
+        if id:
+            other = steps.get(f"{scope}/{id}" if scope else id)
+            if (
+                other is None
+                or other.status is not StepStatus.COMPLETED
+                or other.fan is not None
+                or type(other.node.form) is not Action
+            ):
+                return None
+            value = (other.cache or exposed(run, other)).get(key, _ABSENT)
+        elif not key:
+            assert step.fan is not None
+            value = item_value(run, step.fan, index)
+        else:
+            if run.inputs is None:
+                if run.inputs_blob is not None:
+                    return None
+                run.inputs = run.codec.unpack(run.inputs_packed)
+            value = run.inputs.get(key, _ABSENT)
+        if value is _ABSENT or type(value) is BlobRef:
+            return None
+        values[name] = value
+    return values
 
 
 def _value(run: Run, view: View, node: TemplateNode, place: tuple[str | int, ...], found: Inputs) -> Any:

@@ -15,7 +15,7 @@ from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import ask
 from kos_runtime.core.workflow.desk import Desk
-from kos_runtime.core.workflow.dispatching import dispatch, linked, split
+from kos_runtime.core.workflow.dispatching import dispatch, dispatch_first, linked, split
 from kos_runtime.core.workflow.ending import end_run
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.inputs import results_expose
@@ -27,12 +27,14 @@ from kos_runtime.core.workflow.values import View, is_available
 MAX_ITEMS = 10_000
 #: So much is decided of one run at a time; the rest is left in ``todo``, so that no run holds up the others.
 MAX_DECISIONS = 2_048
+#: So many attempts of one run start together: agents are at work on these while the next are decided.
+MAX_STARTS = 256
 #: A run has at most so many steps and bodies, those of past turns and items included. Each takes about a kilobyte.
 MAX_PLACES = 500_000
 
 
 def advance(desk: Desk) -> None:
-    """Decide what can be decided now, up to ``MAX_DECISIONS``."""
+    """Decide what can be decided now, up to ``MAX_DECISIONS``, and until ``MAX_STARTS`` have started."""
     run = desk.run
     todo = run.todo
     if run.paused is not None or run.cancelling is not None:
@@ -40,13 +42,15 @@ def advance(desk: Desk) -> None:
         todo.clear()
         return
     left = MAX_DECISIONS
-    while todo and left:
+    cache = run.cache
+    while todo and left and len(desk.dispatches) < MAX_STARTS:
         left -= 1
         path = todo.popleft()
         why = run.agenda.get(path)
         if why is None:
             continue
-        run.cache.begin()
+        if cache.counted:
+            cache.begin()
         try:
             if why == ENTER:
                 _enter(desk, run.steps[path])
@@ -57,7 +61,7 @@ def advance(desk: Desk) -> None:
             elif why == CLOSE:
                 _close(desk, path)
         except NeedsData:
-            desk.starved.append((path, run.wanted))
+            desk.starve(path, run.wanted)
             run.wanted = {}
 
 
@@ -80,11 +84,11 @@ def _enter(desk: Desk, step: StepState) -> None:
         return
     run, scope, node = desk.run, step.scope, step.node
     if node.is_plain and _are_done_beside(run, scope, node.step.reads):
-        dispatch(desk, step)
+        dispatch_first(desk, step)
         return
     if not step.condition_met:
         if _is_crowded(scope, step):
-            scope.parked.append(step.path)
+            scope.park(step.path)
             return
         for id in node.step.reads:
             if not is_available(run, scope, id):
@@ -300,6 +304,9 @@ def _items(desk: Desk, step: StepState) -> None:
         return
     body = step.node.body if isinstance(step.node.form, model.ForEach) else None
     while fan.has_room():
+        if len(desk.dispatches) >= MAX_STARTS:
+            desk.run.todo.append(step.path)
+            return
         if body is not None:
             full = _is_full(desk)
             if full:
@@ -307,7 +314,7 @@ def _items(desk: Desk, step: StepState) -> None:
                 _give_up(desk, step, _invalid(step, full), "limit")
                 return
             desk.emit(ev.ItemStarted(step.path, fan.upcoming))
-        elif not dispatch(desk, step, fan.upcoming):
+        elif not dispatch_first(desk, step, fan.upcoming):
             return
         if fan.failures:
             # An item failed before it could start: judged at the next look.
@@ -435,7 +442,7 @@ def cancel_inside(desk: Desk, path: str, reason: str) -> None:
     for other in begun:
         fence = run.open.get(other)
         if fence is not None:
-            desk.cancels.append((run.steps[other].agent, other, fence))
+            desk.stops.closed.append((run.steps[other].agent, other, fence))
         desk.emit(ev.StepCancelled(other, fence or 0, reason))
     for other in [p for p in run.agenda if p and inside(p)]:
         desk.emit(ev.StepCancelled(other, 0, reason))

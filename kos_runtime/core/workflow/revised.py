@@ -4,6 +4,8 @@ Every body at work is counted anew from the states of its steps. A step that was
 waits for another, is entered afresh; bodies that are over only get the new plan's names.
 """
 
+from collections import deque
+
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.change import differences
 from kos_runtime.core.record import BlobRef
@@ -96,7 +98,8 @@ def _recount(run: Run, scope: Scope, steps: list[StepState], changed: dict[str, 
                 _afresh(run, step)
         elif fields and step.status not in _COUNTED:
             _from_next_attempt(step, fields)
-    scope.parked = type(scope.parked)(path for path in scope.parked if path in run.agenda)
+    if scope.parked:
+        scope.parked = deque(path for path in scope.parked if path in run.agenda)
     by_hand = {step.id for step in steps if step.by_hand and step.id in known}
     scope.remaining = sum(
         id not in over and (id in by_hand or not node.step.on_demand) for id, node in body.nodes.items()

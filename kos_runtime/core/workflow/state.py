@@ -151,13 +151,19 @@ class Scope:
         self.gave_up: str | None = None
         #: Members at work, for a group's bound, and those that wait for room; the latter is not folded.
         self.active = 0
-        self.parked: deque[str] = deque()
+        self.parked: deque[str] | None = None
         #: What members at work hold of a group's resources.
         self.held: dict[str, float] = {}
         #: Whether its owner wants to know of every member that is over.
         self.watched = False
         self.item = -1
         self.turn = -1
+
+    def park(self, path: str) -> None:
+        """A member waits for room."""
+        if self.parked is None:
+            self.parked = deque()
+        self.parked.append(path)
 
     def step_path(self, id: str) -> str:
         return f"{self.path}/{id}" if self.path else id
@@ -173,7 +179,7 @@ class Run:
         "workflow",
     )  # fmt: skip
 
-    def __init__(self, id: str, store_id: str, codec: Codec) -> None:
+    def __init__(self, id: str, store_id: str, codec: Codec, cache: Cache | None = None) -> None:
         self.id = id
         self.store_id = store_id
         self.codec = codec
@@ -226,6 +232,6 @@ class Run:
         self.todo: deque[str] = deque()
         self.inputs: dict[str, Any] | None = None
         #: Contents of blobs that evaluations asked for; given by whoever folds where several runs share it.
-        self.cache = Cache()
+        self.cache = Cache() if cache is None else cache
         #: What the evaluation at hand misses: digest → size.
         self.wanted: dict[str, int] = {}

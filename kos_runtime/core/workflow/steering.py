@@ -77,7 +77,7 @@ def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
     )
     if first:
         for path, fence in run.open.items():
-            desk.asked_to_stop.append((run.steps[path].agent, path, fence))
+            desk.stops.asked.append((run.steps[path].agent, path, fence))
     if command.grace_ms == 0:
         kill(desk)
     else:
@@ -90,7 +90,7 @@ def kill(desk: Desk) -> None:
     run = desk.run
     assert run.cancelling is not None
     for path, fence in list(run.open.items()):
-        desk.killed.append((run.steps[path].agent, path, fence))
+        desk.stops.killed.append((run.steps[path].agent, path, fence))
         desk.emit(ev.StepCancelled(path, fence, "it did not stop, and its process was ended"))
     end_when_empty(desk)
 

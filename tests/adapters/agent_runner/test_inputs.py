@@ -233,8 +233,7 @@ def test_a_missing_blob_is_a_permanent_failure_that_names_it(reader: Bench) -> N
 
 @pytest.mark.parametrize("packed", [b"", b"\xc1", b"\x93\x01", CODEC.pack([1]), CODEC.pack(None)])
 def test_inputs_that_are_no_object_are_a_permanent_failure(reader: Bench, packed: bytes) -> None:
-    made = reader.invocation("anything")
-    made.inputs = packed
+    made = reader.invocation("anything")._replace(inputs=packed)
     outcome = reader.runner.run_batch([made], PATIENCE * 1_000).outcomes[0]
     assert outcome.error is not None
     assert outcome.error.type == "permanent"
