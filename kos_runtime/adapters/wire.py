@@ -36,7 +36,7 @@ def _invocation_rows(invocations: list[Invocation]) -> list[tuple[Any, ...]]:
 
 def _invocation_row(i: Invocation) -> tuple[Any, ...]:
     blob = None if i.inputs_blob is None else (i.inputs_blob.digest, i.inputs_blob.size)
-    row = list(i)
+    row: list[Any] = list(i)
     row[_GATHERS], row[_BLOB] = [_gather(g) for g in i.gathers], blob
     return tuple(row)
 
