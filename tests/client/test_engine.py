@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import kos_runtime
+from kos_runtime.cli import main
 from kos_runtime.client import RunFailed, RunWaits
 from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.definition import EngineSettings
@@ -271,7 +272,7 @@ def test_a_failed_run_is_retried_where_it_failed(tmp_path: Path) -> None:
     assert ((tmp_path / "here.log").read_text(), (tmp_path / "there.log").read_text()) == ("x", "xx")
 
 
-def test_a_fork_goes_on_from_an_event_with_what_is_set(files: Path) -> None:
+def test_a_fork_goes_on_from_an_event_with_what_is_set(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "two.yaml").write_text(
         "workflow:\n  id: two\n  inputs: [{name: who, type: string, required: true}]\n  outputs: [{name: text, type: string}]\n"
         "  steps:\n"
@@ -285,6 +286,10 @@ def test_a_fork_goes_on_from_an_event_with_what_is_set(files: Path) -> None:
         again = kos.fork(run, at, set={"steps.a.text": "another"}, name="second")
         assert again.result(timeout=20) == {"text": "hello another"}
         assert again.view().forked_from == {"run": run.id, "seq": at, "by": kos.author, "reason": ""}
+        assert main(["get", again.id, "--store", str(files / ".kos")]) == 0
+        assert "text: another" in capsys.readouterr().out
+        assert main(["diff", run.id, again.id, "--store", str(files / ".kos")]) == 0
+        assert "≠ a" in capsys.readouterr().out
         with pytest.raises(NotFound, match="its seqs are 1 to"):
             kos.fork(run, 99)
         with pytest.raises(InvalidDefinition, match=r"write steps\.STEP\.NAME"):
