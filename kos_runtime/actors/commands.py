@@ -10,6 +10,7 @@ from kos_runtime.core.workflow.commands import (
     CancelRun,
     Command,
     CreateRun,
+    DecideApproval,
     ExecuteStep,
     ForkRun,
     PauseRun,
@@ -18,6 +19,7 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RetryStep,
     RevisePlan,
+    SendSignal,
     SetCheckpoints,
     StartRun,
 )
@@ -25,7 +27,7 @@ from kos_runtime.ports.codec import Codec
 
 _COMMANDS: Final[tuple[type[Any], ...]] = (
     CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep, ForkRun, RestoreRun, RevisePlan, ExecuteStep,
-    SetSchedule, RemoveSchedule, SetCheckpoints,
+    SetSchedule, RemoveSchedule, SetCheckpoints, SendSignal, DecideApproval,
 )  # fmt: skip
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}

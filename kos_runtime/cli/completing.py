@@ -18,7 +18,7 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--apply", "--at", "--attempts", "--before", "--catch-up", "--color", "--config", "--cron", "--example", "--file", "--for", "--format", "--grace", "--head",
+        "--address", "--after", "--agent", "--apply", "--as", "--at", "--attempts", "--before", "--catch-up", "--color", "--comment", "--config", "--cron", "--example", "--file", "--for", "--format", "--grace", "--head",
         "--inputs", "--into", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
@@ -27,7 +27,9 @@ VALUED: Final = frozenset(
 _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
-_ONE_RUN: Final = frozenset({"events", "answer", "graph", "edit", "step", "replay", "fork", "export"})
+_ONE_RUN: Final = frozenset(
+    {"events", "answer", "graph", "edit", "step", "replay", "fork", "export", "approve", "reject", "signal"}
+)
 _RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "cancel", "verify", "diff"})
 #: Commands that take a step of the run, after so many words.
 _STEP_AFTER: Final = {"answer": 1, "step": 1, "edit": 2}
@@ -150,7 +152,7 @@ def _steps(line: Line) -> list[Candidate]:
         if view is None:
             waiting = row.waiting.removeprefix("manual: ").split(", ") if row.waiting else []
             return [(path, "waits for a person") for path in waiting]
-        steps = view.waits_for_people if line.command == "answer" else list(view.steps.values())
+        steps = view.waits_for_people if line.command in {"answer", "approve", "reject"} else list(view.steps.values())
         return [(step.path, f"{step.status}  {step.detail}"[:80].replace("\t", " ")) for step in steps]
     finally:
         reading.close()

@@ -62,6 +62,7 @@ def ls(
     older: str = "",
     query: Annotated[str, Parameter(name=["--query", "-q"])] = "",
     limit: int = 50,
+    waiting: Annotated[bool, flag("--waiting")] = False,
     watch: Annotated[bool, flag("--watch", "-w")] = False,
     common: Listing | None = None,
 ) -> int:
@@ -75,6 +76,7 @@ def ls(
         older: Only runs created longer ago than this, such as 7d.
         query: Only runs that meet an expression over their row, such as '$status == "failed" and $age < 3600000'.
         limit: At most so many.
+        waiting: What waits for whom, one line for each step: people, signals, time.
         watch: Go on, and show what changes.
     """
     from kos_runtime.cli.query import parse_query
@@ -88,6 +90,10 @@ def ls(
         now - duration("--older", older) if older else 0, parse_query(query) if query else None, limit,
     )  # fmt: skip
     reading = common.reading()
+    if waiting:
+        from kos_runtime.cli.waiting import show_waiting
+
+        return show_waiting(common, reading, workflow, limit)
     if watch:
         return _watch(common, reading, wanted)
     found = list(_found(common, reading, wanted))
@@ -115,6 +121,9 @@ def _found(common: Common, reading: Any, wanted: _Filter) -> Iterator[Row]:
 
     before, count = 0, 0
     stored = [wanted.status] if wanted.status and wanted.status != "interrupted" else []
+    if wanted.status == "running":
+        # What waits for time alone rests in the store, and is at work all the same.
+        stored.append("waiting")
     while page := reading.log.runs(status=stored, workflow=wanted.workflow, after_offset=before, limit=_PAGE):
         for run in page:
             before = run.created_offset

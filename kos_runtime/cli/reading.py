@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Annotated, Any
 
-from kos_runtime.cli.common import Common, Named
+from kos_runtime.cli.common import Common, Named, iso
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.story import Story
@@ -88,13 +88,24 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> d
         ],
         "waits_for": [
             {"step": s.path, "task": s.manual["task"], "prompt": s.manual["prompt"],
-             "fields": [{"name": n, "type": t, "required": r} for n, t, r in s.manual["fields"]]}
+             "fields": [{"name": n, "type": t, "required": r} for n, t, r in s.manual["fields"]],
+             **_of_approval(common, reading, s.manual)}
             for s in view.waits_for_people
         ],
         "halted": _halted(common, view.halted),
         "forked_from": view.forked_from,
         "revision": view.revision,
         "changes": [{**change, "at": common.instant(change["at"])} for change in view.changes],
+    }  # fmt: skip
+
+
+def _of_approval(common: Common, reading: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    if asked.get("kind") != "approval":
+        return {}
+    return {
+        "approvers": asked["approvers"], "quorum": asked["quorum"], "until": common.instant(asked["until"]),
+        "digest": asked["digest"], "shown": reading.value(asked["shown"], asked["shown_blob"]),
+        "given": [{**vote, "at": common.instant(vote["at"])} for vote in asked["given"]],
     }  # fmt: skip
 
 
@@ -117,7 +128,7 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
     console.print(head(view, status, now=now), style="bold", markup=False, soft_wrap=True)
     for style, line in lines(story, now=now):
         console.print(line, style=style, markup=False, overflow="ellipsis", no_wrap=True)
-    for text in tasks(row.run, view) if status == "waiting" else ():
+    for text in (*tasks(row.run, view), *signals(row.run, view)) if status == "waiting" else ():
         console.print(text, markup=False, soft_wrap=True)
     if view.error:
         console.print(f"error  {failure(view.error)}", style="red", markup=False, soft_wrap=True)
@@ -157,11 +168,44 @@ def tasks(run: str, view: Any) -> list[str]:
         fields = step.manual["fields"]
         listed = ", ".join(f"{name}: {kind}{'' if required else ' (optional)'}" for name, kind, required in fields)
         sample = {name: _sample(kind) for name, kind, _ in fields}
+        if step.manual.get("kind") == "approval":
+            found.append(_approval(run, step))
+            continue
         found.append(
             f"waits for a person at {step.path}: {step.manual['prompt']}\n  fields  {listed}\n"
             f"  answer  kos answer {run} '{step.path}' '{json.dumps(sample, ensure_ascii=False)}'   then: kos resume {run}"
         )
     return found
+
+
+def signals(run: str, view: Any) -> list[str]:
+    """Say which signals a run waits for, and the line to type."""
+    return [
+        f"waits for signal {step.signal} at {step.path}\n  send    kos signal {run} {step.signal} '{{}}'"
+        for step in view.steps.values()
+        if step.signal
+    ]
+
+
+def _approval(run: str, step: Any) -> str:
+    asked = step.manual
+    lines = [f"waits for approval at {step.path}: {asked['prompt']}"]
+    lines.append(
+        f"  who     {', '.join(asked['approvers']) or 'anybody'}"
+        + (f", {asked['quorum']} of them" if asked["quorum"] > 1 else "")
+    )
+    if asked["given"]:
+        lines.append("  so far  " + ", ".join(vote["by"] for vote in asked["given"]))
+    if asked["fields"]:
+        listed = ", ".join(
+            f"{name}: {kind}{'' if required else ' (optional)'}" for name, kind, required in asked["fields"]
+        )
+        lines.append(f"  fields  {listed}")
+    if asked["until"]:
+        lines.append(f"  until   {iso(asked['until'])}")
+    given = "".join(f" -p {name}=…" for name, _, required in asked["fields"] if required)
+    lines.append(f"  decide  kos approve {run} '{step.path}'{given}   or: kos reject {run} '{step.path}'")
+    return "\n".join(lines)
 
 
 def _sample(kind: str) -> Any:

@@ -167,9 +167,9 @@ def report(common: Common, reading: Any, run: str, code: int) -> int:
     if status == "completed":
         common.say(f"\n✔ run {run} completed   events: kos events {run}   proof: kos verify {run}")
     elif status == "waiting":
-        from kos_runtime.cli.reading import tasks
+        from kos_runtime.cli.reading import signals, tasks
 
-        for text in tasks(run, view):
+        for text in (*tasks(run, view), *signals(run, view)):
             common.say(text)
     elif status == "cancelled":
         common.say(f"⊘ run {run} was {(view.error or {}).get('message', status)}")
@@ -220,6 +220,8 @@ def _ask(engine: Any, run: str) -> bool:
     from kos_runtime.core.errors import InvalidDefinition
 
     for step in engine.view(run).waits_for_people[:1]:
+        if step.manual.get("kind") == "approval":
+            return _ask_approval(engine, run, step)
         print(step.manual["prompt"], file=sys.stderr)
         while True:
             data = {}
@@ -237,3 +239,28 @@ def _ask(engine: Any, run: str) -> bool:
             else:
                 return True
     return False
+
+
+def _ask_approval(engine: Any, run: str, step: Any) -> bool:
+    """Ask the person at the terminal for a decision; say whether it was taken."""
+    from kos_runtime.core.errors import KosError
+
+    print(step.manual["prompt"], file=sys.stderr)
+    try:
+        word = input("  approve? (yes, no, nothing to leave it): ").strip().casefold()
+        if word not in {"y", "yes", "n", "no"}:
+            return False
+        approved = word.startswith("y")
+        data = {}
+        for name, kind, required in step.manual["fields"] if approved else ():
+            text = input(f"  {name} ({kind}{'' if required else ', may be empty'}): ")
+            if text or required:
+                data[name] = text if kind in {"string", "document", "enum"} else value_of(text)
+    except (EOFError, KeyboardInterrupt):
+        return False
+    try:
+        (engine.approve if approved else engine.reject)(run, step.path, form=data)
+    except KosError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    return True

@@ -14,7 +14,7 @@ from kos_runtime.cli.reading import declared_step
 _LOOK_S: Final = 0.05
 #: So many looks in a row without an owner, and a live run is interrupted: one may just be taking over.
 _MOST_GONE: Final = 20
-_GOALS: Final = ("completed", "failed", "waiting")
+_GOALS: Final = ("completed", "failed", "waiting", "approval")
 
 
 def wait(
@@ -27,7 +27,7 @@ def wait(
 
     Args:
         runs: Run ids, prefixes, names, @latest or @failed; - reads them from standard input; the latest unless given.
-        for_: completed, failed, waiting, or step=ID.
+        for_: completed, failed, waiting, approval, or step=ID.
         timeout: How long at most, such as 10m; then the exit code is 124.
     """
     common = common or Common()
@@ -37,7 +37,7 @@ def wait(
 
         near = nearest(for_, _GOALS)
         hint = f"; did you mean {near!r}?" if near else ""
-        raise Exit(USAGE, f"error: --for {for_}: expected completed, failed, waiting or step=ID{hint}")
+        raise Exit(USAGE, f"error: --for {for_}: expected completed, failed, waiting, approval or step=ID{hint}")
     deadline = time.monotonic() + duration("--timeout", timeout) / 1_000 if timeout else None
     reading = common.reading()
     found = [row.run for row in common.rows(reading, runs)]
@@ -59,7 +59,10 @@ def wait(
 def _wait_one(common: Common, reading: Any, run: str, goal: str, step: str, deadline: float | None) -> int:
     gone = 0
     while True:
-        status = reading.status(reading.log.run(run))
+        row = reading.log.run(run)
+        status = reading.status(row)
+        if goal == "approval" and any(s.manual.get("kind") == "approval" for s in _asks(reading, row)):
+            return OK
         if step:
             view = reading.view(run).steps.get(step)
             if view is not None and view.status == "completed":
@@ -79,3 +82,9 @@ def _wait_one(common: Common, reading: Any, run: str, goal: str, step: str, dead
             common.say(f"run {run} is still {status}; the time is over; see: kos get {run}")
             return TIMEOUT
         time.sleep(_LOOK_S)
+
+
+def _asks(reading: Any, row: Any) -> list[Any]:
+    """Return what a run asks of people; of one that is at work too, beside what it does."""
+    found: list[Any] = reading.view(row.run).waits_for_people if row.status in {"running", "waiting", "paused"} else []
+    return found

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kos_runtime.client import changing
 from kos_runtime.client.owner import once, reach_owner, start_owner
 from kos_runtime.client.reading import EventLine, Reading
-from kos_runtime.composition.commands import command_of, message_of, new_run_id, run_id_of_key
+from kos_runtime.composition.commands import BadRequest, command_of, message_of, new_run_id, run_id_of_key
 from kos_runtime.composition.location import find_store, load_settings
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError, Unreachable
 from kos_runtime.core.plan.model import Plan
@@ -79,7 +79,8 @@ class RunWaits(KosError):
         self.run, self.tasks = run, tasks
 
     def __str__(self) -> str:
-        return f"run {self.run} waits for a person at {', '.join(task['step'] for task in self.tasks)}"
+        whom = "a person" if any("signal" not in task for task in self.tasks) or not self.tasks else "a signal"
+        return f"run {self.run} waits for {whom} at {', '.join(task['step'] for task in self.tasks)}"
 
 
 class RunHandle:
@@ -266,6 +267,55 @@ class WorkflowEngine:
         """
         _check_plain(dict(data), "the answer")
         return self._steer({"op": "answer", "run": _id(run), "step": step, "data": dict(data)})
+
+    def signal(self, run: str | RunHandle, name: str, data: Any = None) -> dict[str, Any]:
+        """Send a run a signal; a step that waits for it, now or later, takes it. It works also while nobody owns the store.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidDefinition: It is over, or the data cannot be kept.
+            Unreachable: It keeps too many signals already.
+        """
+        _check_names(name, "")
+        _check_plain({"data": data}, "the data of a signal")
+        return self._steer({"op": "signal", "run": _id(run), "signal": name, "data": data})
+
+    def approve(
+        self, run: str | RunHandle, step: str = "", *, comment: str = "", as_: str = "", token: str = "",
+        form: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Approve what a run asks for; ``step`` is needed where several do. It works also while nobody owns the store.
+
+        Args:
+            run: The run.
+            step: The step that waits.
+            comment: Kept in the log.
+            as_: Who decides; the operating system's user unless given.
+            token: That person's, where tokens are configured; KOS_TOKEN of the environment unless given.
+            form: The form's fields.
+
+        Raises:
+            NotFound: There is no such run, or the step waits for no approval.
+            InvalidDefinition: It is too late, the person may not, or has decided already; or the form does not fit.
+        """
+        return self._decide(run, step, True, comment, as_, token, form)
+
+    def reject(
+        self, run: str | RunHandle, step: str = "", *, comment: str = "", as_: str = "", token: str = "",
+        form: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Reject what a run asks for; one person is enough. As ``approve``."""
+        return self._decide(run, step, False, comment, as_, token, form)
+
+    def _decide(
+        self, run: str | RunHandle, step: str, approved: bool, comment: str, as_: str, token: str,
+        form: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        data = dict(form or {})
+        _check_plain(data, "the form")
+        message: Message = {"op": "decide", "run": _id(run), "step": step, "approved": approved, "data": data}
+        token = token or os.environ.get("KOS_TOKEN", "")
+        return self._steer({**message, "comment": _reason(comment), "as": as_, "token": token})
 
     def pause_workflow(self, run: str | RunHandle, reason: str = "") -> dict[str, Any]:
         """Start nothing more of a run; what runs may end. It works also while nobody owns the store.
@@ -548,7 +598,9 @@ class WorkflowEngine:
                     return self.reading.outputs(view)
                 raise RunFailed(id, status, view.error)
             if status == "waiting":
-                tasks = [{"step": s.path, **(s.manual or {})} for s in self.view(id).waits_for_people]
+                steps = self.view(id).steps.values()
+                tasks = [{"step": s.path, **s.manual} for s in steps if s.manual is not None]
+                tasks += [{"step": s.path, "signal": s.signal} for s in steps if s.signal]
                 raise RunWaits(id, tasks)
             gone = gone + 1 if status == "interrupted" else 0
             if gone > 20:
@@ -602,7 +654,11 @@ class WorkflowEngine:
         if self._process is not None:
             if message["op"] == "load":
                 return {"ok": True}
-            answer = self._process[0].request(command_of(message), command_id=str(message.get("command_id", "")))
+            try:
+                command = command_of(message, self.settings)
+            except BadRequest as error:
+                raise InvalidDefinition(str(error)) from error
+            answer = self._process[0].request(command, command_id=str(message.get("command_id", "")))
             return _checked(message_of(answer))
         return _checked(self._channel.request(message, 60.0))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kos_runtime.adapters.control_socket import ControlClient
 from kos_runtime.adapters.ownership import owner_of
-from kos_runtime.composition.commands import command_of, message_of, refusal
+from kos_runtime.composition.commands import BadRequest, command_of, message_of, refusal
 from kos_runtime.core.errors import StoreError, Unreachable
 from kos_runtime.core.workflow.commands import Command
 from kos_runtime.definition.settings import EngineSettings
@@ -103,7 +103,11 @@ def _tail(path: Path, begin: int) -> str:
 
 def once(folder: Path, settings: EngineSettings, message: Message) -> Message:
     """Carry out one command on a store that nobody owns, without starting anything of what it leads to."""
-    return message_of(run_once(folder, settings, command_of(message), str(message.get("command_id") or "")))
+    try:
+        command = command_of(message, settings)
+    except BadRequest as error:
+        return refusal("bad_request", str(error))
+    return message_of(run_once(folder, settings, command, str(message.get("command_id") or "")))
 
 
 def run_once(folder: Path, settings: EngineSettings, command: Command, command_id: str) -> Any:

@@ -18,6 +18,7 @@ from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
 from kos_runtime.core.projection.steps import RunView, fold
 from kos_runtime.core.record import Record, RunRow
+from kos_runtime.core.workflow.waiting import waits_for_time
 
 _PAGE = 1_000
 _LIVE = frozenset({"running", "pending"})
@@ -78,8 +79,12 @@ class Reading:
 
     def status(self, row: RunRow) -> str:
         """Return a run's status as a person should see it: a live one whose owner is gone is interrupted."""
-        if row.status in _LIVE and not self.owned():
+        timed = row.status == "waiting" and waits_for_time(row.waiting)
+        if (row.status in _LIVE or timed) and not self.owned():
             return "interrupted"
+        if timed:
+            # It goes on by itself, and nobody has to do anything.
+            return "running"
         return row.status
 
     def owned(self) -> bool:
@@ -176,6 +181,11 @@ class Reading:
         packed = self.blobs.get(view.inputs_blob[0]) if view.inputs_blob else view.inputs
         found: dict[str, Any] = self.codec.unpack(packed) if packed else {}
         return found
+
+    def value(self, packed: bytes, blob: list[Any] | None) -> Any:
+        """Return a value that is kept in an event, or beside it as a blob."""
+        packed = self.blobs.get(blob[0]) if blob else packed
+        return self.codec.unpack(packed) if packed else None
 
     def plan(self, digest: str) -> Plan:
         return from_plain(self.codec.unpack(self.blobs.get(digest)), Plan)

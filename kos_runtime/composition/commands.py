@@ -4,6 +4,7 @@ import os
 import secrets
 from typing import Any, Final
 
+from kos_runtime.composition.people import Unproven, identify
 from kos_runtime.core.chain import SALT_BYTES
 from kos_runtime.core.identity import is_run_id
 from kos_runtime.core.schedule.commands import RemoveSchedule, SetSchedule
@@ -14,6 +15,7 @@ from kos_runtime.core.workflow.commands import (
     CancelRun,
     Command,
     CreateRun,
+    DecideApproval,
     ExecuteStep,
     ForkRun,
     PauseRun,
@@ -21,9 +23,11 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RetryStep,
     RevisePlan,
+    SendSignal,
     SetCheckpoints,
     StartRun,
 )
+from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.ports.control import Message
 
 #: What ``command_of`` knows.
@@ -51,8 +55,8 @@ class BadRequest(ValueError):
     """A message that is no command; the text says what it lacks."""
 
 
-def command_of(message: Message) -> Command:
-    """Return the command that a message asks for.
+def command_of(message: Message, settings: EngineSettings) -> Command:
+    """Return the command that a message asks for. ``settings`` say who people are.
 
     Raises:
         BadRequest: It is none, or lacks something.
@@ -84,6 +88,12 @@ def command_of(message: Message) -> Command:
                 if not isinstance(data, dict):
                     raise BadRequest("an answer is an object of the task's fields")
                 return AnswerTask(run=run, path=_text(message, "step"), data=data, by=_text(message, "by"))
+            case "signal":
+                return SendSignal(
+                    run=run, signal=_text(message, "signal"), data=message["data"], by=_text(message, "by")
+                )
+            case "decide":
+                return _decision(message, run, settings)
             case "pause":
                 return PauseRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
             case "resume":
@@ -179,6 +189,26 @@ def _revision(run: str, message: Message) -> RevisePlan:
         by=_text(message, "by"),
         reason=_text(message, "reason"),
         next_attempt=message["next_attempt"] is True,
+    )
+
+
+def _decision(message: Message, run: str, settings: EngineSettings) -> DecideApproval:
+    data = message["data"]
+    if not isinstance(data, dict):
+        raise BadRequest("what is filled in is an object of the form's fields")
+    try:
+        person = identify(settings, _text(message, "as"), _text(message, "token"), _text(message, "by"))
+    except Unproven as error:
+        raise BadRequest(str(error)) from error
+    return DecideApproval(
+        run=run,
+        path=_text(message, "step"),
+        approved=bool(message["approved"]),
+        data=data,
+        comment=_text(message, "comment"),
+        by=person.name,
+        roles=person.roles,
+        right=person.right,
     )
 
 

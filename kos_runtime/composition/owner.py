@@ -223,7 +223,7 @@ class Owner:
             case op if op in OPERATIONS:
                 self._busy_at = time.monotonic()
                 command_id = str(message.get("command_id") or "")
-                return message_of(self._carry_out(command_id, command_of(message)))
+                return message_of(self._carry_out(command_id, command_of(message, self.settings)))
             case "many":
                 self._busy_at = time.monotonic()
                 return {"ok": True, "answers": self._carry_out_many(message.get("requests"))}
@@ -258,7 +258,7 @@ class Owner:
         """Carry out requests that came together, in one round of the partition as far as it goes."""
         if not isinstance(requests, list) or len(requests) > MAX_TOGETHER or not all(type(r) is dict for r in requests):
             raise BadRequest(f"requests must be a list of at most {MAX_TOGETHER} objects")
-        commands = [(str(request.get("command_id") or ""), command_of(request)) for request in requests]
+        commands = [(str(request.get("command_id") or ""), command_of(request, self.settings)) for request in requests]
         answers = self._supervisor.ask(commands)
         for place, (command_id, command) in enumerate(commands):
             found = answers[place]

@@ -81,3 +81,49 @@ def utc_text(ms: int) -> str:
     if seconds % 60 or exact:
         text += f":{seconds % 60:02d}" + (f".{exact:03d}" if exact else "")
     return f"{text}Z"
+
+
+def parse_instant(text: str) -> Instant:
+    """Read an instant in ISO 8601, such as ``2030-01-31T09:00:00+01:00``; without a zone it is in UTC.
+
+    Raises:
+        ValueError: The text is no instant; the message says what one looks like.
+
+    >>> parse_instant("2026-03-29T01:00Z"), parse_instant("1970-01-02")
+    (1774746000000, 86400000)
+    """
+    wrong = f"not an instant: {text[:_MAX_TEXT]!r}; write for example 2030-01-31T09:00:00Z"
+    rest = text.strip().upper()
+    if len(rest) > _MAX_TEXT or not rest.isascii():
+        raise ValueError(wrong)
+    date, _, clock = rest.replace(" ", "T", 1).partition("T")
+    offset = 0
+    if clock.endswith("Z"):
+        clock = clock[:-1]
+    elif (sign := max(clock.rfind("+"), clock.rfind("-"))) > 0:
+        zone = clock[sign + 1 :].replace(":", "")
+        if len(zone) not in {2, 4} or not zone.isdecimal():
+            raise ValueError(wrong)
+        offset = (int(zone[:2]) * HOUR + int(zone[2:] or 0) * MINUTE) * (1 if clock[sign] == "+" else -1)
+        clock = clock[:sign]
+    days = [int(part) for part in date.split("-") if part.isdecimal()]
+    clock, _, fraction = clock.partition(".")
+    times = [int(part) for part in clock.split(":") if part.isdecimal()] if clock else []
+    if len(date) != len("2030-01-31") or len(days) != 3 or len(times) != len(clock.split(":") if clock else ()):
+        raise ValueError(wrong)
+    if (fraction and (not fraction.isdecimal() or len(times) != 3)) or len(times) not in {0, 2, 3}:
+        raise ValueError(wrong)
+    year, month, day = days
+    hour, minute, second = (*times, 0, 0, 0)[:3]
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    if not (year >= 1970 and 1 <= month <= 12 and 1 <= day <= lengths[month - 1]):
+        raise ValueError(wrong)
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError(wrong)
+    # Days from civil; Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+    shifted = year - (month <= 2)
+    day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    number = shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + day_of_year - 719_468
+    ms = int((fraction + "000")[:3])
+    return Instant(number * DAY + hour * HOUR + minute * MINUTE + second * SECOND + ms - offset)

@@ -80,7 +80,7 @@ class Compiler:
         outputs = tuple(self._output(i, spec, scope) for i, spec in enumerate(content.get("outputs") or []))
         if isinstance(content.get("schedule"), dict):
             self._schedule(content["schedule"], inputs)
-        for key in ("compensation", "timeout"):
+        for key in ("compensation",):
             if key in content:
                 self.need(key, f"workflow.{key}", (*self.at, key))
         self._monitoring()
@@ -96,7 +96,9 @@ class Compiler:
             pools={name: self._pool(name, pool) for name, pool in (content.get("agents") or {}).items()},
             body=body,
             policies=self.policies.table(),
-            timeout_ms=parse_duration(content["timeout"]) if "timeout" in content else 0,
+            timeout_ms=parse_duration(content["timeout"])
+            if "timeout" in content
+            else self.settings.max_workflow_duration_ms,
             timeout_default_ms=self.settings.timeout_default_ms,
             requires=tuple(dict.fromkeys(requirement for requirement, _ in self.requires)),
             monitoring=content.get("monitoring") or {},

@@ -15,7 +15,7 @@ from kos_runtime.definition.text import parse
 
 __all__ = ["Document", "EngineDocument", "TemplatesDocument", "WorkflowDocument", "check", "load"]
 
-_TOP: Final = ("workflow", "templates", "engine", "agents", "people")
+_TOP: Final = ("workflow", "templates", "engine", "agents", "people", "tokens")
 #: So many problems of one file are told; more would help nobody.
 MAX_PROBLEMS: Final = 200
 
@@ -49,10 +49,10 @@ def load(text: str | bytes, name: str) -> Document:
 
 def _document(data: dict[str, Any], source: Source, to: Check) -> Document:
     kinds = [key for key in ("workflow", "templates", "engine") if key in data]
-    if not kinds and ("agents" in data or "people" in data):
+    if not kinds and any(key in data for key in _TOP[3:]):
         kinds = ["engine"]
     for key in data:
-        if key not in _TOP or (kinds and kinds[0] != "engine" and key in {"agents", "people"}):
+        if key not in _TOP or (kinds and kinds[0] != "engine" and key in _TOP[3:]):
             if to.is_full:
                 break
             hint = to.hint(key, _TOP[:3], "a file holds workflow:, templates: or engine:")
@@ -77,10 +77,6 @@ def _without_effect(data: dict[str, Any], to: Check) -> None:
     engine = data.get("engine")
     if not isinstance(engine, dict):
         return
-    for key in ("max_workflow_duration",):
-        if key in engine:
-            hint = "no run ends for its length yet"
-            to.warn(("engine", key), "KOS221", f"engine.{key} has no effect in this version", hint, key=True)
     monitoring = engine.get("monitoring")
     on = [name for name, flag in monitoring.items() if flag is True] if isinstance(monitoring, dict) else []
     if on:

@@ -10,6 +10,7 @@ from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.quantities import amounts_of, sync_of
 from kos_runtime.definition.references import Scope, Use
+from kos_runtime.definition.waits import Waits
 
 if TYPE_CHECKING:
     from kos_runtime.definition.compile import Compiler
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 _VALUES_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "workflow": ("inputs",),
     "template": ("with",),
-    "approval": ("show", "prompt"),
-    "wait": ("until",),
-    "wait_for": (),
     "coordination": (),
 }
 Compiled = tuple[model.Form, Scope, list[Use]]
@@ -33,6 +31,7 @@ class Forms:
         self.compiler = compiler
         self.texts = compiler.texts
         self.templates = templates
+        self.waits = Waits(compiler.check, compiler.texts)
 
     def compile(self, entry: Entry, scope: Scope, where: str) -> Compiled:
         """Return the form, what a step's own inputs can see, and what the form reads."""
@@ -53,6 +52,9 @@ class Forms:
                 return form, scope, uses
             case "set" | "emit" | "fail" as kind:
                 form, uses = self._said(raw, kind, path, scope)
+                return form, scope, uses
+            case "wait" | "wait_for" | "approval" as kind:
+                form, uses = self.waits.compile(raw[kind], kind, (*path, kind), scope)
                 return form, scope, uses
             case "action":
                 return model.Action(agent=raw.get("agent", ""), action=raw.get("action", "")), scope, []
@@ -201,8 +203,6 @@ class Forms:
         for key in _VALUES_IN[name]:
             if key in content:
                 uses += self.texts.template(content[key], (*path, name, key), scope)
-        if name == "wait_for" and "match" in content:
-            uses += self.texts.condition(content["match"], (*path, name, "match"), scope, signal=True)
         if name == "template" and content.get("use") not in self.templates:
             hint = self.compiler.check.hint(
                 content.get("use"), self.templates, "it is looked for when the run is linked"

@@ -46,7 +46,12 @@ ENGINE: Final = Obj(
 )  # fmt: skip
 FILE: Final = Obj(
     "engine configuration",
-    {"engine": ENGINE, "agents": MapOf(MapOf(Anything(), names=False)), "people": MapOf(ListOf(Text(), single=True))},
+    {
+        "engine": ENGINE,
+        "agents": MapOf(MapOf(Anything(), names=False)),
+        "people": MapOf(ListOf(Text(), single=True)),
+        "tokens": MapOf(Text()),
+    },
 )
 
 
@@ -104,6 +109,8 @@ class EngineSettings:
     ray_num_cpus: int = 0
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     people: dict[str, list[str]] = field(default_factory=dict)
+    #: Person → SHA-256 of that person's token, in hexadecimal. None: nobody has to prove who they are.
+    tokens: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -143,8 +150,11 @@ class EngineSettings:
                 said(("agents", kind, key))
         for person in document.get("people") or {}:
             said(("people", person))
+        for person in document.get("tokens") or {}:
+            said(("tokens", person))
         people = {**self.people, **(document.get("people") or {})}
-        return replace(self, **changes, agents=agents, people=people, sources=sources)
+        tokens = {**self.tokens, **(document.get("tokens") or {})}
+        return replace(self, **changes, agents=agents, people=people, tokens=tokens, sources=sources)
 
     def listed(self) -> list[tuple[str, Any, str]]:
         """Return every setting as a file would write it: its name, its value, and where that comes from."""
@@ -160,6 +170,7 @@ class EngineSettings:
             (f"agents.{kind}.{key}", value) for kind, given in self.agents.items() for key, value in given.items()
         ]
         found += [(f"people.{person}", roles) for person, roles in self.people.items()]
+        found += [(f"tokens.{person}", digest) for person, digest in self.tokens.items()]
         return [(name, value, self.sources.get(name, DEFAULT)) for name, value in found]
 
     def handed_over(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from kos_runtime.core.schedule.state import PREFIX as SCHEDULES
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected, Steering
 from kos_runtime.core.workflow.snapshot import FINGERPRINT
-from kos_runtime.core.workflow.state import Codec
+from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
@@ -35,6 +35,8 @@ from kos_runtime.engine.pools import Process
 #: How long dispatching rests after the store refused a batch, in milliseconds.
 RETRY_MS = 1_000
 _PAGE = 1_000
+#: Later than anything.
+FAR_MS = 1 << 53
 _OVER = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUARANTINED})
 
 
@@ -96,7 +98,7 @@ class Host:
         limits: Limits | None = None,
         code_version: str = "",
         calendar: Calendar | None = None,
-        wall: Callable[[], int | None] = lambda: None,
+        wall: Callable[[], int | None] | None = None,
     ) -> None:
         """``wall`` is the clock that schedules follow, None while it cannot be followed; nothing fires without a calendar."""
         self.log = log
@@ -174,7 +176,9 @@ class Host:
             return self._refuse(inputs)
         partition = self.partition
         if self._calendar is not None and not self._draining and partition.schedules.entries:
-            partition.schedules.wall = self._wall()
+            partition.schedules.wall = None if self._wall is None else self._wall()
+        if self._wall is not None:
+            partition.clocks.wall = self._wall()
         again, self._again = self._again, []
         batch = [self._known(item) if isinstance(item, msg.Request) else item for item in (*again, *inputs)]
         partition.receive(batch, now)
@@ -260,7 +264,12 @@ class Host:
             case msg.LoadLibrary(plan=plan, link=link):
                 return msg.LibraryLoaded(plan, link, self.program(plan), self.link(link))
             case msg.LoadTimers(before=before):
-                return msg.TimersLoaded(self.log.timers_due(before, limit=_PAGE), before)
+                timers = self.log.timers_due(before, limit=_PAGE)
+                more = len(timers) == _PAGE
+                all_ = timers if more else self.log.timers_due(FAR_MS, limit=_PAGE)
+                # A full page of how long runs may take: what stands behind it is not looked for, and the owner stays.
+                stored = len(all_) == _PAGE or any(row.path != DEADLINE_TIMER for row in all_)
+                return msg.TimersLoaded(timers, before, page=True, more=more, stored=stored)
             case msg.LoadPending(after_offset=after):
                 rows = self.log.runs(
                     status=[RunStatus.PENDING], newest_first=False, after_offset=after - 1, limit=_PAGE

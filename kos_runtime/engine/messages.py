@@ -130,6 +130,10 @@ class LibraryLoaded:
 class TimersLoaded:
     timers: list[TimerRow]
     before: int
+    #: It is what the store was asked for: whether there are more by then, and any at all of steps that wait.
+    page: bool = False
+    more: bool = False
+    stored: bool = False
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
 from kos_runtime.core.schedule.commands import Scheduling
-from kos_runtime.core.workflow import decide, executing, forking, reopening, revising, steering
+from kos_runtime.core.workflow import decide, executing, forking, people, reopening, revising, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
@@ -34,6 +34,7 @@ from kos_runtime.core.workflow.commands import (
     AnswerTask,
     CancelRun,
     CreateRun,
+    DecideApproval,
     ExecuteStep,
     ForkRun,
     PauseRun,
@@ -42,6 +43,7 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RetryStep,
     RevisePlan,
+    SendSignal,
     SetCheckpoints,
     StartRun,
     Steering,
@@ -52,14 +54,15 @@ from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
 from kos_runtime.core.workflow.progress import advance as progress
 from kos_runtime.core.workflow.progress import cancel_inside
 from kos_runtime.core.workflow.snapshot import from_plain
-from kos_runtime.core.workflow.state import Codec, Run
+from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
-from kos_runtime.core.workflow.waiting import is_at_rest, row_of, waits_for
+from kos_runtime.core.workflow.waiting import holds_only_stored, row_of, waits_for
 from kos_runtime.engine import messages as msg
+from kos_runtime.engine.clocks import Clocks
 from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
-from kos_runtime.engine.recorder import Meta, Recorder
+from kos_runtime.engine.recorder import Meta, Recorder, stored_timers
 from kos_runtime.engine.schedules import TOKEN as FROM_SCHEDULE
 from kos_runtime.engine.schedules import Schedules
 from kos_runtime.engine.starved import Starved
@@ -117,7 +120,8 @@ class Partition:
         #: Runs of which more can be decided at once; in the order in which they take turns.
         self._unfinished: dict[str, None] = {}
         self._timers: list[tuple[int, str, str, int]] = []
-        self._next_poll = 0
+        #: Of steps that wait: those of runs in memory and those that the store told of, until they are due.
+        self.clocks = Clocks(self.limits.long_timer_ms)
         self._next_sweep = 0
         self._settled: dict[str, list[tuple[str, str, int]]] = {}
         #: Runs at work that were recovered with dispatches that nobody has claimed yet.
@@ -191,7 +195,7 @@ class Partition:
         """Return the instant at which ``receive`` must be called even without input, if there is one."""
         if self._unfinished:
             return self.time
-        due = [self._next_poll, self.pools.overdue_at]
+        due = [self.clocks.due(self.time), self.pools.overdue_at]
         if self._timers:
             due.append(self._timers[0][0])
         if self.runs:
@@ -203,7 +207,7 @@ class Partition:
     def is_idle(self) -> bool:
         """Say whether no run is at work: all have ended, or wait for people."""
         at_work = self.active or self.queue or self.more_pending or self._pending or self._parked
-        return not at_work and self.schedules.is_idle()
+        return not at_work and self.schedules.is_idle() and not self.clocks.stored
 
     # --- outcomes -------------------------------------------------------------------------------
 
@@ -441,6 +445,7 @@ class Partition:
             meta.active = True
             self.active += 1
             self._decide(run, "admitted", decide.start)
+            self._watch_deadline(run)
             return Accepted(run=run.id, position=meta.position, event="RunStarted")
         if run.id not in self._admitting:
             self.queue.append(run.id)
@@ -494,6 +499,8 @@ class Partition:
             decided = self._decide(run, cause, forking.restore, command, history.source.history, its_hash)
         answer: Accepted | Rejected = decided
         if isinstance(answer, Accepted):
+            if type(command) is not AnswerTask:
+                self._watch_deadline(run)
             if not meta.active:
                 meta.active = True
                 self.active += 1
@@ -553,11 +560,18 @@ class Partition:
             return
         self.runs[item.run], self.metas[item.run] = run, meta
         if run.status is RunStatus.RUNNING:
-            if not is_at_rest(run) or run.timers:
+            if row_of(run)[0] is RunStatus.RUNNING:
                 meta.active = True
                 self.active += 1
+            meta.timers = dict(stored_timers(run))
+            if item.row.status in AT_REST:
+                meta.deadline = run.deadline
             for path, (due, fence) in run.timers.items():
-                heappush(self._timers, (due, run.id, path, fence))
+                if path not in meta.timers:
+                    heappush(self._timers, (due, run.id, path, fence))
+            for path, row in meta.timers.items():
+                self.clocks.add((row.due, run.id, path, row.fence), self.time)
+            self._watch_deadline(run)
             for path, fence in run.open.items():
                 claimant = self.pools.processes.get(self._claims.pop((run.id, path, fence), ""))
                 if claimant is None:
@@ -751,9 +765,22 @@ class Partition:
             run = self.runs.get(run_id)
             if run is not None:
                 self._decide(run, f"timer:{path}@{fence}", decide.timer, path, fence)
-        if self.time >= self._next_poll:
-            self._next_poll = self.time + self.limits.long_timer_ms // 2
-            self._loads.append(msg.LoadTimers(self.time + self.limits.long_timer_ms))
+        for timer in self.clocks.fired(self.time):
+            due, run_id, path, fence = timer
+            run = self.runs.get(run_id)
+            if run is not None:
+                self._decide(run, f"timer:{path}@{abs(fence)}", decide.timer, path, abs(fence))
+            elif timer in self.clocks.cold:
+                self.clocks.cold.discard(timer)
+                self._park(run_id, msg.TimersLoaded([TimerRow(due, run_id, path, fence)], self.time))
+        before = self.clocks.poll(self.time)
+        if before:
+            self._loads.append(msg.LoadTimers(before))
+
+    def _watch_deadline(self, run: Run) -> None:
+        """A run that may take only a short time is watched closely; for others the sweep is often enough."""
+        if run.deadline and run.program is not None and run.program.plan.timeout_ms <= CLOSE_MS:
+            heappush(self._timers, (run.deadline, run.id, DEADLINE_TIMER, 0))
 
     def _expire(self) -> None:
         """Give up attempts whose processes stayed silent beyond timeout and grace."""
@@ -767,21 +794,34 @@ class Partition:
             self._effects.append(msg.Cancel(process.name, [key], kill=True))
 
     def _timers_loaded(self, item: msg.TimersLoaded) -> None:
+        """Take in a page of the store's timers; those of runs that are not in memory bring them back when they are due."""
+        if item.page:
+            self.clocks.polled(item, self.time)
         for row in item.timers:
+            timer = (row.due, row.run, row.path, row.fence)
             run = self.runs.get(row.run)
-            if run is not None:
-                held = run.timers.get(row.path)
-                if held is not None and held[1] == row.fence:
-                    heappush(self._timers, (row.due, row.run, row.path, row.fence))
-                else:
+            if run is None:
+                self.clocks.add(timer, self.time, cold=True)
+            elif row.path == DEADLINE_TIMER:
+                if run.deadline == row.due:
+                    self._decide(run, "timer:the run's own", decide.timer, row.path, 0)
+                elif self.metas[run.id].deadline != row.due:
                     self._stale.append(row)
             else:
-                self._park(row.run, msg.TimersLoaded([row], item.before))
+                held = run.timers.get(row.path)
+                if held is None or held[1] != abs(row.fence):
+                    self._stale.append(row)
+                elif row.path in run.waits:
+                    self.clocks.add(timer, self.time)
+                else:
+                    heappush(self._timers, timer)
 
     def _sweep(self) -> None:
         """Check that every run at work waits for something, and say so when one does not."""
         self._next_sweep = self.time + self.limits.sweep_ms
         for run in list(self.runs.values()):
+            if 0 < run.deadline <= self.time:
+                self._decide(run, "sweep", decide.timer, DEADLINE_TIMER, 0)
             if run.status is RunStatus.RUNNING and not waits_for(run) and run.id not in self._pending:
                 self._effects.append(msg.Notice("stuck", f"run {run.id} waits for nothing", run.id))
             elif run.agenda and run.id not in self._pending and run.id not in self._starved:
@@ -829,6 +869,8 @@ class Partition:
         self.recorder.seal(batch)
         batch.timers_cleared.extend(self._stale)
         self._stale = []
+        if batch.timers_set or batch.timers_cleared:
+            self.clocks.changed(batch, self.time)
         for row in self._commands:
             row.offset = self.recorder.offset
         batch.commands = self._commands
@@ -857,9 +899,12 @@ class Partition:
 
     def _record(self, desk: Desk, batch: Batch) -> None:
         run, meta = desk.run, self.metas[desk.run.id]
-        for retry in self.recorder.decided(desk, meta, batch):
-            heappush(self._timers, retry)
-        if run.status is RunStatus.RUNNING and run.paused is None and not run.manual:
+        for timer in self.recorder.decided(desk, meta, batch):
+            if timer[2] in meta.timers:
+                self.clocks.add(timer, self.time)
+            else:
+                heappush(self._timers, timer)
+        if run.status is RunStatus.RUNNING and run.paused is None and not run.manual and not run.waits:
             status, waiting = RunStatus.RUNNING, ""
         else:
             status, waiting = row_of(run)
@@ -869,6 +914,8 @@ class Partition:
             meta.active = not meta.active
             self.active += 1 if meta.active else -1
         if status != meta.status or waiting != meta.waiting:
+            if meta.deadline or status is RunStatus.WAITING:
+                self.recorder.deadline(run, meta, batch, at_rest=status is RunStatus.WAITING)
             self.recorder.row(run, meta, status, waiting, batch)
             if status in TERMINAL and run.id in self.schedules.watched:
                 self.schedules.run_over(run.id, status)
@@ -917,17 +964,24 @@ class Partition:
 
     def _let_go(self, run_id: str) -> None:
         self.runs.pop(run_id, None)
-        self.metas.pop(run_id, None)
+        meta = self.metas.pop(run_id, None)
+        if meta is not None and meta.deadline:
+            self.clocks.add((meta.deadline, run_id, DEADLINE_TIMER, 0), self.time, cold=True)
+        if meta is not None and meta.timers:
+            for row in meta.timers.values():
+                self.clocks.add((row.due, row.run, row.path, row.fence), self.time, cold=True)
 
     def _may_leave(self, run_id: str) -> bool:
         if run_id in self._pending or run_id in self._starved:
             return False
         run = self.runs.get(run_id)
-        return run is not None and not run.open and not run.timers
+        return run is not None and not run.open and holds_only_stored(run)
 
 
 #: A record names at most so many of the inputs that led to it.
 MAX_CAUSES = 4
+#: The timeout of a run that may take no longer than this is watched to the millisecond.
+CLOSE_MS = 600_000
 #: A run that is in one of these has nothing to do.
 AT_REST = frozenset({RunStatus.WAITING, RunStatus.PAUSED, RunStatus.CREATED, RunStatus.PENDING})
 #: What carries out which command.
@@ -938,6 +992,8 @@ _STEERING: dict[type, Any] = {
     CancelRun: steering.cancel,
     RetryStep: reopening.retry,
     SetCheckpoints: steering.set_checkpoints,
+    SendSignal: people.signal,
+    DecideApproval: people.decide,
     RevisePlan: revising.revise,
     ExecuteStep: executing.execute,
 }

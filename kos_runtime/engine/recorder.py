@@ -5,7 +5,7 @@ so what it makes must be stored in that order, or be forgotten together with it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from kos_runtime.core.schedule.state import to_plain as schedule_plain
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, to_plain
-from kos_runtime.core.workflow.state import CANCEL_TIMER, Codec, Run
+from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER, Codec, Run
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.engine.limits import Limits
 
@@ -49,6 +49,17 @@ class Meta:
     input_digest: str = ""
     #: Whether the run holds one of the places for runs at work.
     active: bool = False
+    #: The store's timers of its steps that wait, by path, and that of the run as a whole (0 is none).
+    timers: dict[str, TimerRow] = field(default_factory=dict)
+    deadline: int = 0
+
+
+def stored_timers(run: Run) -> Iterator[tuple[str, TimerRow]]:
+    """Return the timers of steps that wait. One that follows the wall clock has its fence below zero."""
+    for path, what in run.waits.items():
+        held = run.timers.get(path)
+        if held is not None:
+            yield path, TimerRow(held[0], run.id, path, -held[1] if what.get("wall") else held[1])
 
 
 class Recorder:
@@ -99,7 +110,33 @@ class Recorder:
                 batch.timers_cleared.append(TimerRow(event.due, run.id, event.path, event.fence))
         if desk.blobs:
             batch.blob_refs.extend((digest, stream) for digest in desk.blobs)
+        if run.waits or meta.timers:
+            timers += self._stored_timers(run, meta, batch)
         return timers
+
+    def _stored_timers(self, run: Run, meta: Meta, batch: Batch) -> list[tuple[int, str, str, int]]:
+        """Have the store's timers say what the run's state does; return those that are new."""
+        for path, row in list(meta.timers.items()):
+            held = run.timers.get(path)
+            if held is None or held != (row.due, abs(row.fence)):
+                batch.timers_cleared.append(meta.timers.pop(path))
+        found = []
+        for path, row in stored_timers(run):
+            if path not in meta.timers:
+                meta.timers[path] = row
+                batch.timers_set.append(row)
+                found.append((row.due, run.id, path, row.fence))
+        return found
+
+    def deadline(self, run: Run, meta: Meta, batch: Batch, *, at_rest: bool) -> None:
+        """Have the store bring back a run that rests when it has taken as long as it may."""
+        due = run.deadline if at_rest and run.status is RunStatus.RUNNING else 0
+        if due != meta.deadline:
+            if meta.deadline:
+                batch.timers_cleared.append(TimerRow(meta.deadline, run.id, DEADLINE_TIMER, 0))
+            if due:
+                batch.timers_set.append(TimerRow(due, run.id, DEADLINE_TIMER, 0))
+            meta.deadline = due
 
     def row(self, run: Run, meta: Meta, status: str, waiting: str, batch: Batch) -> None:
         """Put a run's row, which is to say something new, into a batch."""

@@ -23,7 +23,7 @@ from kos_runtime.core.workflow.commands import Accepted, Rejected
 from kos_runtime.definition import EngineSettings, WorkflowDocument, compile_workflow, load
 from kos_runtime.definition.settings import ENGINE, KEYS
 from kos_runtime.definition.shapes import Obj
-from tests.engine.world import HANGS, Fails, World, act, plan
+from tests.engine.world import HANGS, START, Fails, World, act, plan
 
 Settings = EngineSettings
 ONE_STEP = "workflow: {id: w, steps: [{id: s, agent: k, action: work}]}"
@@ -66,6 +66,14 @@ def _timeout(settings: Settings) -> int:
         world.clock.advance_to(world.host.partition.next_due() or 0)
         world.virtual.step()
     return world.clock.now() - begun - world.host.limits.grace_ms
+
+
+def _longest(settings: Settings) -> list[Any]:
+    """Return how long a run may take, and what becomes of one that waits for an hour."""
+    text = "workflow: {id: w, steps: [{id: s, wait: {for: 1h}}]}"
+    world = World({}).run(compile_workflow(_document(text), settings=settings)[0])
+    (begun,) = world.named(ev.RunStarted)
+    return [begun.deadline - START, world.status()]
 
 
 def _pauses(settings: Settings) -> list[int]:
@@ -140,6 +148,7 @@ EFFECTS: dict[str, tuple[str, Any, Any, Callable[[Settings], Any]]] = {
     "engine.storage.checkpoint_backend": ("s3", "", "checkpoint_backend: s3 is not installed here", _refused_driver),
     "engine.storage.audit_backend": (
         "elasticsearch", "", "audit_backend: elasticsearch is not installed here", _refused_driver),
+    "engine.max_workflow_duration": ("40m", [86_400_000, "completed"], [2_400_000, "failed"], _longest),
     "engine.limits.processes_per_agent": ("5", 2, 5, _processes),
     "engine.limits.hands_per_process": ("3", 4, 3, _hands),
     "engine.ray.address": ("10.0.0.1:6379", None, "10.0.0.1:6379", lambda s: _started(s, "address")),
@@ -151,7 +160,6 @@ EFFECTS: dict[str, tuple[str, Any, Any, Callable[[Settings], Any]]] = {
 TOGETHER = {"engine.limits.max_pending_workflows"}
 #: Keys that load and change nothing yet: checking a file says so of each.
 SAID_TO_DO_NOTHING = {
-    "engine.max_workflow_duration": "30m",
     "engine.monitoring.metrics_collection": "true",
     "engine.monitoring.audit_logging": "true",
     "engine.monitoring.performance_tracking": "true",

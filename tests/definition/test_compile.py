@@ -237,9 +237,6 @@ def test_a_step_that_a_fallback_names_runs_only_then() -> None:
 
 
 REQUIRED = {
-    "wait": "{id: b, wait: {for: 5m}}",
-    "wait_for": "{id: b, wait_for: {signal: s, match: $signal.ok}}",
-    "approval": "{id: b, approval: {prompt: ok?}}",
     "coordination": "{id: b, coordination: {pattern: master_slave, workers: k}, action: x}",
     "workflow": "{id: b, workflow: {id: other}}",
     "template": "{id: b, template: {use: other}}",
@@ -259,7 +256,6 @@ def test_what_an_engine_must_know_how_to_run_is_named(feature: str) -> None:
 
 WHOLE_REQUIRED = {
     "compensation": "  compensation: {order: reverse, on: [failed]}\n",
-    "timeout": "  timeout: 36h\n",
     "rate_limit": "  agents: {k: {agent: kExecutor, rate_limit: 60/m}}\n",
     "on_failure: different_agent": "  error_handling: [{step: a, on_failure: different_agent}]\n",
     "on_failure: compensate": "  error_handling: [{step: a, on_failure: compensate}]\n",

@@ -131,6 +131,53 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Until so much time has passed, or until an instant that is a value of its own (``has_until``); null is no wait."""
+
+    for_ms: int = 0
+    until: Any = field(default=None, metadata=PLAIN)
+    has_until: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitFor:
+    """Until a signal comes that meets ``match`` (empty: any). ``on_timeout`` is fail, continue or escalate."""
+
+    signal: str
+    match: str = ""
+    timeout_ms: int = 0
+    on_timeout: str = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of a form that a person fills in."""
+
+    name: str
+    type: str = "any"
+    required: bool = True
+    default: Any = field(default=None, metadata=PLAIN)
+    has_default: bool = False
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Until people decide. ``approvers`` are ``user:NAME`` and ``role:NAME``; none means anybody.
+
+    ``on_timeout`` is approve, reject, escalate or fail.
+    """
+
+    prompt: Any = field(metadata=PLAIN)
+    show: Any = field(default=None, metadata=PLAIN)
+    approvers: tuple[str, ...] = ()
+    quorum: int = 1
+    fields: tuple[Field, ...] = ()
+    timeout_ms: int = 0
+    on_timeout: str = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherForm:
     """A form that is part of the language and is carried along: ``name`` is its key, ``settings`` its content."""
 
@@ -149,7 +196,9 @@ class Join:
     quorum: float = 0.0
 
 
-Form = Action | Decision | Loop | ForEach | Group | SetVariables | Emit | Fail | Join | OtherForm
+Form = (
+    Action | Decision | Loop | ForEach | Group | SetVariables | Emit | Fail | Join | Wait | WaitFor | Approval | OtherForm
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,12 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
             node.value = parse_template(data, roots=roots)
         case model.Fail(message=message):
             node.value = parse_template(message, roots=roots)
+        case model.Wait(until=until, has_until=True):
+            node.value = parse_template(until, roots=roots)
+        case model.WaitFor(match=match) if match:
+            node.condition = parse_expression(match, roots=roots)
+        case model.Approval(prompt=prompt, show=show):
+            node.values = {"prompt": parse_template(prompt, roots=roots), "show": parse_template(show, roots=roots)}
         case _:
             pass
     if step.inputs is not None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kos_runtime.core.instant import utc_text
 from kos_runtime.core.workflow import events as ev
 
 #: Statuses that do not change any more.
@@ -30,6 +31,9 @@ class StepView:
     parts_done: int = 0
     parts_failed: int = 0
     manual: dict[str, Any] | None = None
+    #: The signal that it waits for; until when it waits for whatever it is, in log time, or the wall clock's.
+    signal: str = ""
+    until: int = 0
 
 
 @dataclass(slots=True)
@@ -217,6 +221,7 @@ def _scheduled(v: RunView, e: ev.StepScheduled, time: int) -> None:
 def _end(v: RunView, path: str, status: str, time: int) -> StepView:
     step = v.step(path)
     step.status, step.ended_at, step.retry_at, step.manual = status, time, 0, None
+    step.signal, step.until = "", 0
     step.started_at = step.started_at or time
     if path.endswith("]"):
         owner = v.steps.get(path[: path.rindex("[")])
@@ -326,6 +331,60 @@ def _manual_answered(v: RunView, e: ev.ManualTaskAnswered, time: int) -> None:
     _end(v, e.path, "completed", time).detail = f"answered by {e.by}"
 
 
+def _waiting(v: RunView, path: str, form: str, detail: str, due: int, time: int) -> StepView:
+    step = v.step(path)
+    step.form, step.status, step.detail, step.until = form, "waiting", detail, due
+    step.started_at = step.started_at or time
+    return step
+
+
+def _wait_started(v: RunView, e: ev.WaitStarted, time: int) -> None:
+    _waiting(v, e.path, "wait", f"waits until {utc_text(e.due)}", e.due, time)
+
+
+def _wait_over(v: RunView, e: ev.WaitEnded, time: int) -> None:
+    step = _end(v, e.path, "completed", time)
+    step.form, step.detail = "wait", ""
+
+
+def _awaited(v: RunView, e: ev.SignalAwaited, time: int) -> None:
+    _waiting(v, e.path, "wait_for", f"waits for signal {e.signal}", e.due, time).signal = e.signal
+
+
+def _taken(v: RunView, e: ev.SignalTaken, time: int) -> None:
+    _end(v, e.path, "completed", time).detail = f"signal {e.number}"
+
+
+def _approval(v: RunView, e: ev.ApprovalRequested, time: int) -> None:
+    step = _waiting(v, e.path, "approval", "waits for approval", e.due, time)
+    step.manual = {
+        "kind": "approval", "task": "approval", "prompt": e.prompt, "fields": [field[:3] for field in e.fields],
+        "approvers": e.approvers, "quorum": e.quorum, "until": e.due, "digest": e.digest, "given": [],
+        "shown": e.shown, "shown_blob": e.shown_blob,
+    }  # fmt: skip
+
+
+def _vote(v: RunView, e: ev.ApprovalGiven, time: int) -> None:
+    step = v.step(e.path)
+    if step.manual is not None:
+        given = {"by": e.by, "approved": e.approved, "comment": e.comment, "at": time, "right": e.right}
+        step.manual = {**step.manual, "given": [*step.manual["given"], given]}
+
+
+def _decided(v: RunView, e: ev.ApprovalDecided, time: int) -> None:
+    given = (v.step(e.path).manual or {}).get("given", [])
+    who = ", ".join(vote["by"] for vote in given)
+    _end(v, e.path, "completed", time).detail = f"{'approved' if e.approved else 'rejected'} by {who}"
+
+
+def _timed_out(v: RunView, e: ev.WaitingTimedOut, time: int) -> None:
+    if e.then in {"continue", "approve", "reject"}:
+        _end(v, e.path, "completed", time).detail = f"nobody came in time: {e.then}"
+    else:
+        step = v.step(e.path)
+        step.status, step.manual, step.signal, step.until = "failing", None, "", 0
+
+
 _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.RunCreated: _created,
     ev.RunLinked: _linked,
@@ -366,6 +425,14 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.EventEmitted: _emitted,
     ev.Escalated: _escalated,
     ev.EscalationAnswered: _answered,
+    ev.WaitStarted: _wait_started,
+    ev.WaitEnded: _wait_over,
+    ev.SignalAwaited: _awaited,
+    ev.SignalTaken: _taken,
+    ev.ApprovalRequested: _approval,
+    ev.ApprovalGiven: _vote,
+    ev.ApprovalDecided: _decided,
+    ev.WaitingTimedOut: _timed_out,
     ev.ManualTaskRequested: _manual,
     ev.ManualTaskAnswered: _manual_answered,
 }

@@ -150,6 +150,33 @@ class SetCheckpoints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendSignal:
+    """Give a run a signal, with data."""
+
+    run: str
+    signal: str
+    data: Any
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecideApproval:
+    """A person's decision. ``by`` is ``user:NAME``; ``roles`` are that person's, ``right`` says where they come from.
+
+    ``path`` empty: the only approval that waits.
+    """
+
+    run: str
+    path: str
+    approved: bool
+    data: dict[str, Any]
+    comment: str
+    by: str
+    roles: list[str]
+    right: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A command that does not fit the state. ``code`` is stable: not_found, conflict, revision, invalid, busy, storage_full."""
 
@@ -170,6 +197,7 @@ class Accepted:
 #: What a person decides of a run that there is; each names its author.
 Steering = (
     AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun | SetCheckpoints | RevisePlan | ExecuteStep
-)
+    | SendSignal | DecideApproval
+)  # fmt: skip
 Command = CreateRun | StartRun | ForkRun | Steering | Scheduling
 Answer = Accepted | Rejected

@@ -20,9 +20,10 @@ from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, 
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
 from kos_runtime.core.workflow.progress import advance
-from kos_runtime.core.workflow.state import CANCEL_TIMER
+from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.core.workflow.values import dotted, unpack_exposed
+from kos_runtime.core.workflow.waits import time_is_over
 
 
 def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
@@ -56,7 +57,9 @@ def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
 
 def start(desk: Desk) -> None:
     """Let a created run begin."""
-    desk.emit(ev.RunStarted())
+    program = desk.run.program
+    length = 0 if program is None else program.plan.timeout_ms
+    desk.emit(ev.RunStarted(desk.now + length if length else 0))
     advance(desk)
 
 
@@ -101,12 +104,19 @@ def _asked(desk: Desk, result: Outcome) -> None:
 
 
 def timer(desk: Desk, path: str, fence: int) -> None:
-    """A retry's time has come; a timer of an older fence is dropped."""
+    """A retry's time has come, or that of a step which waits; a timer of an older fence is dropped."""
+    if path == DEADLINE_TIMER:
+        steering.ran_too_long(desk)
+        return
     held = desk.run.timers.get(path)
     if held is None or held[1] != fence:
         return
     if path == CANCEL_TIMER:
         steering.kill(desk)
+        return
+    if path in desk.run.waits:
+        time_is_over(desk, desk.run.steps[path])
+        advance(desk)
         return
     desk.emit(ev.TimerFired(path, fence, held[0]))
     advance(desk)

@@ -7,7 +7,7 @@ Fields are plain data, in the order in which they are stored. ``path`` is a step
 
 from typing import Any, TypeAlias
 
-from kos_runtime.core.event import event
+from kos_runtime.core.event import event, upcaster
 
 # --- the run ------------------------------------------------------------------------------------
 
@@ -36,9 +36,24 @@ class RunLinked:
     drivers: dict[str, str]
 
 
-@event("run_started")
+@event("run_started", 2)
 class RunStarted:
-    """The run was admitted and may do work."""
+    """The run was admitted and may do work, until ``deadline`` (log time; 0 is none)."""
+
+    deadline: int = 0
+
+
+@upcaster("run_started", 1)
+def _without_deadline(values: list[Any]) -> list[Any]:
+    return [*values, 0]
+
+
+@event("deadline_set")
+class DeadlineSet:
+    """How long the run may take is counted anew: until ``at``, or, with 0, it stands still with ``left_ms`` to go."""
+
+    at: int
+    left_ms: int
 
 
 @event("run_completed")
@@ -492,9 +507,127 @@ class ManualTaskAnswered:
     by: str
 
 
+# --- waiting ------------------------------------------------------------------------------------
+
+
+@event("wait_started")
+class WaitStarted:
+    """The step waits until ``due``: log time, or the wall clock's (``wall``). ``duration_ms`` is what was asked for, if so."""
+
+    path: str
+    fence: int
+    due: int
+    duration_ms: int
+    wall: bool
+
+
+@event("wait_ended")
+class WaitEnded:
+    """The time has come; ``due`` 0: there was none to wait for."""
+
+    path: str
+    fence: int
+    due: int
+
+
+@event("signal_awaited")
+class SignalAwaited:
+    """The step waits for a signal of this name, until ``due`` (log time; 0 is for ever)."""
+
+    path: str
+    fence: int
+    signal: str
+    due: int
+
+
+@event("signal_received")
+class SignalReceived:
+    """Somebody sent the run a signal; it is kept until a step takes it. ``number`` counts from 1, ``data`` is packed."""
+
+    number: int
+    signal: str
+    data: bytes
+    by: str
+
+
+@event("signal_taken")
+class SignalTaken:
+    """A signal is the step's result."""
+
+    path: str
+    fence: int
+    number: int
+    exposed: bytes
+
+
+@event("signal_passed")
+class SignalPassed:
+    """No signal that is kept is the one that the step waits for; ``number`` is the last that was looked at."""
+
+    path: str
+    fence: int
+    number: int
+
+
+@event("approval_requested")
+class ApprovalRequested:
+    """People are asked. ``digest`` (SHA-256) is that of the prompt and of what is shown, packed together.
+
+    ``fields`` are ``[name, type, required, default, values]`` of the form, ``due`` is log time (0 is for ever).
+    """
+
+    path: str
+    fence: int
+    prompt: str
+    shown: bytes
+    shown_blob: list[Any] | None
+    digest: str
+    approvers: list[str]
+    quorum: int
+    fields: list[list[Any]]
+    due: int
+
+
+@event("approval_given")
+class ApprovalGiven:
+    """One person's decision of what ``digest`` stands for. ``right`` says by what the person may decide."""
+
+    path: str
+    fence: int
+    approved: bool
+    data: bytes
+    comment: str
+    by: str
+    right: str
+    digest: str
+
+
+@event("approval_decided")
+class ApprovalDecided:
+    """Enough people have decided, or the time was over (``rule``)."""
+
+    path: str
+    fence: int
+    approved: bool
+    exposed: bytes
+    rule: str
+
+
+@event("waiting_timed_out")
+class WaitingTimedOut:
+    """Nobody came in time. ``then`` is fail, continue, approve, reject or escalate."""
+
+    path: str
+    fence: int
+    due: int
+    then: str
+    exposed: bytes
+
+
 Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
-    | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested
+    | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested | DeadlineSet | WaitStarted | WaitEnded | SignalAwaited | SignalReceived | SignalTaken
+    | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
     | RunCancelled | RunQuarantined | ConditionMet | StepRequested | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted

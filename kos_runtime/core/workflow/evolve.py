@@ -90,6 +90,7 @@ def _run_started(run: Run, e: ev.RunStarted) -> None:
     if run.program is None:
         raise InvariantViolation(f"run {run.id} was given no plan")
     run.vars = dict(run.program.plan.variables)
+    run.deadline = e.deadline
     _open_scope(run, "", run.program.body, None, None)
 
 
@@ -103,6 +104,11 @@ def _run_failed(run: Run, e: ev.RunFailed) -> None:
     _status(run, e)
     run.error = e.error
     _leave_all(run)
+
+
+def _deadline_set(run: Run, e: ev.DeadlineSet) -> None:
+    _status(run, e)
+    run.deadline, run.left_ms = e.at, e.left_ms
 
 
 def _run_paused(run: Run, e: ev.RunPaused) -> None:
@@ -171,6 +177,7 @@ def _leave_all(run: Run) -> None:
     run.todo.clear()
     run.timers.clear()
     run.manual.clear()
+    run.waits.clear()
     run.open.clear()
 
 
@@ -240,6 +247,8 @@ def _end(run: Run, step: StepState, status: StepStatus) -> None:
         run.timers.pop(path, None)
     if run.manual:
         run.manual.pop(path, None)
+    if run.waits:
+        run.waits.pop(path, None)
     if step.ask_of:
         return
     if step.index < 0:
@@ -332,6 +341,8 @@ def _step_failed(run: Run, e: ev.StepFailed) -> None:
     step = run.steps.get(e.path) or step_at(run, e.path)
     run.open.pop(e.path, None)
     run.agenda.pop(e.path, None)
+    if run.waits and run.waits.pop(e.path, None) is not None:
+        run.timers.pop(e.path, None)
     _begin(step)
     step.status = StepStatus.FAILING
     step.error, step.rule, step.then, step.rung = e.error, e.rule, e.then, e.rung
@@ -378,6 +389,7 @@ def _step_cancelled(run: Run, e: ev.StepCancelled) -> None:
     run.open.pop(e.path, None)
     run.timers.pop(e.path, None)
     run.manual.pop(e.path, None)
+    run.waits.pop(e.path, None)
     step = run.steps.get(e.path)
     if step is None:
         return
@@ -570,6 +582,82 @@ def _manual_task_answered(run: Run, e: ev.ManualTaskAnswered) -> None:
     _end(run, step, StepStatus.COMPLETED)
 
 
+# --- waiting ------------------------------------------------------------------------------------
+
+
+def _wait(run: Run, path: str, fence: int, due: int, what: dict[str, Any]) -> None:
+    step = run.steps[path]
+    run.agenda.pop(path, None)
+    _begin(step)
+    step.status, step.fence = StepStatus.WAITING, fence
+    run.waits[path] = what
+    if due:
+        run.timers[path] = (due, fence)
+
+
+def _wait_started(run: Run, e: ev.WaitStarted) -> None:
+    _wait(run, e.path, e.fence, e.due, {"kind": "time", "wall": e.wall})
+
+
+def _wait_ended(run: Run, e: ev.WaitEnded) -> None:
+    step = run.steps[e.path]
+    _begin(step)
+    _end(run, step, StepStatus.COMPLETED)
+
+
+def _signal_awaited(run: Run, e: ev.SignalAwaited) -> None:
+    _wait(run, e.path, e.fence, e.due, {"kind": "signal", "signal": e.signal})
+
+
+def _signal_received(run: Run, e: ev.SignalReceived) -> None:
+    run.signalled = e.number
+    run.signals.append([e.number, e.signal, e.data, e.by])
+    for path, what in run.waits.items():
+        if what["kind"] == "signal" and what["signal"] == e.signal:
+            put(run, path, ENTER)
+
+
+def _signal_taken(run: Run, e: ev.SignalTaken) -> None:
+    run.signals[:] = [signal for signal in run.signals if signal[0] != e.number]
+    _complete_wait(run, e.path, e.exposed)
+
+
+def _signal_passed(run: Run, e: ev.SignalPassed) -> None:
+    run.agenda.pop(e.path, None)
+
+
+def _approval_requested(run: Run, e: ev.ApprovalRequested) -> None:
+    what = {
+        "kind": "approval", "prompt": e.prompt, "digest": e.digest, "approvers": e.approvers, "quorum": e.quorum,
+        "fields": e.fields, "votes": [],
+    }  # fmt: skip
+    _wait(run, e.path, e.fence, e.due, what)
+
+
+def _approval_given(run: Run, e: ev.ApprovalGiven) -> None:
+    run.waits[e.path]["votes"].append([e.by, e.approved, e.data, e.comment])
+
+
+def _approval_decided(run: Run, e: ev.ApprovalDecided) -> None:
+    _complete_wait(run, e.path, e.exposed)
+
+
+def _waiting_timed_out(run: Run, e: ev.WaitingTimedOut) -> None:
+    if e.then in {"continue", "approve", "reject"}:
+        _complete_wait(run, e.path, e.exposed)
+    else:
+        run.timers.pop(e.path, None)
+        run.waits.pop(e.path, None)
+        run.agenda.pop(e.path, None)
+        run.steps[e.path].status = StepStatus.FAILING
+
+
+def _complete_wait(run: Run, path: str, exposed: bytes) -> None:
+    step = run.steps[path]
+    step.exposed, step.blobs, step.cache, step.error = exposed, [], None, None
+    _end(run, step, StepStatus.COMPLETED)
+
+
 #: What applies which event.
 HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunCreated: _run_created,
@@ -591,6 +679,17 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.CancelRequested: _cancel_requested,
     ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _run_quarantined,
+    ev.DeadlineSet: _deadline_set,
+    ev.WaitStarted: _wait_started,
+    ev.WaitEnded: _wait_ended,
+    ev.SignalAwaited: _signal_awaited,
+    ev.SignalReceived: _signal_received,
+    ev.SignalTaken: _signal_taken,
+    ev.SignalPassed: _signal_passed,
+    ev.ApprovalRequested: _approval_requested,
+    ev.ApprovalGiven: _approval_given,
+    ev.ApprovalDecided: _approval_decided,
+    ev.WaitingTimedOut: _waiting_timed_out,
     ev.ConditionMet: _condition_met,
     ev.StepRequested: request_step,
     ev.StepScheduled: _step_scheduled,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kos_runtime.core.chance import draw
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
-from kos_runtime.core.plan.model import ForEach, Policy
+from kos_runtime.core.plan.model import Approval, ForEach, Policy
 from kos_runtime.core.policy.retry import delay_before
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
@@ -127,6 +127,8 @@ def request_manual(desk: Desk, step: StepState, task: str, rule: str) -> None:
 def answer_fields(desk: Desk, step: StepState) -> list[list[Any]]:
     """Return ``[name, type, required]`` of what stands in for the action's result."""
     form: Any = step.node.form
+    if isinstance(form, Approval):
+        return [["approved", "boolean", True], *([f.name, f.type, f.required] for f in form.fields)]
     agent = None if desk.run.link is None else desk.run.link.agents.get(getattr(form, "agent", ""))
     action = None if agent is None else agent.actions.get(getattr(form, "action", ""))
     types = {} if action is None or action.fields is None else {f.name: f.type for f in action.fields}

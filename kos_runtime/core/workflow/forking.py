@@ -14,7 +14,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, ForkRun, Rejected, RestoreRun
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import evolve
-from kos_runtime.core.workflow.progress import advance
+from kos_runtime.core.workflow.progress import advance, count_anew
 from kos_runtime.core.workflow.state import FENCES_A_LIFE, Run
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 from kos_runtime.core.workflow.taken_over import is_fresh
@@ -115,6 +115,7 @@ def fork(desk: Desk, command: ForkRun, history: History, its_hash: bytes) -> Acc
     desk.emit(ev.RunForked(command.parent, command.at, its_hash, command.by, command.reason, again))
     for change in changes:
         desk.emit(change)
+    count_anew(desk)
     if run.status is RunStatus.RUNNING:
         run.todo.extend(run.agenda)
         advance(desk)
@@ -204,6 +205,7 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
         if not isinstance(event, ev.RunCreated | ev.RunLinked):
             desk.emit(event)
     desk.emit(ev.RunRestored(command.to, command.by, command.reason, life, generation))
+    count_anew(desk)
     run.todo.extend(run.agenda)
     advance(desk)
     return Accepted(run=run.id, event="RunRestored")

@@ -20,8 +20,9 @@ from kos_runtime.core.workflow.ending import end_run
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.inputs import results_expose
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
-from kos_runtime.core.workflow.status import OVER, StepStatus
+from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 from kos_runtime.core.workflow.values import View, is_available
+from kos_runtime.core.workflow.waits import begin_waiting
 
 #: A ``for_each`` runs over at most so many items.
 MAX_ITEMS = 10_000
@@ -65,6 +66,14 @@ def advance(desk: Desk) -> None:
             run.wanted = {}
 
 
+def count_anew(desk: Desk) -> None:
+    """Give a run that goes on after its end, or from another's, as long as one that begins."""
+    run = desk.run
+    length = 0 if run.program is None else run.program.plan.timeout_ms
+    if run.status is RunStatus.RUNNING and (length or run.deadline or run.left_ms):
+        desk.emit(ev.DeadlineSet(desk.now + length if length else 0, 0))
+
+
 def _again(desk: Desk, step: StepState) -> None:
     if step.ask_of:
         ask(desk, step)
@@ -85,6 +94,9 @@ def _enter(desk: Desk, step: StepState) -> None:
     run, scope, node = desk.run, step.scope, step.node
     if node.is_plain and _are_done_beside(run, scope, node.step.reads):
         dispatch_first(desk, step)
+        return
+    if step.status is StepStatus.WAITING:
+        begin_waiting(desk, step)
         return
     if not step.condition_met:
         if _is_crowded(scope, step):
@@ -123,6 +135,8 @@ def _enter(desk: Desk, step: StepState) -> None:
             _say(desk, step, form)
         case model.Join():
             desk.emit(ev.JoinReached(step.path))
+        case model.Wait() | model.WaitFor() | model.Approval():
+            begin_waiting(desk, step)
         case model.OtherForm():
             _give_up(desk, step, failure(ErrorType.PERMANENT, f"{form.name} does not run in this version"), "form")
         case _:

@@ -4,7 +4,7 @@ from kos_runtime.core.nearest import nearest
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected, RetryStep
 from kos_runtime.core.workflow.desk import Desk
-from kos_runtime.core.workflow.progress import advance
+from kos_runtime.core.workflow.progress import advance, count_anew
 from kos_runtime.core.workflow.reopened import failed_steps
 from kos_runtime.core.workflow.state import FENCES_A_LIFE
 from kos_runtime.core.workflow.status import RunStatus
@@ -32,5 +32,6 @@ def retry(desk: Desk, command: RetryStep) -> Accepted | Rejected:
     most = max((policies[index].max_retries for index in step.node.step.policies), default=0)
     life = run.fences // FENCES_A_LIFE + 1
     desk.emit(ev.RunReopened(command.by, command.reason, step.path, most - command.retries + 1, life))
+    count_anew(desk)
     advance(desk)
     return Accepted(run=run.id, event="RunReopened")

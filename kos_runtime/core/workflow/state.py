@@ -21,6 +21,8 @@ CLOSE = "close"  # what is inside it is over
 
 #: The timer of a run that is being cancelled stands under this instead of a path.
 CANCEL_TIMER = "!cancel"
+#: How long a run may take stands in the store's timers under this instead of a path.
+DEADLINE_TIMER = "!timeout"
 #: A run that is reopened goes on with fences above those that it had: more than a life can use.
 FENCES_A_LIFE = 1_000_000
 
@@ -173,9 +175,9 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "codec", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "link",
+        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "codec", "deadline", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
         "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest",
-        "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "status", "steps", "store_id", "timers", "todo", "vars", "version", "wanted",
+        "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "status", "steps", "store_id", "timers", "todo", "vars", "version", "waits", "wanted",
         "workflow",
     )  # fmt: skip
 
@@ -214,6 +216,14 @@ class Run:
         self.open: dict[str, int] = {}
         #: path → (due, fence) of each retry that waits for its time.
         self.timers: dict[str, tuple[int, int]] = {}
+        #: path → what a step waits for that may take long: ``kind`` is time, signal or approval. Its timer is stored.
+        self.waits: dict[str, dict[str, Any]] = {}
+        #: [number, name, packed data, by] of signals that no step has taken, and how many there were in all.
+        self.signals: list[list[Any]] = []
+        self.signalled = 0
+        #: Until when the run may take (log time; 0 is for ever), or what is left of that while it is paused.
+        self.deadline = 0
+        self.left_ms = 0
         #: path → [task, prompt, fields] of each manual task.
         self.manual: dict[str, list[Any]] = {}
         #: [by, reason] while it is paused, [by, reason, number] while it is being cancelled.

@@ -34,6 +34,7 @@ class StepStatus(StrEnum):
     FAILING = "failing"
     ESCALATED = "escalated"
     MANUAL = "waiting for a person"
+    WAITING = "waiting"
     ACTIVE = "active"
     COMPLETED = "completed"
     SKIPPED = "skipped"
@@ -53,6 +54,7 @@ RUN_TRANSITIONS: Final[Mapping[tuple[RunStatus, type], RunStatus]] = {
     (RunStatus.RUNNING, ev.RunFailed): RunStatus.FAILED,
     (RunStatus.CREATED, ev.PlanRevised): RunStatus.CREATED,
     (RunStatus.RUNNING, ev.PlanRevised): RunStatus.RUNNING,
+    (RunStatus.RUNNING, ev.DeadlineSet): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RunPaused): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RunResumed): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.CancelRequested): RunStatus.RUNNING,

@@ -6,6 +6,8 @@ runs to stop, waits a grace period, ends what has not stopped, and is over.
 
 from typing import Final
 
+from kos_runtime.core.failure import ErrorType, failure
+from kos_runtime.core.instant import format_duration
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun, SetCheckpoints
 from kos_runtime.core.workflow.desk import Desk
@@ -30,6 +32,8 @@ def pause(desk: Desk, command: PauseRun) -> Accepted | Rejected:
     if run.paused is not None:
         return Accepted(run=run.id, existing=True)
     desk.emit(ev.RunPaused(command.by, command.reason))
+    if run.deadline:
+        desk.emit(ev.DeadlineSet(0, max(run.deadline - desk.now, 1)))
     return Accepted(run=run.id, event="RunPaused")
 
 
@@ -41,6 +45,8 @@ def resume(desk: Desk, command: ResumeRun) -> Accepted | Rejected:
     if run.cancelling is not None:
         return Rejected(code="conflict", message=f"run {run.id} is being cancelled")
     desk.emit(ev.RunResumed(command.by, command.reason))
+    if run.left_ms:
+        desk.emit(ev.DeadlineSet(desk.now + run.left_ms, 0))
     run.todo.extend(run.agenda)
     advance(desk)
     return Accepted(run=run.id, event="RunResumed")
@@ -83,6 +89,17 @@ def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
     else:
         end_when_empty(desk)
     return Accepted(run=run.id, event="CancelRequested" if run.status is RunStatus.RUNNING else "RunCancelled")
+
+
+def ran_too_long(desk: Desk) -> None:
+    """A run has taken as long as it may: what runs is called off, and it has failed."""
+    run = desk.run
+    if run.status is not RunStatus.RUNNING or run.cancelling is not None or not 0 < run.deadline <= desk.now:
+        return
+    length = 0 if run.program is None else run.program.plan.timeout_ms
+    error = failure(ErrorType.TIMEOUT, f"the run took longer than {format_duration(length)}", recoverable=False)
+    cancel_inside(desk, "", "the run timed out")
+    desk.emit(ev.RunFailed(error.to_plain(), ""))
 
 
 def kill(desk: Desk) -> None:

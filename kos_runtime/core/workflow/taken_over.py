@@ -16,11 +16,13 @@ def begin_again(run: Run) -> None:
     """Forget what a run has done, as far as it is folded; its name, the plan of its creation and its fences stay."""
     as_created(run)
     run.vars = {}
-    for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual):
+    for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual, run.waits):
         held.clear()
     run.todo.clear()
     run.paused = run.cancelling = run.error = None
     run.outputs, run.outputs_blobs = b"", []
+    run.signals, run.signalled = [], 0
+    run.deadline = run.left_ms = 0
 
 
 def take_over(run: Run) -> None:

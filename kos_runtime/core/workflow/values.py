@@ -16,12 +16,13 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
 
 Path = tuple[str | int, ...]
+NO_SIGNAL = object()
 
 
 class View:
     """What an expression sees. ``step`` is the step whose text is evaluated, ``turn`` a loop's turn about to begin."""
 
-    __slots__ = ("index", "run", "scope", "step", "turn")
+    __slots__ = ("index", "run", "scope", "signal", "step", "turn")
 
     def __init__(self, run: Run, scope: Scope, step: StepState | None, *, index: int = -1, turn: int = -1) -> None:
         self.run = run
@@ -29,6 +30,8 @@ class View:
         self.step = step
         self.index = index
         self.turn = turn
+        #: The data of the signal that a match is asked about.
+        self.signal: Any = NO_SIGNAL
 
     def lookup(self, root: str, path: Path) -> Any:
         """Return the value of ``$root`` followed by a path.
@@ -61,6 +64,8 @@ class View:
                 return self._loop(path)
             case "self":
                 return _walk(root, path, self._self())
+            case "signal" if self.signal is not NO_SIGNAL:
+                return _walk(root, path, self.signal)
             case _:
                 return _walk(root, path, self._item(root)[0])
 

@@ -8,7 +8,7 @@ def waits_for(run: Run) -> list[str]:
     """Return what may move a run that is at work; never empty for one that can go on.
 
     Each element is one of ``attempt PATH``, ``turn PATH`` (free hands, or data being loaded), ``timer PATH`` and
-    ``person PATH``, and ``paused``.
+    ``person PATH``, ``signal PATH``, and ``paused``.
     """
     if run.status is not RunStatus.RUNNING:
         return []
@@ -16,6 +16,9 @@ def waits_for(run: Run) -> list[str]:
     found += [f"turn {path}" for path in run.agenda]
     found += [f"timer {path}" for path in run.timers]
     found += [f"person {path}" for path in run.manual]
+    for path, what in run.waits.items():
+        if what["kind"] != "time":
+            found.append(f"{'signal' if what['kind'] == 'signal' else 'person'} {path}")
     if run.paused is not None:
         found.append("paused")
     return found
@@ -28,9 +31,27 @@ def row_of(run: Run) -> tuple[RunStatus, str]:
         why = f"paused by {by}" + (f": {reason}" if reason else "")
         # What still runs may end, and is listened to: a successor must load the run for that.
         return (RunStatus.RUNNING if run.open else RunStatus.PAUSED), why
-    if run.status is RunStatus.RUNNING and run.manual and is_at_rest(run) and not run.timers:
-        return RunStatus.WAITING, f"manual: {', '.join(run.manual)}"
+    if run.status is RunStatus.RUNNING and (run.manual or run.waits) and is_at_rest(run) and holds_only_stored(run):
+        return RunStatus.WAITING, "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in _by_kind(run) if paths)
     return run.status, ""
+
+
+def _by_kind(run: Run) -> list[tuple[str, list[str]]]:
+    """Return who waits for what, people first, time last: what stands there alone keeps the store's owner."""
+    kinds: dict[str, list[str]] = {"manual": list(run.manual), "approval": [], "signal": [], "time": []}
+    for path, what in run.waits.items():
+        kinds[what["kind"]].append(path)
+    return list(kinds.items())
+
+
+def holds_only_stored(run: Run) -> bool:
+    """Say whether every timer of a run is that of a step which waits: those are stored, and bring it back."""
+    return not run.timers or run.timers.keys() <= run.waits.keys()
+
+
+def waits_for_time(row_waiting: str) -> bool:
+    """Say whether a row tells of a run that waits for time alone."""
+    return row_waiting.startswith("time: ")
 
 
 def is_at_rest(run: Run) -> bool:

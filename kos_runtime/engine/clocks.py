@@ -1,0 +1,89 @@
+"""The timers of steps that wait: which are due, by the clock that each of them follows.
+
+They are rows of the store. Here are only those of the next minute: the store is asked for more, a page at a time. One
+that follows the wall clock has its fence below zero; while that clock cannot be followed, because it has just jumped,
+it does not fire.
+"""
+
+from heapq import heappop, heappush
+
+from kos_runtime.core.record import Batch
+from kos_runtime.core.workflow.state import DEADLINE_TIMER
+from kos_runtime.engine import messages as msg
+
+#: (due, run, path, fence)
+Timer = tuple[int, str, str, int]
+#: So many runs are brought back in one round; the others follow in the next.
+MOST_AT_ONCE = 256
+#: A full page is followed by the next one after so long, in milliseconds.
+_AGAIN_MS = 100
+#: The wall clock is looked at so often while something follows it, in milliseconds.
+_LOOK_MS = 1_000
+
+
+class Clocks:
+    """See the module. ``stored``: the store has timers, for which its owner stays; ``ahead_ms`` is how far it looks."""
+
+    def __init__(self, ahead_ms: int) -> None:
+        self._ahead = ahead_ms
+        self._durations: list[Timer] = []
+        self._instants: list[Timer] = []
+        self._next_poll = 0
+        #: Timers that are held here of runs that are not in memory.
+        self.cold: set[Timer] = set()
+        self.stored = False
+        #: The wall clock, None while it cannot be followed; below zero: none was given, and log time stands in for it.
+        self.wall: int | None = -1
+
+    def add(self, timer: Timer, now: int, *, cold: bool = False) -> None:
+        """Hold a timer if it is near; the store brings the others in time."""
+        instant = timer[3] < 0
+        by = self._wall(now) if instant else now
+        if timer in self.cold or timer[0] > (now if by is None else by) + self._ahead:
+            return
+        if cold:
+            self.cold.add(timer)
+        heappush(self._instants if instant else self._durations, timer)
+
+    def fired(self, now: int) -> list[Timer]:
+        """Return timers that are due, as many as may be at once."""
+        found: list[Timer] = []
+        while self._durations and self._durations[0][0] <= now and len(found) < MOST_AT_ONCE:
+            found.append(heappop(self._durations))
+        wall = self._wall(now)
+        while wall is not None and self._instants and self._instants[0][0] <= wall and len(found) < MOST_AT_ONCE:
+            found.append(heappop(self._instants))
+        return found
+
+    def due(self, now: int) -> int:
+        """Return when to look again."""
+        due = self._next_poll
+        if self._durations:
+            due = min(due, self._durations[0][0])
+        if self._instants:
+            wall = self._wall(now)
+            due = min(due, now + (_LOOK_MS if wall is None else min(max(self._instants[0][0] - wall, 0), _LOOK_MS)))
+        return due
+
+    def poll(self, now: int) -> int:
+        """Return up to when the store's timers are to be loaded, 0 when it is too early to ask."""
+        if now < self._next_poll:
+            return 0
+        self._next_poll = now + self._ahead // 2
+        return max(now, self._wall(now) or 0) + self._ahead
+
+    def polled(self, page: msg.TimersLoaded, now: int) -> None:
+        """Take note of what a look at the store has shown; come again soon if there is more than what was told."""
+        self.stored = page.stored
+        if page.more:
+            self._next_poll = min(self._next_poll, max(page.timers[-1].due, now + _AGAIN_MS))
+
+    def changed(self, batch: Batch, now: int) -> None:
+        """Some of the store's timers come or go: one that comes keeps the owner, for the others it is asked soon."""
+        if any(row.path != DEADLINE_TIMER for row in batch.timers_set):
+            self.stored = True
+        elif self.stored and batch.timers_cleared:
+            self._next_poll = min(self._next_poll, now + _AGAIN_MS)
+
+    def _wall(self, now: int) -> int | None:
+        return now if self.wall == -1 else self.wall
