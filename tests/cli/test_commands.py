@@ -140,9 +140,11 @@ def test_validate_tells_all_errors_with_their_places(there: Path, capsys: Output
 
 
 def test_validate_warns_of_what_is_only_not_here(there: Path, capsys: Output) -> None:
-    (there / "later.yaml").write_text("workflow:\n  id: w\n  steps:\n    - {id: a, wait: {for: 5m}}\n")
+    (there / "later.yaml").write_text(
+        "workflow:\n  id: w\n  steps:\n    - {id: a, coordination: {pattern: hierarchical}, action: x}\n"
+    )
     assert main(["validate", "later.yaml"]) == 0
-    assert "wait (at a) does not run" in capsys.readouterr().err
+    assert "coordination (at a) does not run" in capsys.readouterr().err
     assert main(["validate", "later.yaml", "--strict"]) == 3
 
 

@@ -38,7 +38,9 @@ def printed(capsys: Output, *arguments: str, codes: tuple[int, ...] = (0,)) -> A
 def test_the_keys_are_the_ones_on_the_page(
     there: Path, capsys: Output, arguments: list[str], of: str, codes: tuple[int, ...]
 ) -> None:
-    (there / "later.yaml").write_text("workflow:\n  id: w\n  steps:\n    - {id: a, wait: {for: 5m}}\n")
+    (there / "later.yaml").write_text(
+        "workflow:\n  id: w\n  steps:\n    - {id: a, coordination: {pattern: hierarchical}, action: x}\n"
+    )
     found = printed(capsys, *arguments, codes=codes)
     assert list(found[0] if isinstance(found, list) else found) == keys(of)
 

@@ -114,7 +114,7 @@ def test_everything_that_stands_against_linking_is_told_at_once(files: Path) -> 
         '    - {id: a, agent: "tests.team:Team", action: greeet, inputs: {name: x}}\n'
         '    - {id: b, agent: "tests.team:Team", action: greet, inputs: {nam: x}}\n'
         "    - {id: c, agent: kPlaner, action: x}\n"
-        "    - {id: d, wait: {for: 5m}}\n"
+        "    - {id: d, coordination: {pattern: hierarchical}, action: x}\n"
     )
     with engine(files) as kos, pytest.raises(InvalidDefinition) as caught:
         kos.start(files / "bad.yaml")
@@ -123,7 +123,7 @@ def test_everything_that_stands_against_linking_is_told_at_once(files: Path) -> 
         "did you mean 'greet'?",
         "has no input 'nam'",
         "did you mean 'kPlanner'?",
-        "wait (at d) does not run",
+        "coordination (at d) does not run",
     ):
         assert words in text
 

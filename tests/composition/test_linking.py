@@ -217,9 +217,9 @@ def test_settings_that_do_not_fit_are_told(settings: dict[str, Any], words: str)
 
 
 def test_what_the_engine_does_not_run_is_refused_by_name_unless_it_does() -> None:
-    plan = plan_of("{id: p, wait: {for: 5m}}")
-    assert "wait (at p) does not run in this version" in refusal(plan)
-    linked(plan, runs=frozenset({"wait"}))
+    plan = plan_of("{id: p, coordination: {pattern: hierarchical}, action: x}")
+    assert "coordination (at p) does not run in this version" in refusal(plan)
+    linked(plan, runs=frozenset({"coordination"}))
 
 
 def test_a_driver_that_is_not_here_is_refused_with_the_one_to_use() -> None:
@@ -266,12 +266,12 @@ def test_one_name_has_processes_for_its_most_demanding_step() -> None:
 def test_a_check_tells_errors_from_what_is_only_not_here_and_links_no_settings() -> None:
     crew.Searcher.asked.clear()
     plan = plan_of(
-        f"{SEARCH}\n{{id: b, agent: gone, action: x}}\n{{id: c, agent: Mute, action: othr}}\n{{id: p, wait: {{for: 5m}}}}"
+        f"{SEARCH}\n{{id: b, agent: gone, action: x}}\n{{id: c, agent: Mute, action: othr}}\n{{id: p, coordination: {{pattern: hierarchical}}, action: x}}"
     )
     errors, absent = problems(plan, REGISTRY, EngineSettings())
     assert errors == ["step c: Mute has no action 'othr'; did you mean 'other'?"]
     assert [text.split(";")[0] for text in absent] == [
-        "wait (at p) does not run in this version",
+        "coordination (at p) does not run in this version",
         "step b: no agent 'gone' here",
     ]
     assert crew.Searcher.asked == []

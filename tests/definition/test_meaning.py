@@ -237,10 +237,10 @@ def test_an_output_that_no_step_exposes_is_a_warning() -> None:
 def test_what_does_not_run_yet_is_a_warning_where_it_is_asked_for() -> None:
     text = steps("""
         {id: a, agent: k, action: x, cache: true}
-        {id: b, wait: {for: 5m}}
+        {id: b, coordination: {pattern: hierarchical}, action: x}
     """)
     assert said(text) == []
     assert warned(text) == [
         "4:36 KOS220 cache (at a) does not run in this version",
-        "5:15 KOS220 wait (at b) does not run in this version",
+        "5:15 KOS220 coordination (at b) does not run in this version",
     ]

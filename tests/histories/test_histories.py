@@ -56,8 +56,8 @@ def test_there_is_a_history_of_this_version() -> None:
 
 
 def test_an_event_of_a_newer_version_is_refused_by_name() -> None:
-    with pytest.raises(UnknownEvent, match=r"'run_started\.2' is newer"):
-        rebuild("run_started.2", [[]])
+    with pytest.raises(UnknownEvent, match=r"'run_started\.3' is newer"):
+        rebuild("run_started.3", [[0]])
     with pytest.raises(UnknownEvent, match=r"unknown event 'run_danced\.1'"):
         rebuild("run_danced.1", [[]])
 
