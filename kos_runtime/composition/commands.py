@@ -40,6 +40,8 @@ OPERATIONS: Final = frozenset(
         "resume",
         "cancel",
         "retry",
+        "signal",
+        "decide",
         "fork",
         "restore",
         "checkpoints",
