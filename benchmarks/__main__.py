@@ -6,7 +6,7 @@
     python -m benchmarks lonely [--runs 200]
     python -m benchmarks w2 [--width 1000] [--rounds 5]
     python -m benchmarks w3
-    python -m benchmarks w5
+    python -m benchmarks w5 [--waiting 100000]
     python -m benchmarks profile
     python -m benchmarks peers [--rounds 5] [--only NAME,…] [--workloads w1,w2]
 """
@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--width", type=int, default=1_000)
+    parser.add_argument("--waiting", type=int, default=0, help="w5: so many runs that only wait, and nothing else")
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
     given = parser.parse_args(argv)
     print(json.dumps(_measure(given)))
@@ -52,7 +53,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
 
             return profile()
         case _:
-            return workloads.w5()
+            return workloads.w5_waiting(given.waiting) if given.waiting else workloads.w5()
 
 
 if __name__ == "__main__":

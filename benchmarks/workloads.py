@@ -90,6 +90,14 @@ def w5(*, widths: tuple[int, ...] = (1_000, 10_000), runs: tuple[int, ...] = (1_
     return _line("w5", round(max(ratio_fan, ratio_runs), 2), "times", fan=fans, runs=many, long_run=long)
 
 
+def w5_waiting(runs: int) -> dict[str, Any]:
+    """What a run that only waits takes of the engine's memory, in bytes; it is a row of the store."""
+    from benchmarks.waiting import waiting
+
+    found = waiting(runs)
+    return _line("w5", found["bytes_a_run"], "bytes a run", waiting=found)
+
+
 # --- W3's histories -----------------------------------------------------------------------------
 
 
