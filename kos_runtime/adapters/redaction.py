@@ -1,10 +1,13 @@
-"""Takes secrets out of what is going to be read: by the names of keys, and by what well-known secrets look like."""
+"""Takes secrets out of what is going to be read: those that this process knows, by the names of keys, and by their looks."""
 
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-HIDDEN: Final = "[hidden]"
+from kos_runtime.adapters.known_secrets import HIDDEN, KNOWN
+
+__all__ = ["HIDDEN", "is_secret_name", "redact", "redact_text"]
+
 #: A key that contains one of these words holds a secret, whatever its value looks like.
 _NAMES: Final = re.compile(
     r"passw(or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization|cookie"
@@ -33,6 +36,8 @@ _LONGEST: Final = 100_000
 
 def redact_text(text: str) -> str:
     """Return a text without what looks like a secret. A text above 100,000 characters is cut first."""
+    if KNOWN:
+        text = KNOWN.hide(text)
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}… ({len(text)} characters)"
     return _ASSIGNED.sub(rf"\1{HIDDEN}", _LOOKS.sub(HIDDEN, text))
@@ -48,7 +53,8 @@ def redact(value: Any, depth: int = 0) -> Any:
         return "[too deep]"
     if isinstance(value, Mapping):
         return {
-            str(key): HIDDEN if is_secret_name(str(key)) else redact(item, depth + 1) for key, item in value.items()
+            redact_text(str(key)): HIDDEN if is_secret_name(str(key)) else redact(item, depth + 1)
+            for key, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(item, depth + 1) for item in value]

@@ -15,7 +15,7 @@ from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 
 #: No batch is larger than this many bytes. A batch of a thousand has a few hundred thousand.
 MAX_BATCH_BYTES: Final = 256 * 1024 * 1024
-_MODES: Final = frozenset({"one", "list", "concat"})
+_MODES: Final = frozenset({"one", "list", "concat", "text"})
 _OWN: Final = Packers()
 _GATHERS: Final = Invocation._fields.index("gathers")
 _BLOB: Final = Invocation._fields.index("inputs_blob")
@@ -183,7 +183,7 @@ def _rows(data: bytes) -> list[Any]:
 
 def _gather(gather: Gather) -> tuple[Any, ...]:
     pieces = [
-        (piece.packed, None if piece.blob is None else (piece.blob.digest, piece.blob.size), piece.path)
+        (piece.packed, None if piece.blob is None else (piece.blob.digest, piece.blob.size), piece.path, piece.secret)
         for piece in gather.pieces
     ]
     return gather.place, gather.mode, pieces, gather.cut
@@ -201,7 +201,11 @@ def _read_gather(plain: list[Any]) -> Gather:
     )
 
 
-def _piece(packed: bytes | None, blob: list[Any] | None, path: list[Any]) -> Piece:
+def _piece(packed: bytes | None, blob: list[Any] | None, path: list[Any], secret: str) -> Piece:
+    if _text(secret):
+        if packed is not None or blob is not None:
+            _refuse("a piece is bytes, a blob or a secret")
+        return Piece(secret=secret)
     if (packed is None) is (blob is None) or (packed is not None and type(packed) is not bytes):
         _refuse("a piece is either bytes or a blob")
     return Piece(packed, None if blob is None else _read_ref(blob), _path(path))

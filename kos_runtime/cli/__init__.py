@@ -11,6 +11,7 @@ from typing import Any, Final
 COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "init": ("init:init", ("new", "create"), "Make a project with a workflow, agents, a test and editor support."),
     "run": ("run:run", ("start", "execute"), "Start a workflow and follow it."),
+    "call": ("call:call", (), "Call one capability of a service."),
     "ls": ("ls:ls", ("list", "ps", "runs"), "List runs."),
     "get": ("reading:get", ("status", "show", "describe", "inspect"), "Show one run on one screen."),
     "events": ("events:events", ("history", "tail", "audit"), "Print a run's events."),

@@ -86,6 +86,24 @@ class AsyncWorkflowEngine:
         )
         return AsyncRunHandle(self, handle)
 
+    async def call(
+        self,
+        service: str,
+        capability: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        key: str = "",
+        timeout: float | None = None,  # noqa: ASYNC109 - as the engine's own
+        **more: Any,
+    ) -> Any:
+        from kos_runtime.client.calling import RESULT, call_document
+
+        values = {**(inputs or {}), **more}
+        document = call_document(service, capability, values)
+        handle = await self._call(self.engine.create_workflow, document, values, name=name, key=key, start=True)
+        return (await self.result(handle.id, timeout))[RESULT]
+
     async def answer(self, run: str | AsyncRunHandle, step: str, data: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call(self.engine.answer, _id(run), step, data)
 

@@ -253,6 +253,34 @@ class WorkflowEngine:
         """Create and execute in one. Keywords that are no arguments of this call are inputs."""
         return self.create_workflow(definition, {**(inputs or {}), **more}, name=name, key=key, start=True)
 
+    def call(
+        self,
+        service: str,
+        capability: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        key: str = "",
+        timeout: float | None = None,
+        **more: Any,
+    ) -> Any:
+        """Call one capability of a service, or one action of an agent, as a run of one step; return its result.
+
+        Keywords that are no arguments of this call are inputs.
+
+        Raises:
+            InvalidDefinition: There is no such service or capability, or the inputs do not fit.
+            RunFailed: It failed, after the retries that the engine gives a step.
+            TimeoutError: It did not end within ``timeout`` seconds; the run goes on.
+        """
+        from kos_runtime.client.calling import RESULT, call_document
+
+        values = {**(inputs or {}), **more}
+        handle = self.create_workflow(
+            call_document(service, capability, values), values, name=name, key=key, start=True
+        )
+        return handle.result(timeout)[RESULT]
+
     def resume(self, run: str | RunHandle) -> None:
         """See to it that somebody owns the store, so that its runs go on."""
         self._own(start=True)

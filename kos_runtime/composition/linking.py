@@ -11,6 +11,15 @@ from kos_runtime.adapters.codec import check_plain
 from kos_runtime.composition.describing import describe_action
 from kos_runtime.composition.discovery import Registry
 from kos_runtime.composition.handing import check_implied, literal_misfit
+from kos_runtime.composition.services import TARGET as SERVICE
+from kos_runtime.composition.services import (
+    ServiceAgent,
+    actions_of,
+    how_to_configure,
+    most_processes,
+    providers_of,
+    settings_of,
+)
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.link import ActionLink, AgentLink, Link
@@ -183,17 +192,51 @@ class _Linker:
             return None
         pool = self.plan.pools.get(name)
         kind = pool.agent if pool is not None else name
+        services = providers_of(kind, self.settings.services)
         try:
+            if services:
+                return self._service(name, kind, services, pool, where)
             cls = self.registry.load(kind)
             made = self._link_agent(cls, self.registry.target(kind), pool, where)
         except InvalidDefinition as error:
-            self.problems.append(f"{where}: {error}")
+            self.problems.append(f"{where}: {how_to_configure(kind, self.settings.services) or error}")
             made = None
         if made is None:
             # Said once: the other steps that name it have the same trouble.
             self._absent.add(name)
         else:
             self.agents[name] = made
+        return made
+
+    def _service(self, name: str, kind: str, names: list[str], pool: Pool | None, where: str) -> AgentLink | None:
+        """Link a name to the services that answer to it."""
+        if kind in self.registry.names() or kind in self.registry.aliases():
+            self._error(
+                f"{where}: {kind} is an agent that is registered and a service ({', '.join(names)}); rename the service"
+            )
+            self._absent.add(name)
+            return None
+        try:
+            settings = settings_of(names, self.settings.services)
+        except ValueError as error:
+            self._error(f"{where}: {error}")
+            self._absent.add(name)
+            return None
+        if not self.dry:
+            self.settings_used[kind] = settings
+        resources = dict(pool.resources) if pool is not None else {}
+        made = self.agents[name] = AgentLink(
+            kind=ServiceAgent.kind,
+            target=SERVICE,
+            pool=_pool_name(ServiceAgent.kind, SERVICE, settings, resources),
+            least=pool.least if pool is not None else 0,
+            most=most_processes(
+                settings, pool.most if pool is not None and pool.most else self.settings.processes_per_agent
+            ),
+            resources=resources,
+            actions=actions_of(settings),
+            settings=settings,
+        )
         return made
 
     def _link_agent(self, cls: type[Agent], target: str, pool: Pool | None, where: str) -> AgentLink | None:

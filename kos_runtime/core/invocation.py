@@ -10,11 +10,12 @@ from kos_runtime.core.record import BlobRef
 
 @dataclass(slots=True)
 class Piece:
-    """One part of a value that the agent puts together: packed bytes, or a blob, then a path into it."""
+    """One part of a value that the agent puts together: packed bytes, or a blob, then a path into it; or a secret's name."""
 
     packed: bytes | None = None
     blob: BlobRef | None = None
     path: tuple[str | int, ...] = ()
+    secret: str = ""
 
 
 @dataclass(slots=True)
@@ -22,7 +23,8 @@ class Gather:
     """A value that stands in the inputs at ``place`` and is assembled where the action runs.
 
     ``mode`` is ``one`` (the only piece is the value), ``list`` (the array of the pieces' values) or ``concat`` (the
-    pieces are arrays, joined in order). ``cut`` is a slice of the result, for a part of a spread step.
+    pieces are arrays, joined in order) or ``text`` (at the place stands an array of texts whose nulls are filled by the
+    pieces, in order; the value is all of it as one text). ``cut`` is a slice of the result, for a part of a spread step.
     """
 
     place: tuple[str | int, ...]

@@ -358,7 +358,7 @@ class Compiler:
         """Check a step's own values; what its compensation reads is there by the time that it runs."""
         uses = []
         for name, value in (raw.get("inputs") or {}).items():
-            uses += self.texts.template(value, (*path, "inputs", name), scope)
+            uses += self.texts.template(value, (*path, "inputs", name), scope, secrets=True)
         if "idempotency_key" in raw:
             at = (*path, "idempotency_key")
             uses += self.texts.template(raw["idempotency_key"], at, scope)
@@ -368,7 +368,7 @@ class Compiler:
         if isinstance(cache, dict) and "key" in cache:
             uses += self.texts.template(cache["key"], (*path, "cache", "key"), scope)
         for name, value in ((raw.get("compensate") or {}).get("inputs") or {}).items():
-            self.texts.template(value, (*path, "compensate", "inputs", name), scope)
+            self.texts.template(value, (*path, "compensate", "inputs", name), scope, secrets=True)
         return uses
 
 

@@ -15,7 +15,7 @@ from kos_runtime.definition.text import parse
 
 __all__ = ["Document", "EngineDocument", "TemplatesDocument", "WorkflowDocument", "check", "load"]
 
-_TOP: Final = ("workflow", "templates", "engine", "agents", "people", "tokens")
+_TOP: Final = ("workflow", "templates", "engine", "agents", "services", "people", "tokens")
 #: So many problems of one file are told; more would help nobody.
 MAX_PROBLEMS: Final = 200
 

@@ -14,6 +14,7 @@ from kos_runtime.core.expression import (
     parse_template,
 )
 from kos_runtime.core.plan.model import Requirement
+from kos_runtime.core.plan.secret import secret_name, secrets_in
 from kos_runtime.definition.names import Names
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.shapes import Check
@@ -73,8 +74,8 @@ class Texts:
             return []
         return self._uses(expression.references, path, scope, signal=signal)
 
-    def template(self, value: Any, path: Path, scope: Scope) -> list[Use]:
-        """Return which steps a value reads, however deep."""
+    def template(self, value: Any, path: Path, scope: Scope, *, secrets: bool = False) -> list[Use]:
+        """Return which steps a value reads, however deep. ``secrets``: it goes to where an action runs, and may name some."""
         try:
             template = parse_template(value, roots=scope.roots)
         except ExpressionError as error:
@@ -83,9 +84,28 @@ class Texts:
         for warning in template.warnings:
             self.check.warn((*path, *warning.where), "KOS212", warning.message)
         uses = []
+        standing = len(secrets_in(template.node)) if secrets else 0
         for where, reference in template.places:
+            if secrets and reference.root == "secrets":
+                standing -= 1
+                if standing < 0 or not secret_name(reference):
+                    self._secret((*path, *where), reference, allowed=True)
+                continue
             uses += self._uses((reference,), (*path, *where), scope)
         return uses
+
+    def _secret(self, path: Path, reference: Reference, *, allowed: bool) -> None:
+        message = (
+            "$secrets is known only in the inputs of an action"
+            if not allowed
+            else f"nothing is computed from {reference}"
+        )
+        hint = (
+            "write it alone, $secrets.NAME, or in a text, ${{ $secrets.NAME }}"
+            if allowed
+            else "it is resolved where the action runs"
+        )
+        self.check.fail(path, "KOS207", message, hint, offset=self._offset(path, reference.position))
 
     def reads(self, value: Any, root: str, scope: Scope) -> bool:
         """Say whether a value refers to a root; no for one that is broken, which ``template`` tells."""
@@ -127,8 +147,7 @@ class Texts:
             if problem is not None:
                 self.check.fail(path, *problem, offset=offset)
             elif reference.root == "secrets":
-                where = scope.prefix.rstrip("/") or "workflow"
-                self.requires.append((Requirement(feature="$secrets", where=where), path))
+                self._secret(path, reference, allowed=False)
             elif reference.root == "steps":
                 use = self._step(reference, path, scope, offset)
                 uses += [] if use is None else [use]

@@ -10,6 +10,7 @@ from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import Backoff
 from kos_runtime.definition.positions import Source
 from kos_runtime.definition.problems import DefinitionError, Path
+from kos_runtime.definition.services import SERVICES
 from kos_runtime.definition.shapes import Anything, Check, Flag, ListOf, MapOf, Number, Obj, OneOf, Span, Text
 from kos_runtime.definition.text import read
 
@@ -49,6 +50,7 @@ FILE: Final = Obj(
     {
         "engine": ENGINE,
         "agents": MapOf(MapOf(Anything(), names=False)),
+        "services": SERVICES,
         "people": MapOf(ListOf(Text(), single=True)),
         "tokens": MapOf(Text()),
     },
@@ -108,6 +110,8 @@ class EngineSettings:
     ray_dashboard: bool = True
     ray_num_cpus: int = 0
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: As they are configured, by name.
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
     people: dict[str, list[str]] = field(default_factory=dict)
     #: Person → SHA-256 of that person's token, in hexadecimal. None: nobody has to prove who they are.
     tokens: dict[str, str] = field(default_factory=dict)
@@ -148,13 +152,18 @@ class EngineSettings:
             agents.setdefault(kind, {}).update(given)
             for key in given:
                 said(("agents", kind, key))
+        services = {name: dict(given) for name, given in self.services.items()}
+        for name, given in (document.get("services") or {}).items():
+            services[name] = _over(services.get(name, {}), given)
+            for key in given:
+                said(("services", name, key))
         for person in document.get("people") or {}:
             said(("people", person))
         for person in document.get("tokens") or {}:
             said(("tokens", person))
         people = {**self.people, **(document.get("people") or {})}
         tokens = {**self.tokens, **(document.get("tokens") or {})}
-        return replace(self, **changes, agents=agents, people=people, tokens=tokens, sources=sources)
+        return replace(self, **changes, agents=agents, services=services, people=people, tokens=tokens, sources=sources)
 
     def listed(self) -> list[tuple[str, Any, str]]:
         """Return every setting as a file would write it: its name, its value, and where that comes from."""
@@ -168,6 +177,9 @@ class EngineSettings:
             found.append((name, value))
         found += [
             (f"agents.{kind}.{key}", value) for kind, given in self.agents.items() for key, value in given.items()
+        ]
+        found += [
+            (f"services.{name}.{key}", value) for name, given in self.services.items() for key, value in given.items()
         ]
         found += [(f"people.{person}", roles) for person, roles in self.people.items()]
         found += [(f"tokens.{person}", digest) for person, digest in self.tokens.items()]
@@ -186,9 +198,9 @@ class EngineSettings:
         settings = self
         for name, text in overrides.items():
             parts = name.split(".")
-            if parts[0] not in {"engine", "agents", "people"}:
-                near = nearest(parts[0], ("engine", "agents", "people"))
-                hint = f"; did you mean {near!r}?" if near else "; it begins with engine, agents or people"
+            if parts[0] not in FILE.keys:
+                near = nearest(parts[0], tuple(FILE.keys))
+                hint = f"; did you mean {near!r}?" if near else "; it begins with engine, agents, services or people"
                 raise InvalidDefinition(f"{source} {name}: unknown setting {parts[0]!r}{hint}")
             document: Any = _value(text, f"{source} {name}")
             for part in reversed(parts):
@@ -208,6 +220,15 @@ class EngineSettings:
             "checkpoint": self.checkpoint_backend,
             "audit": self.audit_backend,
         }
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return one service's settings with others over them, objects key by key."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(below.get(key), dict)
+        merged[key] = _over(below[key], value) if both else value
+    return merged
 
 
 def _at(document: Mapping[str, Any], path: Path) -> Any:

@@ -243,7 +243,6 @@ REQUIRED = {
     "compensate": f"{{id: b, {ACT}, compensate: {{agent: k, action: undo, inputs: {{id: $self.result.id}}}}}}",
     "cache": f"{{id: b, {ACT}, cache: {{key: $inputs.x, ttl: 1h}}}}",
     "authority_required": f"{{id: b, {ACT}, authority_required: [publish]}}",
-    "$secrets": f"{{id: b, {ACT}, inputs: {{token: $secrets.T}}}}",
     "on_exhausted: escalate": f"{{id: b, loop: {{max_iterations: 1, on_exhausted: escalate, body: [{{id: i, {ACT}}}]}}}}",
 }
 

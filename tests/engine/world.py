@@ -221,7 +221,12 @@ class World:
             place: Any = values
             for key in gather.place[:-1]:
                 place = place[key]
-            place[gather.place[-1]] = self._gathered(gather)
+            last = gather.place[-1]
+            if gather.mode == "text":
+                names = iter(gather.pieces)
+                place[last] = "".join(self._piece(next(names)) if text is None else text for text in place[last])
+            else:
+                place[last] = self._gathered(gather)
         return values
 
     def _gathered(self, gather: Gather) -> Any:
@@ -234,6 +239,8 @@ class World:
         return value if gather.cut is None else value[gather.cut[0] : gather.cut[1]]
 
     def _piece(self, piece: Piece) -> Any:
+        if piece.secret:
+            return f"<{piece.secret}>"
         packed = piece.packed
         if packed is None:
             assert piece.blob is not None

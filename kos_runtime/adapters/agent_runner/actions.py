@@ -9,6 +9,7 @@ from kos_runtime.adapters.agent_runner.classify import classify
 from kos_runtime.adapters.agent_runner.data import expose, pack_exposed, read_inputs
 from kos_runtime.adapters.agent_runner.signature import Signature
 from kos_runtime.adapters.agent_runner.work import Attempt
+from kos_runtime.adapters.known_secrets import KNOWN
 from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.instant import format_duration
 from kos_runtime.core.invocation import Invocation, Outcome
@@ -63,6 +64,8 @@ class Actions:
             ActionFailed: It does not fit what the action declares or the step needs, or is too large.
         """
         plain, weight = call.signature.plain_result(value)
+        if KNOWN:
+            plain = KNOWN.hide_in(plain)
         names = expose(plain, invocation)
         try:
             packed, blobs = pack_exposed(names, invocation.path, self._codec, self._blobs, weight)

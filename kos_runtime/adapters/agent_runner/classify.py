@@ -80,7 +80,7 @@ def _trace(error: BaseException) -> str:
         lines = "".join(traceback.format_exception(error)).splitlines()
     except BaseException:
         return ""
-    return _clean("\n".join(lines[-_TRACE_LINES:])[-_TRACE_CHARACTERS:])
+    return _clean("\n".join(lines[-_TRACE_LINES:]))[-_TRACE_CHARACTERS:]
 
 
 def _details(details: dict[str, Any]) -> dict[str, Any]:
@@ -92,4 +92,4 @@ def _details(details: dict[str, Any]) -> dict[str, Any]:
             return cleaned
     except ValueError:
         pass
-    return {"left_out": sorted(_clean(str(key)[:60]) for key in details)[:20]}
+    return {"left_out": sorted(_clean(str(key))[:60] for key in details)[:20]}

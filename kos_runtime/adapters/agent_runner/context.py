@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+from kos_runtime.adapters.known_secrets import KNOWN
 from kos_runtime.core.invocation import Invocation
 
 #: Called with (run, path, fence, message, fraction).
@@ -46,7 +47,7 @@ class AttemptContext:
             share = None if fraction is None else min(max(float(fraction), 0.0), 1.0)
             # A report that finds no listener is no failure of the action.
             with contextlib.suppress(Exception):
-                self._progress(self.run, self.step, self.fence, str(message)[:_MESSAGE], share)
+                self._progress(self.run, self.step, self.fence, KNOWN.hide(str(message))[:_MESSAGE], share)
 
     def heartbeat(self) -> None:
         self.beat = self._clock()

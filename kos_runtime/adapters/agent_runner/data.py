@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from kos_runtime.adapters.agent_runner.plain import weigh
+from kos_runtime.adapters.secret_values import secret_value
 from kos_runtime.core.errors import StoreDamaged
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Gather, Invocation, Piece
@@ -38,7 +39,8 @@ def read_inputs(invocation: Invocation, codec: Codec, blobs: BlobStore) -> dict[
             at: Any = values
             for key in gather.place[:-1]:
                 at = at[key]
-            at[gather.place[-1]] = _gather(gather, codec, blobs)
+            last = gather.place[-1]
+            at[last] = _text(at[last], gather) if gather.mode == "text" else _gather(gather, codec, blobs)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = f"the inputs of {invocation.path} cannot be put together: {type(error).__name__}: {error}"
         raise ActionFailed(ErrorType.PERMANENT, reason) from error
@@ -62,7 +64,15 @@ def _gather(gather: Gather, codec: Codec, blobs: BlobStore) -> Any:
     return value if gather.cut is None else value[gather.cut[0] : gather.cut[1]]
 
 
+def _text(texts: list[Any], gather: Gather) -> str:
+    """Return a text whose secrets are known here."""
+    names = iter(gather.pieces)
+    return "".join(secret_value(next(names).secret) if text is None else text for text in texts)
+
+
 def _piece(piece: Piece, codec: Codec, blobs: BlobStore) -> Any:
+    if piece.secret:
+        return secret_value(piece.secret)
     packed = piece.packed
     if packed is None:
         if piece.blob is None:

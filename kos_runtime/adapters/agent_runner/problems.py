@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from kos_runtime.adapters.known_secrets import KNOWN
+
 _EXPECTED: Final = {
     "int": "integer", "float": "number", "decimal": "number", "bool": "boolean", "string": "string", "str": "string",
     "list": "array", "tuple": "array", "set": "array", "frozen_set": "array", "iterable": "array",
@@ -73,6 +75,7 @@ def shown(value: Any, longest: int = 80) -> str:
     except BaseException:
         # A value that an agent made may do anything when it is looked at.
         return f"a {type(value).__name__} that cannot be shown"
+    text = KNOWN.hide(text)
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 

@@ -167,6 +167,7 @@ def _digest(packed: bytes | None, blob: str, gathers: list[Gather]) -> bytes:
     for gather in gathers:
         hashed.update(repr((gather.place, gather.mode, gather.cut)).encode())
         for piece in gather.pieces:
+            hashed.update(piece.secret.encode())
             hashed.update(
                 piece.packed if piece.packed is not None else piece.blob.digest.encode() if piece.blob else b""
             )
@@ -248,6 +249,8 @@ def split(desk: Desk, step: StepState, action: ActionLink) -> None:
 
 def _gathered_array(desk: Desk, gather: Gather) -> Any:
     """Load what a gather would bring, to count it."""
+    if any(piece.secret for piece in gather.pieces):
+        return None
     blobs = [(piece.blob.digest, piece.blob.size) for piece in gather.pieces if piece.blob is not None]
     stored.want(desk.run, f"what {'.'.join(map(str, gather.place))} is made of", blobs)
     joined: list[Any] = []

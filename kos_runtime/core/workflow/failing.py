@@ -16,6 +16,8 @@ from kos_runtime.core.workflow.state import StepState
 
 #: A step is escalated at most so often.
 MAX_ESCALATIONS: Final = 3
+#: A service that asks for a later attempt is heard up to so many milliseconds.
+MAX_ASKED_MS: Final = 3_600_000
 #: A step whose attempts ended so many processes is not sent to another.
 MAX_KILLS: Final = 2
 
@@ -65,7 +67,7 @@ def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_m
         case "retry":
             retry = step.retries + 1
             chance = draw(desk.run.seed, step.path, step.fence, "retry")
-            delay = delay_before(max(retry, 1), policy.backoff, chance)
+            delay = max(delay_before(max(retry, 1), policy.backoff, chance), _asked_for(error))
             desk.emit(ev.RetryScheduled(step.path, step.fence, desk.now + delay, delay))
         case "fallback":
             _fall_back(desk, step, policy)
@@ -77,6 +79,12 @@ def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_m
             desk.emit(ev.StepSkipped(step.path, f"{policy.rule}: skip"))
         case _:
             desk.emit(ev.StepGaveUp(step.path, error.to_plain(), policy.rule))
+
+
+def _asked_for(error: WorkflowError) -> int:
+    """Return how long whoever refused asks us to wait, in milliseconds: at most an hour, 0 when it does not say."""
+    asked = error.details.get("retry_after_ms")
+    return min(max(asked, 0), MAX_ASKED_MS) if type(asked) is int else 0
 
 
 def _next_rung(step: StepState, policy: Policy, error: WorkflowError, rung: int) -> tuple[str, int]:

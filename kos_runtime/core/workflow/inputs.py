@@ -7,6 +7,7 @@ Small values are put in as they are. What lies in blobs is not loaded here: the 
 from typing import Any, Final
 
 from kos_runtime.core.expression import (
+    ComputedValue,
     ListValue,
     MapValue,
     MissingReference,
@@ -14,11 +15,13 @@ from kos_runtime.core.expression import (
     ReferenceValue,
     Template,
     TemplateNode,
+    TextValue,
     evaluate_template,
 )
 from kos_runtime.core.invocation import Gather, Piece
 from kos_runtime.core.plan.link import ActionLink
 from kos_runtime.core.plan.model import Action, ForEach, Group, Loop
+from kos_runtime.core.plan.secret import secret_name, secret_of
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
@@ -110,6 +113,8 @@ def _value(run: Run, view: View, node: TemplateNode, place: tuple[str | int, ...
         case ReferenceValue(reference=reference):
             if reference.root == "steps":
                 return _reference(run, view, reference, place, found)
+            if reference.root == "secrets":
+                return _gathered(found, place, Gather(place, "one", [Piece(secret=secret_name(reference))]))
             if reference.root == "inputs" and run.inputs_blob is not None and run.inputs_blob.digest not in run.cache:
                 return _gathered(found, place, Gather(place, "one", [Piece(blob=run.inputs_blob, path=reference.path)]))
             return view.lookup(reference.root, reference.path)
@@ -117,8 +122,28 @@ def _value(run: Run, view: View, node: TemplateNode, place: tuple[str | int, ...
             return {key: _value(run, view, item, (*place, key), found) for key, item in items}
         case ListValue(items=items):
             return [_value(run, view, item, (*place, index), found) for index, item in enumerate(items)]
+        case TextValue(parts=parts) if any(secret_of(part) for part in parts):
+            return _with_secrets(view, parts, place, found)
         case _:
             return evaluate_template(Template(node, (), is_pure=False), view)
+
+
+def _with_secrets(
+    view: View, parts: tuple[str | ComputedValue, ...], place: tuple[str | int, ...], found: Inputs
+) -> Any:
+    """Return a text in pieces, with a null for each secret, which only the agent's process knows."""
+    texts: list[Any] = []
+    pieces: list[Piece] = []
+    for part in parts:
+        name = secret_of(part)
+        if name:
+            texts.append(None)
+            pieces.append(Piece(secret=name))
+        else:
+            one = Template(TextValue(("", part)), (), is_pure=False)
+            texts.append(part if isinstance(part, str) else evaluate_template(one, view))
+    found.gathers.append(Gather(place, "text", pieces))
+    return texts
 
 
 def _gathered(found: Inputs, place: tuple[str | int, ...], gather: Gather, length: int = -1) -> None:
