@@ -1,11 +1,11 @@
 """``kos call``: one capability of a service, or one action of an agent, by hand."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from kos_runtime.cli.common import Common, Typed, flag
-from kos_runtime.cli.run import _after, _check, _inputs
+from kos_runtime.cli.run import _after, _inputs
 
 
 def call(
@@ -38,8 +38,27 @@ def call(
     document = call_document(service, capability, inputs)
     engine = common.engine()
     try:
-        _check(engine.settings, document, inputs, f"kos call {service} {capability}")
+        _check(engine.settings, document, service, capability)
         handle = engine.create_workflow(document, inputs, name=name, key=key, start=True)
         return _after(common, engine, handle, detach=detach)
     finally:
         engine.close()
+
+
+def _check(settings: Any, document: Any, service: str, capability: str) -> None:
+    """Refuse what cannot be called here before anything is started for it.
+
+    Raises:
+        InvalidDefinition: Everything that is wrong is in it.
+    """
+    from kos_runtime.client.calling import STEP
+    from kos_runtime.client.engine import compiled
+    from kos_runtime.composition.discovery import registry_of
+    from kos_runtime.composition.linking import problems
+    from kos_runtime.core.errors import InvalidDefinition
+
+    plan, _ = compiled(document, settings)
+    errors, absent = problems(plan, registry_of(document), settings)
+    if errors or absent:
+        listed = "\n".join(f"  - {text.removeprefix(f'step {STEP}: ')}" for text in (*errors, *absent))
+        raise InvalidDefinition(f"{capability} of {service} cannot be called here:\n{listed}\n  see: kos config")

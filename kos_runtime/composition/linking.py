@@ -199,7 +199,8 @@ class _Linker:
             cls = self.registry.load(kind)
             made = self._link_agent(cls, self.registry.target(kind), pool, where)
         except InvalidDefinition as error:
-            self.problems.append(f"{where}: {how_to_configure(kind, self.settings.services) or error}")
+            known = f"; services: {', '.join(self.settings.services)}" if self.settings.services else ""
+            self.problems.append(f"{where}: {how_to_configure(kind, self.settings.services) or f'{error}{known}'}")
             made = None
         if made is None:
             # Said once: the other steps that name it have the same trouble.
