@@ -73,6 +73,8 @@ def _together(name: str, failures: list[tuple["Door", CallFailed]]) -> ActionFai
     told = "; ".join(f"{d.provider.name}: {e.message:.400}" for d, e in failures)
     waits = [e.details["retry_after_ms"] for _, e in failures if "retry_after_ms" in e.details]
     details = {**chosen.details, **({"retry_after_ms": min(waits)} if waits else {})}
+    if any(error.acted for _, error in failures):
+        details["outcome_unknown"] = True
     return ActionFailed(chosen.kind, f"none of {len(failures)} services has done {name}: {told}", recoverable=chosen.recoverable, details=details)  # fmt: skip
 
 

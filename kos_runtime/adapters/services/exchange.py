@@ -42,7 +42,9 @@ class CallFailed(ActionFailed):
         recoverable: bool | None = None,
         **details: Any,
     ) -> None:
-        super().__init__(kind, message, recoverable=recoverable, details=details)
+        # What may have been done must not be repeated where a step says ``delivery: at_most_once``.
+        unknown = {"outcome_unknown": True} if acted else {}
+        super().__init__(kind, message, recoverable=recoverable, details={**details, **unknown})
         self.acted, self.elsewhere = acted, elsewhere
 
 

@@ -46,17 +46,22 @@ def is_once(step: StepState) -> bool:
 
 def broke_off(desk: Desk, step: StepState, why: str, duration_ms: float) -> None:
     """An attempt of a step that is delivered at most once broke off: nobody knows what it has done."""
-    error = failure(
+    attempt_failed(desk, step, _unknown_outcome(step, why), duration_ms)
+
+
+def _unknown_outcome(step: StepState, why: str) -> WorkflowError:
+    return failure(
         ErrorType.UNKNOWN,
         f"outcome_unknown: attempt {step.attempt} of {step.path} broke off ({why}); it is not repeated",
         step=step.path,
         recoverable=False,
     )
-    attempt_failed(desk, step, error, duration_ms)
 
 
 def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_ms: float) -> None:
     """Decide what follows a failed attempt, and say so."""
+    if error.details.get("outcome_unknown") is True and is_once(step):
+        error = _unknown_outcome(step, error.message)
     policy = policy_for(desk, step, error)
     rung = step.rung if step.rule == policy.rule else 0
     then, rung = _next_rung(step, policy, error, rung)
