@@ -1,4 +1,8 @@
-"""Row 10: ``wait``, ``wait_for`` and ``approval`` survive ``kill -9``, and go on in a new process."""
+"""Row 10: ``wait``, ``wait_for`` and ``approval`` survive ``kill -9``, and go on in a new process.
+
+It catches: timers that are not stored; a signal that is taken although it does not match; a person who counts twice
+when the owner was killed in between.
+"""
 
 from collections.abc import Callable
 
