@@ -16,6 +16,9 @@ class Ruling(BaseModel):
     answer: Answer
     rule: str
     reason: str
+    agent: str = ""
+    inputs: dict[str, Any] | None = None
+    fallback: str = ""
 
 
 class kCoordinator(Agent):
@@ -48,7 +51,14 @@ class kCoordinator(Agent):
     def on_escalation(self, escalation: dict[str, Any]) -> Ruling:
         """Return the answer of the first rule that speaks of this failure."""
         rule = first_match(self._rules, escalation)
-        return Ruling(answer=rule.answer, rule=rule.name, reason=rule.reason or _conditions(rule))
+        return Ruling(
+            answer=rule.answer,
+            rule=rule.name,
+            reason=rule.reason or _conditions(rule),
+            agent=rule.agent,
+            inputs=rule.inputs,
+            fallback=rule.fallback,
+        )
 
 
 def _conditions(rule: Rule) -> str:

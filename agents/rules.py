@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.nearest import nearest
 
-Answer = Literal["retry", "skip", "fail", "manual"]
+Answer = Literal["retry", "reassign", "replace_inputs", "fallback", "skip", "fail", "manual"]
 Left = Literal["retry", "different_agent", "fallback", "escalate", "compensate", "manual", "skip", "fail"]
 
 #: A table may have so many rules.
@@ -53,6 +53,10 @@ class Rule(BaseModel):
     name: str = Field(min_length=1, max_length=100)
     when: When = When()
     answer: Answer
+    #: What an answer brings with it: to whom (reassign; empty for whom there is), with what (replace_inputs), by what.
+    agent: str = Field(default="", max_length=200)
+    inputs: dict[str, Any] | None = None
+    fallback: str = Field(default="", max_length=200)
     reason: str = Field(default="", max_length=1_000)
 
 

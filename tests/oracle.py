@@ -71,12 +71,13 @@ def _run(reading: Reading, run: str, ledger: list[tuple[str, int, int]]) -> list
     made = Counter(type(event) for event in events)
     if made[ev.RunCreated] != 1:
         found.append(f"I3: run {run} was created {made[ev.RunCreated]} times")
-    lives = made[ev.RunReopened] + made[ev.RestoreBegun] + 1
+    lives = made[ev.RunReopened] + made[ev.RestoreBegun] + made[ev.RunRequeued] + 1
     ends = [place for place, event in enumerate(events) if isinstance(event, _TERMINAL)]
     followed = [
         place
         for place in ends
-        if place != len(events) - 1 and not isinstance(events[place + 1], ev.RunReopened | ev.RestoreBegun)
+        if place != len(events) - 1
+        and not isinstance(events[place + 1], ev.RunReopened | ev.RestoreBegun | ev.RunRequeued | ev.RunQuarantined)
     ]
     if len(ends) > lives or followed:
         found.append(f"I4: run {run} has {len(ends)} ends, at {ends} of {len(events)}")
@@ -97,7 +98,8 @@ def _fences(run: str, events: list[Any]) -> list[str]:
         match event:
             case ev.RunPaused() | ev.CancelRequested():
                 halted = type(event).__name__
-            case ev.RunResumed():
+            case ev.RunResumed() | ev.CompensationStarted():
+                # What undoes the steps of a run that was called off is started after that.
                 halted = ""
             case ev.RunReopened(path=path):
                 # What did not complete is done again, an item, part or turn as a whole.

@@ -105,6 +105,32 @@ def resume(*runs: Annotated[str, Named], common: Common | None = None) -> int:
     return max(codes)
 
 
+def requeue(
+    run: Annotated[str, Named],
+    step: Annotated[str, Named] = "",
+    /,
+    *,
+    reason: str = "",
+    common: Common | None = None,
+) -> int:
+    """Have a run that was set aside go on, or a poison step be tried once more.
+
+    Args:
+        run: A run id, a unique prefix, a name or @latest.
+        step: The step that was poison, of a failed run; where it failed unless given.
+        reason: Why; it is kept in the log.
+    """
+    common = common or Common()
+    engine = common.engine()
+    try:
+        (row,) = common.rows(engine.reading, [run])
+        tell(common, engine, row.run, engine.requeue(row.run, step, reason=reason), reason)
+        code = follow(common, engine.reading, [row.run])
+        return code if code == DETACHED else max(code, report(common, engine.reading, row.run, code))
+    finally:
+        engine.close()
+
+
 def retry(
     *runs: Annotated[str, Named],
     step: str = "",

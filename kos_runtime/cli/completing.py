@@ -30,7 +30,7 @@ _FLAG_IN: Final = {("-f", "events")}
 _ONE_RUN: Final = frozenset(
     {"events", "answer", "graph", "edit", "step", "replay", "fork", "export", "approve", "reject", "signal"}
 )
-_RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "cancel", "verify", "diff"})
+_RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "requeue", "cancel", "verify", "diff"})
 #: Commands that take a step of the run, after so many words.
 _STEP_AFTER: Final = {"answer": 1, "step": 1, "edit": 2}
 _STATUS: Final = {
@@ -38,6 +38,7 @@ _STATUS: Final = {
     "edit": ("created", "pending", "running", "waiting", "paused"),
     "step": ("running", "waiting", "paused"),
     "retry": ("failed",),
+    "requeue": ("quarantined", "failed"),
     "pause": ("running",),
     "resume": ("running", "waiting", "paused", "pending"),
     "cancel": ("created", "pending", "running", "waiting", "paused"),

@@ -34,8 +34,19 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path or data.get('step', '')}  {failure(data['error'])}".lstrip()
         case "RunReopened":
             return f"{path}  by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
-        case "RunPaused" | "RunResumed" | "RunCancelled" | "CancelRequested":
+        case "RunPaused" | "RunResumed" | "RunRequeued" | "RunCancelled" | "CancelRequested":
             return f"by {data['by']}" + (f": {data['reason']}" if data["reason"] else "")
+        case "StepReassigned":
+            by = f"  by {data['by']}" if data["by"] else ""
+            return f"{path} → {data['agent'] or 'another process'}  ({data['rule']}){by}"
+        case "InputsReplaced":
+            return f"{path}  ({data['rule']})"
+        case "FallbackStepStarted":
+            return f"{path}: {data['step']} stands in  ({data['rule']})"
+        case "FallbackStepEnded":
+            return f"{path}: {data['step']} stood in"
+        case "CompensationStarted":
+            return f"before it is {data['outcome']}: {', '.join(data['steps'][:12])}"
         case "RunForked":
             again = f"; again: {', '.join(data['again'][:6])}" if data["again"] else ""
             return f"from {data['parent']} at seq {data['at']} by {data['by']}{again}" + (

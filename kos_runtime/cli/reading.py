@@ -140,6 +140,8 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
         console.print(changed(change), markup=False, soft_wrap=True)
     if view.halted:
         console.print(halted(row.run, view.halted), markup=False, soft_wrap=True)
+    if view.status == "quarantined":
+        console.print(f"it was set aside; have it go on with: kos requeue {row.run}", markup=False)
     if status == "interrupted":
         console.print(f"nobody owns the store; go on with: kos resume {row.run}", markup=False)
     if view.status == "completed":
@@ -157,7 +159,8 @@ def changed(what: dict[str, Any]) -> str:
 
 def halted(run: str, what: dict[str, Any]) -> str:
     """Say who paused a run or cancels it, and why."""
-    text = f"{what['what']} by {what['by']}" + (f": {what['reason']}" if what["reason"] else "")
+    by = f" by {what['by']}" if what["by"] else ""
+    text = f"{what['what']}{by}" + (f": {what['reason']}" if what["reason"] else "")
     return f"{text}\ngo on with: kos resume {run}" if what["what"] == "paused" else text
 
 

@@ -123,6 +123,9 @@ class AsyncWorkflowEngine:
     ) -> dict[str, Any]:
         return await self._call(self.engine.retry_step, _id(run), step, retry_count, reason=reason)
 
+    async def requeue(self, run: str | AsyncRunHandle, step: str = "", *, reason: str = "") -> dict[str, Any]:
+        return await self._call(self.engine.requeue, _id(run), step, reason=reason)
+
     async def fork(
         self,
         run: str | AsyncRunHandle,

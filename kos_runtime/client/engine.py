@@ -572,6 +572,18 @@ class WorkflowEngine:
         """Have a run's state kept so often, in milliseconds; 0 for not by any interval. See ``CheckpointManager``."""
         return self._steer({"op": "checkpoints", "run": _id(run), "interval_ms": interval_ms})
 
+    def requeue(self, run: str | RunHandle, step: str = "", *, reason: str = "") -> dict[str, Any]:
+        """Have a run that was set aside (quarantined) go on where it was; or a step that was poison be tried once more.
+
+        Whatever was open then is sent again. A run that is set aside again for the same reason stays so.
+
+        Raises:
+            NotFound: There is no such run, or it did not fail at the step.
+            InvalidDefinition: It was not set aside and did not fail of a poison step, or cannot be folded.
+        """
+        self._own(start=True)
+        return self._steer({"op": "requeue", "run": _id(run), "step": step, "reason": _reason(reason)})
+
     def _is_reachable(self) -> bool:
         if self._host == "process" or self._channel is not None:
             return True

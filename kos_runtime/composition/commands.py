@@ -19,6 +19,7 @@ from kos_runtime.core.workflow.commands import (
     ExecuteStep,
     ForkRun,
     PauseRun,
+    RequeueRun,
     RestoreRun,
     ResumeRun,
     RetryStep,
@@ -42,6 +43,7 @@ OPERATIONS: Final = frozenset(
         "retry",
         "signal",
         "decide",
+        "requeue",
         "fork",
         "restore",
         "checkpoints",
@@ -100,6 +102,10 @@ def command_of(message: Message, settings: EngineSettings) -> Command:
                 return PauseRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
             case "resume":
                 return ResumeRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
+            case "requeue":
+                return RequeueRun(
+                    run=run, path=_text(message, "step"), by=_text(message, "by"), reason=_text(message, "reason")
+                )
             case "retry":
                 retries = message["retries"]
                 if type(retries) is not int:

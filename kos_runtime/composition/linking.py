@@ -23,8 +23,21 @@ from kos_runtime.composition.services import (
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.link import ActionLink, AgentLink, Link
-from kos_runtime.core.plan.model import Action, Body, Decision, ForEach, Group, Loop, OtherForm, Plan, Pool, Step
+from kos_runtime.core.plan.model import (
+    Action,
+    Body,
+    Compensation,
+    Decision,
+    ForEach,
+    Group,
+    Loop,
+    OtherForm,
+    Plan,
+    Pool,
+    Step,
+)
 from kos_runtime.core.workflow.asking import ASK_ACTION
+from kos_runtime.core.workflow.compensating import FORWARD
 from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.ports.agent import Agent
 
@@ -133,6 +146,14 @@ class _Linker:
         for where, step, body in steps:
             for problem in check_implied(self.plan, body, step, self.agents):
                 self._error(f"step {where}: {problem}")
+        for where, step, _ in steps:
+            if step.compensate is not None:
+                self._compensation(where, step.compensate)
+        ladders = {rung for policy in self.plan.policies for rung in policy.ladder}
+        if ladders & {"different_agent", "escalate"}:
+            # Any of them may be asked to stand in.
+            for name in self.plan.pools:
+                self._agent(name, f"agents.{name}")
         for policy in self.plan.policies:
             if policy.escalation_agent is not None and "escalate" in policy.ladder:
                 agent = self._agent(policy.escalation_agent, policy.rule)
@@ -160,6 +181,23 @@ class _Linker:
         self._inputs(where, step, action, f"{name}.{action_name}")
         if step.resources:
             self.agents[name] = self._with_resources(agent, step)
+
+    def _compensation(self, where: str, said: Compensation) -> None:
+        """Check what undoes a step; it is given ``forward`` beside its inputs, if it takes that."""
+        agent = self._agent(said.agent, f"what undoes step {where}")
+        if agent is None:
+            return
+        action = agent.actions.get(said.action)
+        if action is None:
+            near = nearest(said.action, tuple(agent.actions))
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(sorted(agent.actions))}"
+            self._error(f"what undoes step {where}: {said.agent} has no action {said.action!r}; {hint}")
+        elif said.inputs is not None:
+            form = Action(agent=said.agent, action=said.action)
+            step = Step(id="undo", form=form, inputs={FORWARD: None, **said.inputs})
+            takes = action.takes_any or any(parameter.name == FORWARD for parameter in action.parameters)
+            step = step if takes else replace(step, inputs=said.inputs)
+            self._inputs(f"{where} (what undoes it)", step, action, f"{said.agent}.{said.action}")
 
     def _with_resources(self, agent: AgentLink, step: Step) -> AgentLink:
         """One name has one pool, so its processes have what its most demanding step asks for."""

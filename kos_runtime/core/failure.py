@@ -18,6 +18,12 @@ class ErrorType(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: What may be suggested for a failure. One that is for resources or others to mend is retried, then stood in for.
+RETRY_THEN_FALLBACK: Final = "retry, then fallback"
+RECOVERY_ACTIONS: Final = (
+    "retry", RETRY_THEN_FALLBACK, "different_agent", "fallback", "escalate", "compensate", "manual", "skip", "fail",
+)  # fmt: skip
+
 _RECOVERABLE: Final = {
     ErrorType.TRANSIENT: True,
     ErrorType.TIMEOUT: True,
@@ -32,8 +38,8 @@ _SUGGESTED: Final = {
     ErrorType.TRANSIENT: "retry",
     ErrorType.TIMEOUT: "retry",
     ErrorType.UNKNOWN: "retry",
-    ErrorType.RESOURCE: "retry",
-    ErrorType.DEPENDENCY: "retry",
+    ErrorType.RESOURCE: RETRY_THEN_FALLBACK,
+    ErrorType.DEPENDENCY: RETRY_THEN_FALLBACK,
     ErrorType.VALIDATION: "retry",
     ErrorType.PERMANENT: "fallback",
     ErrorType.SECURITY: "escalate",
@@ -96,6 +102,6 @@ def failure(
         message = f"{message[:MAX_MESSAGE]}… ({len(message)} characters)"
     can_recover = _RECOVERABLE[type] if recoverable is None else recoverable
     suggested = _SUGGESTED[type]
-    if not can_recover and suggested == "retry":
-        suggested = "fail"
+    if not can_recover and suggested.startswith("retry"):
+        suggested = "fallback" if suggested == RETRY_THEN_FALLBACK else "fail"
     return WorkflowError(type, message, step, can_recover, suggested, details)

@@ -21,8 +21,8 @@ from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.definition.shapes import Check
 
 #: Keys of a step that are carried along and do not run yet.
-_NOT_YET: Final = ("compensate", "cache", "authority_required")
-_EXTRAS: Final = ("compensate", "cache", "authority_required", "description")
+_NOT_YET: Final = ("cache", "authority_required")
+_EXTRAS: Final = ("cache", "authority_required", "description")
 #: An attempt that is asked for signs of life gives them at most so often.
 MIN_HEARTBEAT_MS: Final = 100
 #: Forms that an agent's inputs or a result's outputs mean nothing to.
@@ -80,9 +80,6 @@ class Compiler:
         outputs = tuple(self._output(i, spec, scope) for i, spec in enumerate(content.get("outputs") or []))
         if isinstance(content.get("schedule"), dict):
             self._schedule(content["schedule"], inputs)
-        for key in ("compensation",):
-            if key in content:
-                self.need(key, f"workflow.{key}", (*self.at, key))
         self._monitoring()
         return model.Plan(
             workflow=self.document.id,
@@ -96,13 +93,14 @@ class Compiler:
             pools={name: self._pool(name, pool) for name, pool in (content.get("agents") or {}).items()},
             body=body,
             policies=self.policies.table(),
+            compensate_on=tuple((content.get("compensation") or {}).get("on") or ("failed", "cancelled")),
             timeout_ms=parse_duration(content["timeout"])
             if "timeout" in content
             else self.settings.max_workflow_duration_ms,
             timeout_default_ms=self.settings.timeout_default_ms,
             requires=tuple(dict.fromkeys(requirement for requirement, _ in self.requires)),
             monitoring=content.get("monitoring") or {},
-            extras={key: content[key] for key in ("schedule", "compensation") if key in content},
+            extras={key: content[key] for key in ("schedule",) if key in content},
         )
 
     def _schedule(self, schedule: dict[str, Any], inputs: Sequence[model.InputSpec]) -> None:
@@ -331,6 +329,7 @@ class Compiler:
             delivery=raw.get("delivery", "at_least_once"),
             idempotent=raw.get("idempotent", False),
             idempotency_key=raw.get("idempotency_key"),
+            compensate=self._compensation(entry, kind, where),
             extras={key: raw[key] for key in _EXTRAS if key in raw},
         )
         return step, uses
@@ -353,6 +352,21 @@ class Compiler:
             message = f"step {raw.get('id')!r} is a {kind} and has no use for heartbeat_timeout"
             self.check.warn(at, "KOS214", message, key=True)
         return silence
+
+    def _compensation(self, entry: Entry, kind: str, where: str) -> model.Compensation | None:
+        said = entry.step.get("compensate")
+        if not isinstance(said, dict):
+            return None
+        if kind not in {"action", "for_each"} or not entry.step.get("action"):
+            self.need(f"compensate of a {kind.removeprefix('parallel_')}", where, (*entry.path, "compensate"))
+            return None
+        return model.Compensation(
+            agent=said.get("agent", ""),
+            action=said.get("action", ""),
+            inputs=said.get("inputs"),
+            timeout_ms=self.settings.timeout_default_ms,
+            policies=self.policies.of_compensation(),
+        )
 
     def _values(self, raw: dict[str, Any], path: Path, scope: Scope) -> list[Use]:
         """Check a step's own values; what its compensation reads is there by the time that it runs."""

@@ -14,16 +14,17 @@ from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
 from kos_runtime.definition.language import KINDS
+from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
 
 if TYPE_CHECKING:
     from kos_runtime.definition.compile import Compiler
 
-#: Rungs that load and do not run yet.
-_NOT_YET: Final = ("different_agent", "compensate")
 #: Patterns among the selectors of one workflow; each is tried on each step.
 MAX_GLOBS: Final = 100
 _GLOB: Final = frozenset("*?[")
+#: Rungs that try the step itself again; a fallback that is no rung comes after them.
+_TRIES: Final = ("retry", "different_agent")
 
 
 class Policies:
@@ -35,6 +36,7 @@ class Policies:
         self.settings = compiler.settings
         self.handlers: list[dict[str, Any]] = list(compiler.content.get("error_handling") or [])
         self.steps = {entry.id for entry in entries} | {m.id for e in entries for m in e.step.get("members") or ()}
+        self.forms = {entry.id: kind_of(entry.step) for entry in entries}
         self.templates = templates
         #: Steps that a fallback names: they run only then.
         self.fallback_steps: set[str] = set()
@@ -55,13 +57,10 @@ class Policies:
         ladder: list[str] = list(handler.get("on_failure") or ["fail"])
         fallback = handler.get("fallback")
         if fallback is not None and "fallback" not in ladder:
-            place = ladder.index("retry") + 1 if "retry" in ladder else 0
+            place = max((n for n, rung in enumerate(ladder, 1) if rung in _TRIES), default=0)
             ladder.insert(place, "fallback")
         if ladder[-1] != "fail":
             ladder.append("fail")
-        for rung in _NOT_YET:
-            if rung in ladder:
-                self.compiler.need(f"on_failure: {rung}", where, (*path, "on_failure"))
         return model.Policy(
             rule=where,
             ladder=tuple(ladder),
@@ -78,7 +77,9 @@ class Policies:
             return ""
         if fallback in self.steps:
             self.fallback_steps.add(fallback)
-            self.compiler.need("fallback to a step", where, path)
+            kind = self.forms.get(fallback, "group")
+            if kind != "action":
+                self.compiler.need(f"fallback to a {kind.removeprefix('parallel_')}", where, path)
             return "step"
         if fallback in self.templates:
             self.compiler.need("fallback to a template", where, path)
@@ -88,6 +89,17 @@ class Policies:
         message = f"fallback {fallback!r} names no step, workflow or template of this file"
         self.compiler.check.warn(path, "KOS213", message, hint + (f"; did you mean {near!r}?" if near else ""))
         return ""
+
+    def of_compensation(self) -> tuple[int, ...]:
+        """Return the policy of what undoes a step: tried again, then a person's; it is never given up."""
+        for index, policy in enumerate(self._table):
+            if policy.rule == "compensation":
+                return (index,)
+        retries, backoff = self.settings.retry_default, self.settings.backoff
+        self._table.append(
+            model.Policy(rule="compensation", ladder=("retry", "manual"), max_retries=retries, backoff=backoff)
+        )
+        return (len(self._table) - 1,)
 
     def of(self, entry: Entry, where: str, form: model.Form) -> tuple[int, ...]:
         """Return the policies of a step, in the order in which they are asked; the last is for every kind."""

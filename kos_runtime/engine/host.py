@@ -342,7 +342,11 @@ class Host:
             return msg.Loaded(run, None)
         stream = run_stream(run)
         loaded = msg.Loaded(run, row, salt=self.log.salt(stream) or b"")
-        wanted = (failed and row.status == RunStatus.FAILED) or (ended and row.status != RunStatus.QUARANTINED) or whole
+        wanted = (
+            (failed and row.status in {RunStatus.FAILED, RunStatus.QUARANTINED})
+            or (ended and row.status != RunStatus.QUARANTINED)
+            or whole
+        )
         if row.status in _OVER and not wanted:
             return loaded
         if not loaded.salt:

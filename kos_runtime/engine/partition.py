@@ -25,7 +25,7 @@ from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
 from kos_runtime.core.schedule.commands import Scheduling
-from kos_runtime.core.workflow import decide, executing, forking, people, reopening, revising, steering
+from kos_runtime.core.workflow import decide, executing, forking, people, reopening, requeueing, revising, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
@@ -39,6 +39,7 @@ from kos_runtime.core.workflow.commands import (
     ForkRun,
     PauseRun,
     Rejected,
+    RequeueRun,
     RestoreRun,
     ResumeRun,
     RetryStep,
@@ -48,6 +49,7 @@ from kos_runtime.core.workflow.commands import (
     StartRun,
     Steering,
 )
+from kos_runtime.core.workflow.compensating import fail_run
 from kos_runtime.core.workflow.desk import Desk, Stops
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
@@ -504,6 +506,9 @@ class Partition:
             if not meta.active:
                 meta.active = True
                 self.active += 1
+            if isinstance(command, RequeueRun):
+                for path, (due, fence) in run.timers.items():
+                    heappush(self._timers, (due, run.id, path, fence))
             position = meta.position + (not answer.existing)
             plain = {"run": run.id, "position": position, "event": answer.event}
             if command_id:
@@ -519,7 +524,7 @@ class Partition:
         waiting = self._parked.get(run)
         if waiting is None:
             waiting = self._parked[run] = deque()
-            failed = isinstance(item, msg.Request) and isinstance(item.command, RetryStep)
+            failed = isinstance(item, msg.Request) and isinstance(item.command, RetryStep | RequeueRun)
             ended = isinstance(item, msg.Request) and isinstance(item.command, RestoreRun)
             self._loads.append(msg.LoadRun(run, failed, ended))
         if isinstance(item, msg.Request) and len(waiting) >= self.limits.max_parked:
@@ -546,7 +551,8 @@ class Partition:
                         self._reply(parked, Rejected(code="not_found", message=f"no run {item.run!r} in this store"))
             return
         over = item.row.status in TERMINAL and not item.history and item.snapshot is None
-        if over or item.row.status == RunStatus.QUARANTINED or item.damage:
+        aside = item.row.status == RunStatus.QUARANTINED and not item.history
+        if over or aside or item.damage:
             self._answer_ended(item, waiting)
             return
         meta = Meta(item.salt, item.last_hash, item.row.position, item.row.created_at, item.snapshot_position)
@@ -640,6 +646,13 @@ class Partition:
                 continue
             if isinstance(parked.command, CreateRun):
                 self._reply(parked, self._existing(parked.command, item.row.input_digest, item.row.position))
+            elif (
+                isinstance(parked.command, RequeueRun)
+                and item.row.status in {RunStatus.FAILED, RunStatus.QUARANTINED}
+                and not (item.damage or item.history)
+            ):
+                # It was asked for otherwise before.
+                self._park(item.run, parked)
             elif (
                 isinstance(parked.command, RestoreRun)
                 or (isinstance(parked.command, RetryStep) and item.row.status == RunStatus.FAILED)
@@ -975,7 +988,9 @@ class Partition:
         if run_id in self._pending or run_id in self._starved:
             return False
         run = self.runs.get(run_id)
-        return run is not None and not run.open and holds_only_stored(run)
+        if run is None:
+            return False
+        return run.status is RunStatus.QUARANTINED or (not run.open and holds_only_stored(run))
 
 
 #: A record names at most so many of the inputs that led to it.
@@ -983,7 +998,7 @@ MAX_CAUSES = 4
 #: The timeout of a run that may take no longer than this is watched to the millisecond.
 CLOSE_MS = 600_000
 #: A run that is in one of these has nothing to do.
-AT_REST = frozenset({RunStatus.WAITING, RunStatus.PAUSED, RunStatus.CREATED, RunStatus.PENDING})
+AT_REST = frozenset({RunStatus.WAITING, RunStatus.PAUSED, RunStatus.CREATED, RunStatus.PENDING, RunStatus.QUARANTINED})
 #: What carries out which command.
 _STEERING: dict[type, Any] = {
     AnswerTask: decide.answer,
@@ -994,6 +1009,7 @@ _STEERING: dict[type, Any] = {
     SetCheckpoints: steering.set_checkpoints,
     SendSignal: people.signal,
     DecideApproval: people.decide,
+    RequeueRun: requeueing.requeue,
     RevisePlan: revising.revise,
     ExecuteStep: executing.execute,
 }
@@ -1019,7 +1035,8 @@ def _is_started(waiting: Iterable[msg.Input]) -> bool:
 
 def _fail_starved(desk: Desk, path: str, error: Any) -> None:
     if path == "":
-        desk.emit(ev.RunFailed(error.to_plain(), ""))
+        fail_run(desk, error.to_plain(), "")
+        progress(desk)
         return
     if path in desk.run.agenda:
         fail_before_start(desk, path, error)

@@ -91,11 +91,13 @@ class Pools:
 
     # --- asked while deciding
 
-    def has_room(self, pool: str, run: str, path: str, *, alone: bool = False) -> bool:
+    def has_room(self, pool: str, run: str, path: str, *, alone: bool = False, avoid: Sequence[str] = ()) -> bool:
         here = self.pools[pool]
+        if avoid and not self.has_others(pool, avoid):
+            avoid = ()
         if self.granting or not here.waiting:
             self.granting = False
-            self.found = self._free(here, alone=alone)
+            self.found = self._free(here, alone=alone, avoid=avoid)
             if self.found is not None:
                 return True
         if alone and not self._is_reserved(here):
@@ -108,6 +110,12 @@ class Pools:
             turns.setdefault(run, deque()).append(path)
         return False
 
+    def has_others(self, pool: str, avoid: Sequence[str]) -> bool:
+        here = self.pools[pool]
+        if any(name not in avoid for name in here.processes):
+            return True
+        return not here.failed and len(here.processes) < max(here.link.most, 1)
+
     def take(
         self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False, heartbeat_ms: int = 0
     ) -> str:
@@ -119,7 +127,7 @@ class Pools:
             self.watch(process, (run, path, fence), heartbeat_ms)
         return process.name
 
-    def _free(self, pool: Pool, *, alone: bool = False) -> Process | None:
+    def _free(self, pool: Pool, *, alone: bool = False, avoid: Sequence[str] = ()) -> Process | None:
         """Return the process that takes the next dispatch: the first with room for cheap work, else the idlest.
 
         What is to run alone, because it may have ended a process before, needs one that holds nothing.
@@ -130,7 +138,7 @@ class Pools:
         reserved = pool.reserved if pool.reserved and not alone and self._is_reserved(pool) else ""
         for process in pool.processes.values():
             held = len(process.holds)
-            if reserved and process.name == reserved:
+            if (reserved and process.name == reserved) or process.name in avoid:
                 continue
             if process.alone or (alone and (held or process.stuck)):
                 continue

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar, overload
 
-from kos_runtime.core.failure import ErrorType
+from kos_runtime.core.failure import RECOVERY_ACTIONS, ErrorType
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -89,7 +89,11 @@ def action(
 class ActionFailed(Exception):
     """Raised by an action that knows what kind of failure it met.
 
-    ``recoverable`` None means what the kind says. ``details`` must be plain data; they are recorded.
+    ``recoverable`` and ``suggested_action`` None mean what the kind says; the latter is retry, fallback, escalate, manual,
+    skip or fail. ``details`` must be plain data; they are recorded.
+
+    Raises:
+        ValueError: There is no such kind, or no such action.
     """
 
     def __init__(
@@ -98,12 +102,16 @@ class ActionFailed(Exception):
         message: str,
         *,
         recoverable: bool | None = None,
+        suggested_action: str | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(kind, message)
+        if suggested_action is not None and suggested_action not in RECOVERY_ACTIONS:
+            raise ValueError(f"no recovery action {suggested_action!r:.60}; there are {', '.join(RECOVERY_ACTIONS)}")
         self.kind = ErrorType(kind)
         self.message = message
         self.recoverable = recoverable
+        self.suggested_action = suggested_action
         self.details = dict(details or {})
 
     def __str__(self) -> str:

@@ -43,7 +43,19 @@ def call(agent: Agent, action: str, context: Any, *, lenient: bool = False, **in
             None,
             {"summary": "any", "score": "number", "findings": "array", "parts": "object"},
         ),
-        (kCoordinator, "on_escalation", None, {"answer": "any", "rule": "string", "reason": "string"}),
+        (
+            kCoordinator,
+            "on_escalation",
+            None,
+            {
+                "answer": "any",
+                "rule": "string",
+                "reason": "string",
+                "agent": "string",
+                "inputs": "object",
+                "fallback": "string",
+            },
+        ),
     ],
 )
 def test_what_an_action_declares(cls: type[Agent], action: str, over: str | None, fields: dict[str, str]) -> None:

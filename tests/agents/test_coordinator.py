@@ -78,7 +78,9 @@ def test_the_first_rule_that_fits_answers_and_without_one_a_person_does() -> Non
         {"name": "two", "when": {"kinds": ["timeout", "permanent"]}, "answer": "fail", "reason": "enough"},
     ]
     assert ask(rules, escalation("timeout"))["rule"] == "one"
-    assert ask(rules, escalation("permanent")) == {"answer": "fail", "rule": "two", "reason": "enough"}
+    assert ask(rules, escalation("permanent")) == {
+        "answer": "fail", "rule": "two", "reason": "enough", "agent": "", "inputs": None, "fallback": "",
+    }  # fmt: skip
     assert ask(rules, escalation("security"))["answer"] == "manual"
     assert ask([], escalation())["rule"] == "otherwise"
 
@@ -102,7 +104,7 @@ def test_what_is_recorded_is_the_table_itself_and_gives_the_same_answers() -> No
         ({"rules": [{"answer": "retry"}]}, "rule 1: name: field required"),
         (
             {"rules": [{"name": "a", "answer": "rety"}]},
-            "rule 1 (a): answer: input should be 'retry', 'skip', 'fail' or 'manual'",
+            "rule 1 (a): answer: input should be 'retry', 'reassign', 'replace_inputs', 'fallback', 'skip', 'fail' or 'manual'",
         ),
         ({"rules": [{"name": "a", "answer": "retry", "wen": {}}]}, "did you mean 'when'"),
         ({"rules": [{"name": "a", "answer": "retry", "when": {"kind": ["timeout"]}}]}, "did you mean 'kinds'"),

@@ -32,6 +32,12 @@ class Crew(Agent):
         self._write(context)
         raise ActionFailed("permanent", f"refused {value}")
 
+    @action
+    def stumble(self, value: Any = None, context: Context | None = None) -> dict[str, Any]:
+        """Fail in a way that may pass."""
+        self._write(context)
+        raise ActionFailed("transient", f"stumbled over {value}")
+
     def _write(self, context: Context | None) -> None:
         ledger = self.settings.get("ledger")
         if ledger and context is not None:

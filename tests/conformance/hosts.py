@@ -21,6 +21,7 @@ from kos_runtime.core.workflow.commands import (
     Accepted,
     Answer,
     AnswerTask,
+    CancelRun,
     ExecuteStep,
     PauseRun,
     ResumeRun,
@@ -76,6 +77,10 @@ class Host(Protocol):
     def answer(self, run: str, path: str, **data: Any) -> None: ...
     def pause(self, run: str) -> None: ...
     def resume(self, run: str) -> None: ...
+    def cancel(self, run: str) -> None:
+        """Call a run off; what is held gets a moment to stop."""
+        ...
+
     def change(self, run: str, change: Change, *, next_attempt: bool = False) -> None: ...
     def execute(self, run: str, path: str, inputs: dict[str, Any] | None = None) -> None: ...
     def events(self, run: str) -> list[Any]: ...
@@ -228,6 +233,9 @@ class Virtual:
     def resume(self, run: str) -> None:
         self._ask(ResumeRun(run=run, by="user:row"))
 
+    def cancel(self, run: str) -> None:
+        self._ask(CancelRun(run=run, by="user:row", reason="a row", grace_ms=200))
+
     def change(self, run: str, change: Change, *, next_attempt: bool = False) -> None:
         state = self.world.folded(run)
         assert state.program is not None
@@ -340,6 +348,9 @@ class Real:
 
     def resume(self, run: str) -> None:
         self.engine.resume_workflow(run)
+
+    def cancel(self, run: str) -> None:
+        self.engine.cancel_workflow(run, "a row", grace=0.2)
 
     def change(self, run: str, change: Change, *, next_attempt: bool = False) -> None:
         from kos_runtime.client import changing

@@ -233,14 +233,33 @@ def test_a_step_that_a_fallback_names_runs_only_then() -> None:
     assert step_of(plan, "b").on_demand
     assert step_of(plan, "c").after == ("a",)
     assert plan.policies[0].fallback_kind == "step"
-    assert model.Requirement(feature="fallback to a step", where="error_handling[0]") in plan.requires
+    assert plan.requires == ()
+
+
+def test_a_fallback_is_one_action_or_named_as_what_does_not_run_yet() -> None:
+    text = steps(f"{{id: a, {ACT}}}\n{{id: b, loop: {{max_iterations: 1, body: [{{id: i, {ACT}}}]}}}}") + (
+        "  error_handling: [{step: a, on_failure: different_agent, fallback: b}]\n"
+    )
+    plan = plan_of(text)
+    assert plan.policies[0].ladder == ("different_agent", "fallback", "fail")
+    assert plan.requires == (model.Requirement(feature="fallback to a loop", where="error_handling[0]"),)
+
+
+def test_what_undoes_a_step_is_tried_again_and_then_a_persons() -> None:
+    undo = "compensate: {agent: k, action: undo, inputs: {id: $self.result.id}}"
+    plan = plan_of(steps(f"{{id: a, {ACT}, {undo}}}") + "  compensation: {order: reverse, on: [cancelled]}\n")
+    said = step_of(plan, "a").compensate
+    assert said is not None
+    assert (said.agent, said.action, said.inputs) == ("k", "undo", {"id": "$self.result.id"})
+    (index,) = said.policies
+    assert (plan.policies[index].rule, plan.policies[index].ladder) == ("compensation", ("retry", "manual"))
+    assert (plan.compensate_on, plan.requires) == (("cancelled",), ())
 
 
 REQUIRED = {
     "coordination": "{id: b, coordination: {pattern: master_slave, workers: k}, action: x}",
     "workflow": "{id: b, workflow: {id: other}}",
     "template": "{id: b, template: {use: other}}",
-    "compensate": f"{{id: b, {ACT}, compensate: {{agent: k, action: undo, inputs: {{id: $self.result.id}}}}}}",
     "cache": f"{{id: b, {ACT}, cache: {{key: $inputs.x, ttl: 1h}}}}",
     "authority_required": f"{{id: b, {ACT}, authority_required: [publish]}}",
     "on_exhausted: escalate": f"{{id: b, loop: {{max_iterations: 1, on_exhausted: escalate, body: [{{id: i, {ACT}}}]}}}}",
@@ -254,10 +273,7 @@ def test_what_an_engine_must_know_how_to_run_is_named(feature: str) -> None:
 
 
 WHOLE_REQUIRED = {
-    "compensation": "  compensation: {order: reverse, on: [failed]}\n",
     "rate_limit": "  agents: {k: {agent: kExecutor, rate_limit: 60/m}}\n",
-    "on_failure: different_agent": "  error_handling: [{step: a, on_failure: different_agent}]\n",
-    "on_failure: compensate": "  error_handling: [{step: a, on_failure: compensate}]\n",
     "error_handling of a loop": "  error_handling: [{step: loop, on_failure: retry}]\n  loop_body: [{id: i, agent: k, action: x}]\n  max_iterations: 1\n",
     "synchronization point with sync: any": "  synchronization_points: [{id: p, wait_for: [a], sync: any}]\n",
 }

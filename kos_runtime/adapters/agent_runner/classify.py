@@ -1,17 +1,15 @@
 """What kind of failure an exception is."""
 
-import errno
 import traceback
 from dataclasses import replace
 from typing import Any, Final
 
+from kos_runtime.adapters.agent_runner.kinds import kind_of
 from kos_runtime.adapters.codec import MsgpackCodec, check_plain
 from kos_runtime.adapters.redaction import redact, redact_text
-from kos_runtime.core.errors import StoreError
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
 from kos_runtime.ports.agent import ActionFailed
 
-_RESOURCE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 #: Kept of a traceback: its last lines, in which the action's own code stands.
 _TRACE_LINES: Final = 12
 _TRACE_CHARACTERS: Final = 4_000
@@ -32,7 +30,7 @@ def classify(error: BaseException, step: str) -> WorkflowError:
         text = f"{type(error).__name__}: {_words(error)}".removesuffix(": ")
         if isinstance(error, MemoryError):
             text = "out of memory"
-        made = failure(_kind(error), _clean(text), step=step)
+        made = failure(kind_of(error), _clean(text), step=step)
         return replace(made, details={"traceback": _trace(error)})
     except BaseException as problem:
         return failure(ErrorType.UNKNOWN, f"an exception that cannot be read ({type(problem).__name__})", step=step)
@@ -40,27 +38,9 @@ def classify(error: BaseException, step: str) -> WorkflowError:
 
 def _as_it_says(error: ActionFailed, step: str) -> WorkflowError:
     made = failure(ErrorType(error.kind), _clean(str(error.message)), step=step, recoverable=error.recoverable)
+    if error.suggested_action is not None:
+        made = replace(made, suggested_action=error.suggested_action)
     return replace(made, details=_details(error.details)) if error.details else made
-
-
-def _kind(error: BaseException) -> ErrorType:
-    match error:
-        case TimeoutError():
-            return ErrorType.TIMEOUT
-        case MemoryError() | StoreError():
-            return ErrorType.RESOURCE
-        case ConnectionError():
-            return ErrorType.TRANSIENT
-        case OSError() if error.errno in _RESOURCE:
-            return ErrorType.RESOURCE
-        case PermissionError() | FileNotFoundError() | IsADirectoryError() | NotADirectoryError():
-            return ErrorType.PERMANENT
-        case OSError():
-            return ErrorType.TRANSIENT
-        case ImportError() | NotImplementedError():
-            return ErrorType.PERMANENT
-        case _:
-            return ErrorType.UNKNOWN
 
 
 def _words(error: BaseException) -> str:

@@ -139,6 +139,10 @@ def _policies(plan: Plan, step: Step) -> Iterator[str]:
         left -= set(plan.policies[index].errors or _KINDS)
     if left:
         yield f"has no policy for {', '.join(sorted(left))}"
+    if step.compensate is not None:
+        for index in step.compensate.policies:
+            if not 0 <= index < len(plan.policies):
+                yield f"has no policy {index} for what undoes it"
 
 
 def _texts(step: Step, where: str, roots: frozenset[str]) -> list[Fault]:
@@ -171,6 +175,9 @@ def _texts(step: Step, where: str, roots: frozenset[str]) -> list[Fault]:
         found += _value(where, what, value, roots)
     for name, value in (step.inputs or {}).items():
         found += _value(where, f"input {name!r}", value, inside)
+    if step.compensate is not None:
+        for name, value in (step.compensate.inputs or {}).items():
+            found += _value(where, f"input {name!r} of its compensation", value, inside)
     return found
 
 

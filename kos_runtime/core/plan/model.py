@@ -202,6 +202,20 @@ Form = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compensation:
+    """What undoes a step: an action, with ``inputs`` or, where there are none, what the step exposed.
+
+    ``policies`` are indexes into the plan's, as those of a step.
+    """
+
+    agent: str
+    action: str
+    inputs: dict[str, Any] | None = field(default=None, metadata=PLAIN)
+    timeout_ms: int = 1_800_000
+    policies: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of a body.
 
@@ -230,6 +244,7 @@ class Step:
     delivery: str = "at_least_once"
     idempotent: bool = False
     idempotency_key: Any = field(default=None, metadata=PLAIN)
+    compensate: Compensation | None = None
     #: Everything else that the step says and that does not run yet, by key, so that nothing is lost.
     extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
     #: An attempt is given up after so long without a sign of life; 0 for any time.
@@ -307,6 +322,8 @@ class Plan:
     pools: dict[str, Pool] = field(default_factory=dict)
     body: Body
     policies: tuple[Policy, ...] = (Policy(rule="default"),)
+    #: After which ends of a run its completed steps are undone: failed, cancelled.
+    compensate_on: tuple[str, ...] = ("failed", "cancelled")
     timeout_ms: int = 0
     #: How long an agent may take to answer an escalation.
     timeout_default_ms: int = 1_800_000

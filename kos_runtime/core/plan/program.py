@@ -38,6 +38,8 @@ class Node:
     value: Template | None = None
     values: dict[str, Template] | None = None
     body: "BodyProgram | None" = None
+    #: What undoes the step.
+    undo: "Node | None" = None
     #: One action, under no condition, in no crowd: it is dispatched as soon as what it waits for is over.
     is_plain: bool = False
     #: The inputs of a step or an item of which each is one name of a neighbour or of the run's inputs, or the item: as
@@ -130,6 +132,7 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
         node.inputs_are_stable = all(_is_stable(template) for template in node.inputs.values())
     if step.idempotency_key is not None:
         node.key = _template(step.idempotency_key, inside)
+    node.undo = _undo(step, inside)
     node.is_plain = type(step.form) is model.Action and step.when is None and not step.spread and not in_group
     item = step.form.name if isinstance(step.form, model.ForEach) and step.form.body is None else ""
     special = step.idempotency_key is not None or step.delivery == "at_most_once" or step.heartbeat_ms > 0
@@ -153,6 +156,21 @@ def _names(inputs: dict[str, Template], item: str) -> tuple[tuple[str, str, str]
             case _:
                 return None
     return tuple(found)
+
+
+def _undo(step: model.Step, roots: frozenset[str]) -> Node | None:
+    said = step.compensate
+    if said is None:
+        return None
+    made = model.Step(
+        id=step.id,
+        form=model.Action(agent=said.agent, action=said.action),
+        inputs=said.inputs,
+        timeout_ms=said.timeout_ms,
+        policies=said.policies,
+    )
+    inputs = None if said.inputs is None else {name: _template(value, roots) for name, value in said.inputs.items()}
+    return Node(step=made, id=step.id, form=made.form, dependents=(), inputs=inputs, inputs_are_stable=False)
 
 
 def _template(value: Any, roots: frozenset[str]) -> Template:

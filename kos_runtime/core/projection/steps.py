@@ -112,7 +112,7 @@ def _completed(v: RunView, e: ev.RunCompleted, time: int) -> None:
 
 
 def _failed(v: RunView, e: ev.RunFailed, time: int) -> None:
-    v.status, v.ended_at, v.error = "failed", time, e.error
+    v.status, v.ended_at, v.error, v.halted = "failed", time, e.error, None
 
 
 def _paused(v: RunView, e: ev.RunPaused, time: int) -> None:
@@ -209,6 +209,11 @@ def _run_cancelled(v: RunView, e: ev.RunCancelled, time: int) -> None:
 
 def _quarantined(v: RunView, e: ev.RunQuarantined, time: int) -> None:
     v.status, v.ended_at, v.error = "quarantined", time, {"type": "unknown", "message": e.error}
+
+
+def _requeued(v: RunView, e: ev.RunRequeued, time: int) -> None:
+    del e, time
+    v.status, v.ended_at, v.error = "running", 0, None
 
 
 def _scheduled(v: RunView, e: ev.StepScheduled, time: int) -> None:
@@ -321,6 +326,29 @@ def _answered(v: RunView, e: ev.EscalationAnswered, time: int) -> None:
     v.step(e.path).detail = f"{e.by or 'nobody'} answered {e.answer} by rule {e.rule}"
 
 
+def _reassigned(v: RunView, e: ev.StepReassigned, time: int) -> None:
+    del time
+    v.step(e.path).detail = f"goes to {e.agent or 'another process'} by {e.rule}"
+
+
+def _fallback_step(v: RunView, e: ev.FallbackStepStarted, time: int) -> None:
+    del time
+    step = v.step(e.path)
+    step.status, step.detail = "falling back", f"{e.step} stands in"
+    v.step(e.stand_in).form = "fallback"
+
+
+def _fallback_ended(v: RunView, e: ev.FallbackStepEnded, time: int) -> None:
+    _end(v, e.path, "completed", time).detail = f"{e.step} stood in"
+
+
+def _compensation(v: RunView, e: ev.CompensationStarted, time: int) -> None:
+    reason = e.reason or str(e.error.get("message", ""))
+    v.halted = {"what": "compensating", "by": e.by, "reason": reason, "at": time}
+    for path in e.steps:
+        v.step(f"{path}:undo").form = "compensation"
+
+
 def _manual(v: RunView, e: ev.ManualTaskRequested, time: int) -> None:
     step = v.step(e.path)
     step.status, step.detail, step.started_at = "waiting", f"{e.task}: waits for a person", step.started_at or time
@@ -401,6 +429,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.CancelRequested: _cancel_requested,
     ev.RunCancelled: _run_cancelled,
     ev.RunQuarantined: _quarantined,
+    ev.RunRequeued: _requeued,
     ev.StepRequested: _requested,
     ev.StepScheduled: _scheduled,
     ev.StepCompleted: _step_completed,
@@ -433,6 +462,10 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.ApprovalGiven: _vote,
     ev.ApprovalDecided: _decided,
     ev.WaitingTimedOut: _timed_out,
+    ev.StepReassigned: _reassigned,
+    ev.FallbackStepStarted: _fallback_step,
+    ev.FallbackStepEnded: _fallback_ended,
+    ev.CompensationStarted: _compensation,
     ev.ManualTaskRequested: _manual,
     ev.ManualTaskAnswered: _manual_answered,
 }

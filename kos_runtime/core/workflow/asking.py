@@ -5,14 +5,14 @@ from typing import Any, Final
 from kos_runtime.core.failure import WorkflowError
 from kos_runtime.core.invocation import Invocation
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.answers import follow, wrong
 from kos_runtime.core.workflow.desk import Desk
-from kos_runtime.core.workflow.failing import policy_for, request_manual
+from kos_runtime.core.workflow.dispatching import inputs_now
+from kos_runtime.core.workflow.failing import MAX_ESCALATIONS, may_change_agent, may_fall_back, policy_for
 from kos_runtime.core.workflow.state import StepState
 
 #: The action by which an agent is asked.
 ASK_ACTION: Final = "on_escalation"
-#: What it may answer in this version.
-ANSWERS: Final = ("retry", "skip", "fail", "manual")
 #: A stand-in for the agent's own rule when it gave none.
 SILENT: Final = "no valid answer"
 
@@ -34,7 +34,9 @@ def ask(desk: Desk, step: StepState) -> None:
     attempt, fence = step.attempt + (step.then != "redispatch"), max(step.fence, run.fences) + 1
     timeout = run.program.plan.timeout_default_ms
     process = desk.pools.take(run.id, step.path, fence, timeout)
-    packed = run.codec.pack({"escalation": _question(desk, about, policy.max_retries)})
+    fallback = policy.fallback or ""
+    question = _question(desk, about, policy.max_retries, fallback, inputs_now(desk, about))
+    packed = run.codec.pack({"escalation": question})
     desk.emit(ev.StepScheduled(step.path, attempt, fence, process, timeout, b"", None, None))
     desk.dispatches.append(
         (
@@ -58,17 +60,22 @@ def ask(desk: Desk, step: StepState) -> None:
 _NO_ERROR: Final = {"type": "unknown", "message": ""}
 
 
-def _question(desk: Desk, about: StepState, max_retries: int) -> dict[str, Any]:
+def _question(desk: Desk, about: StepState, max_retries: int, fallback: str, inputs: Any) -> dict[str, Any]:
     form: Any = about.node.form
-    left = []
-    if about.escalations < 3:
-        left.append("escalate")
-    left.extend(("manual", "fail"))
+    left = ["escalate"] if about.escalations < MAX_ESCALATIONS else []
+    if may_change_agent(desk, about):
+        left.append("different_agent")
+    if fallback and may_fall_back(desk, about, fallback):
+        left.append("fallback")
+    left.extend(("manual", "skip", "fail"))
     return {
         "run": desk.run.id,
         "step": about.path,
         "agent": getattr(form, "agent", ""),
         "action": about.action or getattr(form, "action", ""),
+        "inputs": inputs,
+        "authority_required": about.node.step.extras.get("authority_required", []),
+        "fallback": fallback,
         "failure": about.error,
         "attempts": about.attempt,
         "escalations": about.escalations,
@@ -85,21 +92,14 @@ def answered(desk: Desk, step: StepState, names: dict[str, Any], problem: str) -
 
 
 def _answer(desk: Desk, step: StepState, about: StepState, names: dict[str, Any], problem: str) -> None:
-    answer = names.get("answer")
+    policy = policy_for(desk, about, WorkflowError.from_plain(about.error or _NO_ERROR))
     rule, reason = str(names.get("rule", ""))[:200], str(names.get("reason", ""))[:2_000]
-    if answer not in ANSWERS:
-        reason = problem or f"the answer was {answer!r}; it is one of {', '.join(ANSWERS)}"
-        answer, rule = "manual", SILENT
+    default = policy.fallback or ""
+    problem = problem or wrong(desk, about, names, default)
+    if problem:
+        names, rule, reason = {"answer": "manual"}, SILENT, problem[:2_000]
     if step.path in desk.run.agenda:
         desk.emit(ev.StepCancelled(step.path, 0, reason))
     by = desk.run.steps[step.path].agent
-    desk.emit(ev.EscalationAnswered(about.path, about.escalations, str(answer), rule, reason, by))
-    match answer:
-        case "skip":
-            desk.emit(ev.StepSkipped(about.path, f"{by}: {rule}"))
-        case "fail":
-            desk.emit(ev.StepGaveUp(about.path, about.error or {}, f"{by}: {rule}"))
-        case "manual":
-            request_manual(desk, about, about.id, f"{by}: {rule}" if by else rule)
-        case _:
-            pass
+    desk.emit(ev.EscalationAnswered(about.path, about.escalations, str(names["answer"]), rule, reason, by))
+    follow(desk, about, names, rule, by, default)

@@ -82,6 +82,16 @@ class RetryStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequeueRun:
+    """Have a run that was set aside go on; or, of a failed one, the step ``path`` that was poison (empty: any)."""
+
+    run: str
+    path: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForkRun:
     """Make a run of what ``parent`` had recorded up to its position ``at``. ``salt`` is 16 random bytes.
 
@@ -196,7 +206,7 @@ class Accepted:
 
 #: What a person decides of a run that there is; each names its author.
 Steering = (
-    AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RestoreRun | SetCheckpoints | RevisePlan | ExecuteStep
+    AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RequeueRun | RestoreRun | SetCheckpoints | RevisePlan | ExecuteStep
     | SendSignal | DecideApproval
 )  # fmt: skip
 Command = CreateRun | StartRun | ForkRun | Steering | Scheduling

@@ -1,6 +1,6 @@
 """Where a run is decided about: its state, the time, and what deciding leaves to be done."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
@@ -16,11 +16,15 @@ from kos_runtime.core.workflow.state import Run
 class Pools(Protocol):
     """Who has hands free. The partition keeps it; deciding only asks."""
 
-    def has_room(self, pool: str, run: str, path: str, *, alone: bool = False) -> bool:
+    def has_room(self, pool: str, run: str, path: str, *, alone: bool = False, avoid: Sequence[str] = ()) -> bool:
         """Say whether something of this pool can start now; if not, remember who asked.
 
-        ``alone``: it needs a process that holds nothing else.
+        ``alone``: it needs a process that holds nothing else. ``avoid``: none of these, as long as there is another.
         """
+        ...
+
+    def has_others(self, pool: str, avoid: Sequence[str]) -> bool:
+        """Say whether a pool has, or may get, a process other than these."""
         ...
 
     def take(

@@ -1,22 +1,26 @@
 """An attempt goes to an agent: its inputs, its number, its fence."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from kos_runtime.core.expression import ExpressionError, evaluate_template
+from kos_runtime.core.expression import ExpressionError, NeedsData, evaluate_template
 from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.identity import idempotency_key
 from kos_runtime.core.invocation import Gather, Invocation
 from kos_runtime.core.plan.link import ActionLink, AgentLink
+from kos_runtime.core.plan.model import Action, ForEach
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.inputs import Inputs, compute, compute_names
-from kos_runtime.core.workflow.state import StepState
+from kos_runtime.core.workflow.state import Run, StepState
 from kos_runtime.core.workflow.values import View, blob_value
 
+#: Inputs are shown to whom a failure is escalated up to so many bytes.
+MAX_SHOWN = 8_192
 #: Characters of a key that a step gives itself.
 MAX_KEY = 512
 #: How many parts a spread step is cut into at most; more items share a part.
@@ -26,7 +30,7 @@ MAX_PARTS = 256
 def names_of(step: StepState) -> tuple[str, str]:
     """Return the agent's name in the definition and the action that this step's next attempt calls."""
     form: Any = step.node.form
-    return form.agent, step.action or form.action
+    return step.instead or form.agent, step.action or form.action
 
 
 def linked(desk: Desk, agent: str, action: str) -> tuple[AgentLink, ActionLink | None]:
@@ -44,7 +48,15 @@ def dispatch_first(desk: Desk, step: StepState, index: int = -1) -> bool:
     action = agent.actions.get(form.action)
     path = step.path if index < 0 else f"{step.path}[{index}]"
     is_first = step.fence == 0 and step.inputs is None if index < 0 else path not in run.steps
-    if node.names is None or not is_first or step.given or (action is not None and action.isolated):
+    if (
+        node.names is None
+        or not is_first
+        or step.given
+        or step.beside
+        or step.instead
+        or step.then
+        or (action is not None and action.isolated)
+    ):
         return dispatch(desk, step, index)
     if not desk.pools.has_room(agent.pool, run.id, step.path):
         return False
@@ -76,7 +88,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     agent, action = linked(desk, agent_name, action_name)
     # What must not be repeated shares no process either: it would break off with whatever ends that.
     alone = step.kills > 0 or (action is not None and action.isolated) or step.node.step.delivery == "at_most_once"
-    if not has_room and not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone):
+    if not has_room and not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone, avoid=step.avoid):
         return False
     own_index = index if index >= 0 else step.index
     at, owner = step, step
@@ -88,12 +100,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
         found = _inputs(desk, owner, at, own_index, action)
         whole = run.codec.pack(found.values)
         packed, blob = (whole, None) if len(whole) <= INLINE_LIMIT else (None, desk.put_blob(whole))
-        key = idempotency_key(run.store_id, run.id, path, run.generation)
-        if owner.node.key is not None:
-            key = _own_key(evaluate_template(owner.node.key, View(run, owner.scope, owner, index=own_index)))
-            if owner.fan is not None and owner.fan.parts:
-                # Parts are different work, whatever their step calls itself.
-                key = f"{key}[{own_index}]"
+        key = key_of(run, owner, path, own_index)
     except (ExpressionError, ValueError) as error:
         message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
@@ -102,7 +109,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     fence = max(0 if at is None else at.fence, run.fences) + 1
     model = step.node.step
     process = desk.pools.take(run.id, path, fence, model.timeout_ms, alone=alone, heartbeat_ms=model.heartbeat_ms)
-    part = owner.fan is not None and owner.fan.parts
+    part = (owner.fan is not None and owner.fan.parts) or (step.beside == "stand_in" and _is_part(run, step.of))
     record = not owner.node.inputs_are_stable and not part and (attempt == 1 or _has_none(at))
     desk.emit(
         ev.StepScheduled(
@@ -111,7 +118,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
             fence,
             process,
             step.node.step.timeout_ms,
-            _digest(packed, blob.digest if blob else "", found.gathers),
+            input_digest(packed, blob.digest if blob else "", found.gathers),
             packed if record else None,
             [blob.digest, blob.size] if record and blob is not None else None,
         )
@@ -147,6 +154,26 @@ def _has_none(step: StepState | None) -> bool:
     return step is not None and step.inputs is None and step.inputs_blob is None
 
 
+def _is_part(run: Run, path: str) -> bool:
+    if run.steps[path].index < 0:
+        return False
+    fan = run.steps[path[: path.rindex("[")]].fan
+    return fan is not None and fan.parts
+
+
+def key_of(run: Run, owner: StepState, path: str, index: int) -> str:
+    """Return the idempotency key that every attempt of a step carries, of an item or part when ``index`` is not negative.
+
+    Raises:
+        ExpressionError, ValueError: The step gives itself one that is none.
+    """
+    if owner.node.key is None:
+        return idempotency_key(run.store_id, run.id, path, run.generation)
+    key = _own_key(evaluate_template(owner.node.key, View(run, owner.scope, owner, index=index)))
+    # Parts are different work, whatever their step calls itself.
+    return f"{key}[{index}]" if owner.fan is not None and owner.fan.parts else key
+
+
 def _own_key(value: Any) -> str:
     """Return the key that a step gives itself.
 
@@ -160,7 +187,7 @@ def _own_key(value: Any) -> str:
     return str(value)
 
 
-def _digest(packed: bytes | None, blob: str, gathers: list[Gather]) -> bytes:
+def input_digest(packed: bytes | None, blob: str, gathers: Sequence[Gather] = ()) -> bytes:
     if not gathers and packed is not None:
         return sha256(packed).digest()[:16]
     hashed = sha256(packed if packed is not None else blob.encode())
@@ -177,17 +204,41 @@ def _digest(packed: bytes | None, blob: str, gathers: list[Gather]) -> bytes:
 def _inputs(desk: Desk, owner: StepState, at: StepState | None, index: int, action: ActionLink | None) -> Inputs:
     """Compute inputs; those that were recorded at the first attempt are taken as they were."""
     run = desk.run
+    if at is not None and at.replaced:
+        found = Inputs()
+        found.values = recorded_inputs(desk, at)
+        return found
+    if owner.beside == "stand_in" and owner.node.inputs is None:
+        # It is given what the step was given that it stands in for.
+        failed = run.steps[owner.of]
+        around = run.steps[owner.of[: owner.of.rindex("[")]] if failed.index >= 0 else failed
+        return _inputs(desk, around, failed, failed.index, action)
     fan = owner.fan
     found = Inputs() if owner.given else compute(run, owner, action, index)
     recorded = owner if fan is not None and fan.parts else at
     if recorded is not None and (recorded.inputs is not None or recorded.inputs_blob is not None):
-        found.values = _recorded(desk, recorded)
+        found.values = recorded_inputs(desk, recorded)
     if fan is not None and fan.parts:
         _cut(found, fan.over, fan.bounds[index], fan.bounds[index + 1])
     return found
 
 
-def _recorded(desk: Desk, step: StepState) -> dict[str, Any]:
+def inputs_now(desk: Desk, step: StepState) -> Any:
+    """Return what a step's attempt is given, for someone to look at; null where it is large or cannot be known here."""
+    form = step.node.form
+    if not isinstance(form, Action | ForEach) or step.fan is not None:
+        return None
+    owner = desk.run.steps[step.path[: step.path.rindex("[")]] if step.index >= 0 else step
+    agent_name, action_name = names_of(step)
+    try:
+        values = _inputs(desk, owner, step, step.index, linked(desk, agent_name, action_name)[1]).values
+        return values if len(desk.run.codec.pack(values)) <= MAX_SHOWN else None
+    except (ExpressionError, ValueError, NeedsData):
+        desk.run.wanted = {}
+        return None
+
+
+def recorded_inputs(desk: Desk, step: StepState) -> dict[str, Any]:
     values: dict[str, Any]
     if step.inputs_blob is not None:
         values = blob_value(desk.run, step.inputs_blob)

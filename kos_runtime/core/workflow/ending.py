@@ -8,6 +8,7 @@ from kos_runtime.core.plan.model import Group, Loop, OutputSpec
 from kos_runtime.core.plan.types import misfit, word_for
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.compensating import fail_run
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.inputs import exposed_names
 from kos_runtime.core.workflow.state import Run, StepState
@@ -26,7 +27,7 @@ def end_run(desk: Desk) -> None:
     scope = run.scopes[""]
     if scope.gave_up is not None:
         step = run.steps[scope.gave_up]
-        desk.emit(ev.RunFailed(step.error or {}, scope.gave_up))
+        fail_run(desk, step.error or {}, scope.gave_up)
         return
     outputs: dict[str, Any] = {}
     if run.program.plan.free_outputs:
@@ -64,7 +65,7 @@ def end_run(desk: Desk) -> None:
 
 def _fail(desk: Desk, message: str, step: str) -> None:
     error = failure(ErrorType.VALIDATION, message, step=step, recoverable=False)
-    desk.emit(ev.RunFailed(error.to_plain(), step))
+    fail_run(desk, error.to_plain(), step)
 
 
 def _output(run: Run, spec: OutputSpec, template: Template | None) -> tuple[Any, str]:

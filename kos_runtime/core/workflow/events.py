@@ -221,6 +221,14 @@ class RunQuarantined:
     code_version: str
 
 
+@event("run_requeued")
+class RunRequeued:
+    """A person has a run that was set aside go on where it was."""
+
+    by: str
+    reason: str
+
+
 # --- steps --------------------------------------------------------------------------------------
 
 
@@ -471,7 +479,7 @@ class Escalated:
 
 @event("escalation_answered")
 class EscalationAnswered:
-    """``answer`` is retry, skip, fail or manual; ``rule`` is the agent's own rule that fired."""
+    """``answer`` is one of the seven; what it brings (an agent, inputs, a fallback) is the event that follows. ``rule`` is the agent's own rule that fired."""
 
     path: str
     number: int
@@ -486,6 +494,62 @@ class FallbackStarted:
     path: str
     action: str
     rule: str
+
+
+@event("step_reassigned")
+class StepReassigned:
+    """The step's further attempts go to ``agent``, another one that has its action. ``by`` is who said so, if anybody."""
+
+    path: str
+    agent: str
+    rule: str
+    by: str
+
+
+@event("inputs_replaced")
+class InputsReplaced:
+    """The step's further attempts are given these inputs."""
+
+    path: str
+    inputs: bytes | None
+    inputs_blob: list[Any] | None
+    rule: str
+    by: str
+
+
+@event("fallback_step_started")
+class FallbackStepStarted:
+    """Another step stands in for one that failed, under a key of its own, ``stand_in``."""
+
+    path: str
+    step: str
+    stand_in: str
+    rule: str
+
+
+@event("fallback_step_ended")
+class FallbackStepEnded:
+    """The step that stood in is completed: what it exposes is what the failed step exposes."""
+
+    path: str
+    step: str
+    exposed: bytes
+    blobs: list[list[Any]]
+
+
+@event("compensation_started")
+class CompensationStarted:
+    """Before the run ends as ``outcome``, what it completed is undone: ``steps``, newest first.
+
+    ``error`` and ``step`` are those of a run that failed; ``by`` and ``reason`` those of one that was cancelled.
+    """
+
+    outcome: str
+    steps: list[str]
+    error: dict[str, Any]
+    step: str
+    by: str
+    reason: str
 
 
 @event("manual_task_requested")
@@ -628,8 +692,8 @@ Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
     | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested | DeadlineSet | WaitStarted | WaitEnded | SignalAwaited | SignalReceived | SignalTaken
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
-    | RunCancelled | RunQuarantined | ConditionMet | StepRequested | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
+    | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
-    | Escalated | EscalationAnswered | FallbackStarted | ManualTaskRequested | ManualTaskAnswered
+    | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
 )  # fmt: skip

@@ -11,15 +11,18 @@ from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import ForEach, Group
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow import beside
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.reopened import reopen
 from kos_runtime.core.workflow.revised import request_step, revise
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
-from kos_runtime.core.workflow.status import RUN_TRANSITIONS, StepStatus
+from kos_runtime.core.workflow.status import RUN_TRANSITIONS, RunStatus, StepStatus
 from kos_runtime.core.workflow.taken_over import begin_again, replace_result, restored, take_over
 
 #: How many items with a body of their own are at work together unless the definition says so.
 DEFAULT_BODY_WINDOW: Final = 64
+#: Answers to an escalation after which the step is tried again.
+_TRIED_AGAIN: Final = frozenset({"retry", "reassign", "replace_inputs"})
 
 
 def evolve(run: Run, event: Any) -> None:
@@ -169,7 +172,15 @@ def _run_cancelled(run: Run, e: ev.RunCancelled) -> None:
 def _run_quarantined(run: Run, e: ev.RunQuarantined) -> None:
     _status(run, e)
     run.error = {"type": "unknown", "message": e.error}
-    _leave_all(run)
+    # What it was at stays, in case that somebody has it go on.
+    run.todo.clear()
+
+
+def _run_requeued(run: Run, e: ev.RunRequeued) -> None:
+    _status(run, e)
+    run.error = None
+    if not run.scopes:
+        run.status = RunStatus.CREATED
 
 
 def _leave_all(run: Run) -> None:
@@ -249,7 +260,8 @@ def _end(run: Run, step: StepState, status: StepStatus) -> None:
         run.manual.pop(path, None)
     if run.waits:
         run.waits.pop(path, None)
-    if step.ask_of:
+    if step.beside:
+        beside.ended(run, step)
         return
     if step.index < 0:
         _over(run, step)
@@ -289,7 +301,7 @@ def _condition_met(run: Run, e: ev.ConditionMet) -> None:
 
 
 def _begin(step: StepState) -> None:
-    if step.status is StepStatus.READY and step.index < 0 and not step.ask_of:
+    if step.status is StepStatus.READY and step.index < 0 and not step.beside:
         step.scope.active += 1
         if step.node.step.resources:
             for name, amount in step.node.step.resources.items():
@@ -334,6 +346,9 @@ def _step_completed(run: Run, e: ev.StepCompleted) -> None:
     step.exposed, step.blobs = e.exposed, e.blobs
     step.error = None
     step.spent_ms += e.duration_ms
+    if step.node.undo is not None:
+        run.undo.pop(e.path, None)
+        run.undo[e.path] = None
     _end(run, step, StepStatus.COMPLETED)
 
 
@@ -346,6 +361,10 @@ def _step_failed(run: Run, e: ev.StepFailed) -> None:
     _begin(step)
     step.status = StepStatus.FAILING
     step.error, step.rule, step.then, step.rung = e.error, e.rule, e.then, e.rung
+    if e.then == "different_agent":
+        beside.avoid(step)
+    elif e.then == "compensate":
+        run.undo_asked = True
     step.spent_ms += e.duration_ms
 
 
@@ -365,7 +384,7 @@ def _step_gave_up(run: Run, e: ev.StepGaveUp) -> None:
     step = run.steps.get(e.path) or step_at(run, e.path)
     _begin(step)
     step.error, step.rule = e.error, e.rule
-    if step.index >= 0 or step.ask_of:
+    if step.index >= 0 or step.beside:
         _end(run, step, StepStatus.FAILED)
         return
     # What waits for it is not entered: the body as a whole has failed, and its owner decides.
@@ -553,7 +572,7 @@ def _escalated(run: Run, e: ev.Escalated) -> None:
     step.status = StepStatus.ESCALATED
     step.escalations = e.number
     ask = StepState(e.ask, step.id, step.scope, step.node)
-    ask.ask_of = e.path
+    ask.ask_of, ask.beside = e.path, "ask"
     run.steps[e.ask] = ask
     put(run, e.ask, ENTER)
 
@@ -561,8 +580,19 @@ def _escalated(run: Run, e: ev.Escalated) -> None:
 def _escalation_answered(run: Run, e: ev.EscalationAnswered) -> None:
     step = run.steps[e.path]
     step.status = StepStatus.FAILING
-    if e.answer == "retry":
+    if e.answer in _TRIED_AGAIN:
         put(run, e.path, AGAIN)
+
+
+def _inputs_replaced(run: Run, e: ev.InputsReplaced) -> None:
+    step = run.steps[e.path]
+    step.inputs, step.inputs_blob, step.replaced = e.inputs, _blob(e.inputs_blob), True
+
+
+def _fallback_step_ended(run: Run, e: ev.FallbackStepEnded) -> None:
+    step = run.steps[e.path]
+    step.exposed, step.blobs, step.error = e.exposed, e.blobs, None
+    _end(run, step, StepStatus.COMPLETED)
 
 
 def _fallback_started(run: Run, e: ev.FallbackStarted) -> None:
@@ -690,6 +720,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.ApprovalGiven: _approval_given,
     ev.ApprovalDecided: _approval_decided,
     ev.WaitingTimedOut: _waiting_timed_out,
+    ev.RunRequeued: _run_requeued,
     ev.ConditionMet: _condition_met,
     ev.StepRequested: request_step,
     ev.StepScheduled: _step_scheduled,
@@ -719,6 +750,11 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.Escalated: _escalated,
     ev.EscalationAnswered: _escalation_answered,
     ev.FallbackStarted: _fallback_started,
+    ev.StepReassigned: beside.reassigned,
+    ev.InputsReplaced: _inputs_replaced,
+    ev.FallbackStepStarted: beside.stand_in,
+    ev.FallbackStepEnded: _fallback_step_ended,
+    ev.CompensationStarted: beside.compensate,
     ev.ManualTaskRequested: _manual_task_requested,
     ev.ManualTaskAnswered: _manual_task_answered,
 }

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from kos_runtime.core.chance import draw
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
-from kos_runtime.core.plan.model import Approval, ForEach, Policy
+from kos_runtime.core.plan.model import Action, Approval, ForEach, Policy
 from kos_runtime.core.policy.retry import delay_before
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.beside import stand_in_path
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import step_at
 from kos_runtime.core.workflow.state import StepState
+from kos_runtime.core.workflow.status import StepStatus
 
 #: A step is escalated at most so often.
 MAX_ESCALATIONS: Final = 3
@@ -64,18 +66,20 @@ def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_m
         error = _unknown_outcome(step, error.message)
     policy = policy_for(desk, step, error)
     rung = step.rung if step.rule == policy.rule else 0
-    then, rung = _next_rung(step, policy, error, rung)
+    then, rung = _next_rung(desk, step, policy, error, rung)
     desk.emit(
         ev.StepFailed(step.path, step.fence, step.attempt, error.to_plain(), policy.rule, then, rung, duration_ms)
     )
     match then:
-        case "retry":
+        case "retry" | "different_agent":
+            if then == "different_agent":
+                _change_agent(desk, step, policy)
             retry = step.retries + 1
             chance = draw(desk.run.seed, step.path, step.fence, "retry")
             delay = max(delay_before(max(retry, 1), policy.backoff, chance), _asked_for(error))
             desk.emit(ev.RetryScheduled(step.path, step.fence, desk.now + delay, delay))
         case "fallback":
-            _fall_back(desk, step, policy)
+            fall_back(desk, step, policy.fallback or "", policy.rule)
         case "escalate":
             _escalate(desk, step, policy)
         case "manual":
@@ -92,15 +96,21 @@ def _asked_for(error: WorkflowError) -> int:
     return min(max(asked, 0), MAX_ASKED_MS) if type(asked) is int else 0
 
 
-def _next_rung(step: StepState, policy: Policy, error: WorkflowError, rung: int) -> tuple[str, int]:
+def _next_rung(desk: Desk, step: StepState, policy: Policy, error: WorkflowError, rung: int) -> tuple[str, int]:
     """Climb from a rung to the first that can be taken; below the last one there is only failing."""
     ladder = policy.ladder
     while rung < len(ladder):
         match ladder[rung]:
             case "retry" if error.recoverable and step.retries < policy.max_retries:
                 return "retry", rung
-            case "fallback" if policy.fallback is not None and step.then != "fallback" and not step.action:
+            case "different_agent" if (
+                error.recoverable and step.retries < policy.max_retries and may_change_agent(desk, step)
+            ):
+                return "different_agent", rung
+            case "fallback" if policy.fallback is not None and may_fall_back(desk, step, policy.fallback):
                 return "fallback", rung + 1
+            case "compensate" if not step.beside:
+                return "compensate", rung
             case "escalate" if policy.escalation_agent is not None and step.escalations < MAX_ESCALATIONS:
                 return "escalate", rung
             case "manual":
@@ -114,15 +124,77 @@ def _next_rung(step: StepState, policy: Policy, error: WorkflowError, rung: int)
     return "fail", rung
 
 
-def _fall_back(desk: Desk, step: StepState, policy: Policy) -> None:
-    """A fallback is an action of the same agent, else a manual task of that name."""
-    name = policy.fallback or ""
+def may_fall_back(desk: Desk, step: StepState, name: str) -> bool:
+    """Say whether a fallback is still to be tried: each is, once."""
+    if is_fallback_step(desk, name):
+        return step.id != name and stand_in_path(step.path, name) not in desk.run.steps
+    return step.then != "fallback" and not step.action
+
+
+def is_fallback_step(desk: Desk, name: str) -> bool:
+    """Say whether a name is that of a step of the run's own body that stands aside until it is named."""
+    assert desk.run.program is not None
+    node = desk.run.program.body.nodes.get(name)
+    return node is not None and node.step.on_demand and isinstance(node.form, Action)
+
+
+def fall_back(desk: Desk, step: StepState, name: str, rule: str) -> None:
+    """A fallback is a step, else an action of the same agent, else a manual task of that name."""
     form: Any = step.node.form
-    agent = None if desk.run.link is None else desk.run.link.agents.get(getattr(form, "agent", ""))
-    if agent is not None and name in agent.actions:
-        desk.emit(ev.FallbackStarted(step.path, name, policy.rule))
+    agent = None if desk.run.link is None else desk.run.link.agents.get(step.instead or getattr(form, "agent", ""))
+    if is_fallback_step(desk, name):
+        desk.emit(ev.FallbackStepStarted(step.path, name, stand_in_path(step.path, name), rule))
+    elif agent is not None and name in agent.actions:
+        desk.emit(ev.FallbackStarted(step.path, name, rule))
     else:
-        request_manual(desk, step, name, policy.rule)
+        request_manual(desk, step, name, rule)
+
+
+def stood_in(desk: Desk, step: StepState) -> None:
+    """The step that stands in for another is over: its result is taken, or the ladder is climbed on."""
+    other = next(s for s in reversed(desk.run.steps.values()) if s.beside == "stand_in" and s.of == step.path)
+    if other.status is StepStatus.COMPLETED:
+        desk.emit(ev.FallbackStepEnded(step.path, other.id, other.exposed, other.blobs))
+        return
+    if other.error is not None:
+        error = WorkflowError.from_plain(other.error)
+    else:
+        message = f"its fallback {other.id} was skipped"
+        error = failure(ErrorType.PERMANENT, message, step=step.path)
+    attempt_failed(desk, step, error, 0.0)
+
+
+def may_change_agent(desk: Desk, step: StepState) -> bool:
+    """Say whether there is another agent than those in which a step has failed."""
+    return has_other_process(desk, step) or another_kind(desk, step) is not None
+
+
+def has_other_process(desk: Desk, step: StepState) -> bool:
+    form: Any = step.node.form
+    link = desk.run.link
+    agent = None if link is None else link.agents.get(step.instead or getattr(form, "agent", ""))
+    return agent is not None and desk.pools.has_others(agent.pool, [*step.avoid, step.agent])
+
+
+def another_kind(desk: Desk, step: StepState) -> str | None:
+    """Return the next agent of another kind that ``agents:`` names and that has the step's action."""
+    run, form = desk.run, step.node.form
+    if run.link is None or run.program is None or not isinstance(form, Action | ForEach):
+        return None
+    names = list(run.program.plan.pools)
+    names = names[names.index(step.instead) + 1 :] if step.instead in names else names
+    own = run.link.agents[form.agent].kind
+    action = step.action or form.action
+    for name in names:
+        agent = run.link.agents.get(name)
+        if agent is not None and agent.kind != own and action in agent.actions:
+            return name
+    return None
+
+
+def _change_agent(desk: Desk, step: StepState, policy: Policy) -> None:
+    if not has_other_process(desk, step):
+        desk.emit(ev.StepReassigned(step.path, another_kind(desk, step) or "", policy.rule, ""))
 
 
 def _escalate(desk: Desk, step: StepState, policy: Policy) -> None:
@@ -139,6 +211,8 @@ def request_manual(desk: Desk, step: StepState, task: str, rule: str) -> None:
 
 def answer_fields(desk: Desk, step: StepState) -> list[list[Any]]:
     """Return ``[name, type, required]`` of what stands in for the action's result."""
+    if step.beside == "undo":
+        return [["note", "string", False]]
     form: Any = step.node.form
     if isinstance(form, Approval):
         return [["approved", "boolean", True], *([f.name, f.type, f.required] for f in form.fields)]

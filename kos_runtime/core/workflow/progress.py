@@ -14,10 +14,11 @@ from kos_runtime.core.plan import model
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import ask
+from kos_runtime.core.workflow.compensating import end_undone, undo
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.dispatching import dispatch, dispatch_first, linked, split
 from kos_runtime.core.workflow.ending import end_run
-from kos_runtime.core.workflow.failing import fail_before_start
+from kos_runtime.core.workflow.failing import fail_before_start, stood_in
 from kos_runtime.core.workflow.inputs import results_expose
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
@@ -77,6 +78,8 @@ def count_anew(desk: Desk) -> None:
 def _again(desk: Desk, step: StepState) -> None:
     if step.ask_of:
         ask(desk, step)
+    elif step.beside == "undo":
+        undo(desk, step)
     elif step.attempt == 0 and step.index < 0:
         # It failed before it could begin, of its condition or its values: they are computed anew.
         _enter(desk, step)
@@ -91,6 +94,9 @@ def _enter(desk: Desk, step: StepState) -> None:
     if step.ask_of:
         ask(desk, step)
         return
+    if step.beside == "undo":
+        undo(desk, step)
+        return
     run, scope, node = desk.run, step.scope, step.node
     if node.is_plain and _are_done_beside(run, scope, node.step.reads):
         dispatch_first(desk, step)
@@ -99,7 +105,7 @@ def _enter(desk: Desk, step: StepState) -> None:
         begin_waiting(desk, step)
         return
     if not step.condition_met:
-        if _is_crowded(scope, step):
+        if not step.beside and _is_crowded(scope, step):
             scope.park(step.path)
             return
         for id in node.step.reads:
@@ -363,6 +369,9 @@ def _join(desk: Desk, step: StepState, fan: Fan) -> None:
 
 def _close(desk: Desk, path: str) -> None:
     run = desk.run
+    if path == "" and run.undoing is not None:
+        end_undone(desk)
+        return
     if path == "":
         scope = run.scopes[""]
         if scope.gave_up is not None:
@@ -375,6 +384,9 @@ def _close(desk: Desk, path: str) -> None:
         return
     step = run.steps[path]
     form = step.node.form
+    if step.status is StepStatus.FALLBACK:
+        stood_in(desk, step)
+        return
     match form:
         case model.Decision():
             desk.emit(ev.DecisionEnded(path))
@@ -450,7 +462,7 @@ def cancel_inside(desk: Desk, path: str, reason: str) -> None:
     size = len(path)
 
     def inside(other: str) -> bool:
-        return not path or (other.startswith(path) and len(other) > size and other[size] in "/[#!")
+        return not path or (other.startswith(path) and len(other) > size and other[size] in "/[#!~")
 
     begun = [p for p, s in run.steps.items() if s.status not in OVER and inside(p)]
     for other in begun:

@@ -40,7 +40,10 @@ def reopen(run: Run, e: ev.RunReopened) -> None:
     _resume_chain(run, leaf)
     leaf.retries, leaf.rung, leaf.rule, leaf.then = e.retries, 0, "", ""
     leaf.escalations = leaf.kills = 0
-    leaf.action = ""
+    leaf.action = leaf.instead = ""
+    leaf.avoid, leaf.replaced = [], False
+    for other in [path for path in run.steps if path.startswith(f"{e.path}~")]:
+        del run.steps[other]
     if leaf.fan is not None:
         leaf.status = StepStatus.ACTIVE
         _redo(run, leaf)
@@ -48,7 +51,7 @@ def reopen(run: Run, e: ev.RunReopened) -> None:
         leaf.status = StepStatus.FAILING
         _put(run, e.path, AGAIN)
     for step in list(run.steps.values()):
-        if step.status is StepStatus.CANCELLED and not step.ask_of and _is_going(step.scope):
+        if step.status is StepStatus.CANCELLED and not step.beside and _is_going(step.scope):
             _take_up(run, step)
 
 

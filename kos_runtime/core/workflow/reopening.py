@@ -18,6 +18,9 @@ def retry(desk: Desk, command: RetryStep) -> Accepted | Rejected:
     run = desk.run
     if run.status is not RunStatus.FAILED:
         return Rejected(code="conflict", message=f"run {run.id} is {run.status}: only a failed one is retried")
+    if run.undoing is not None:
+        message = f"run {run.id} cannot go on: what it completed was undone; start a new run, or fork it"
+        return Rejected(code="conflict", message=message)
     if not 1 <= command.retries <= MAX_FURTHER:
         return Rejected(code="invalid", message=f"{command.retries} further attempts; it is 1 to {MAX_FURTHER}")
     failed = failed_steps(run)

@@ -8,13 +8,15 @@ from hashlib import sha256
 from typing import Any, Final
 
 from kos_runtime.core.event import BY_NAME
+from kos_runtime.core.plan.program import Node
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as _events
+from kos_runtime.core.workflow.beside import node_at
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 5
+STATE_VERSION: Final = 9
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
@@ -24,11 +26,11 @@ FINGERPRINT: Final = (
 
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "plan_now", "link_digest", "link_now", "link_settings", "revision",
-    "inputs_packed", "vars", "agenda", "open", "manual", "waits", "signals", "signalled", "deadline", "left_ms", "paused", "cancelling", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms",
+    "inputs_packed", "vars", "agenda", "open", "manual", "waits", "signals", "signalled", "deadline", "left_ms", "paused", "cancelling", "undo_asked", "undoing", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms",
 )  # fmt: skip
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
-    "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn", "requested", "by_hand", "given",
+    "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn", "requested", "by_hand", "given", "beside", "of", "instead", "avoid", "replaced",
 )  # fmt: skip
 _SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn")
 _FAN: Final = ("count", "limit", "next", "again", "open", "skipped", "failures", "items", "parts", "over", "bounds")
@@ -39,6 +41,7 @@ def to_plain(run: Run) -> dict[str, Any]:
     plain = {name: getattr(run, name) for name in _RUN}
     plain["status"] = run.status.value
     plain["inputs_blob"] = _ref(run.inputs_blob)
+    plain["undo"] = list(run.undo)
     plain["timers"] = {path: list(timer) for path, timer in run.timers.items()}
     plain["scopes"] = [_scope(scope) for scope in run.scopes.values()]
     plain["steps"] = [_step(step) for step in run.steps.values()]
@@ -85,6 +88,7 @@ def from_plain(run: Run, plain: dict[str, Any]) -> None:
         setattr(run, name, plain[name])
     run.status = RunStatus(plain["status"])
     run.inputs_blob = _blob(plain["inputs_blob"])
+    run.undo = dict.fromkeys(plain["undo"])
     run.timers = {path: (timer[0], timer[1]) for path, timer in plain["timers"].items()}
     owners = {step["path"]: step for step in plain["steps"]}
     stored = {scope["path"]: scope for scope in plain["scopes"]}
@@ -114,13 +118,22 @@ def _restore_scope(run: Run, path: str, stored: dict[str, Any], owners: dict[str
     return scope
 
 
+def _node(run: Run, plain: dict[str, Any], scope: Scope) -> Node:
+    if plain["beside"] == "undo":
+        undo = node_at(run, plain["of"]).undo
+        assert undo is not None
+        return undo
+    # Steps that stand in for others are those of the run's own body.
+    return (run.scopes[""] if plain["beside"] == "stand_in" else scope).body.nodes[plain["id"]]
+
+
 def _restore_step(run: Run, path: str, stored: dict[str, Any], owners: dict[str, Any]) -> StepState:
     found = run.steps.get(path)
     if found is not None:
         return found
     plain = owners[path]
     scope = _restore_scope(run, plain["scope"], stored, owners)
-    step = run.steps[path] = StepState(path, plain["id"], scope, scope.body.nodes[plain["id"]])
+    step = run.steps[path] = StepState(path, plain["id"], scope, _node(run, plain, scope))
     for name in _STEP:
         setattr(step, name, plain[name])
     step.status = StepStatus(plain["status"])

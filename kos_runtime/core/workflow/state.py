@@ -116,6 +116,15 @@ class StepState:
     index = -1
     #: A question put to an agent about a failed step: that step's path.
     ask_of = ""
+    #: It is no step of its body but stands beside one, ``of``: ask, stand_in (a fallback step) or undo.
+    beside = ""
+    of = ""
+    #: The agent, by its name in the definition, that stands in for the step's own.
+    instead = ""
+    #: Processes that its attempts failed in and that it is not to be sent to while there are others. Never changed in place.
+    avoid: list[str] = []  # noqa: RUF012 - shared on purpose
+    #: Whether ``inputs`` were given in place of its own.
+    replaced = False
     #: A loop's turns so far.
     turn = -1
     #: A person had it run, whatever its condition says; although nothing named it; with inputs of that person's own.
@@ -177,7 +186,7 @@ class Run:
     __slots__ = (
         "agenda", "author", "cache", "cancelling", "checkpoint_ms", "codec", "deadline", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
         "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest",
-        "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "status", "steps", "store_id", "timers", "todo", "vars", "version", "waits", "wanted",
+        "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
     )  # fmt: skip
 
@@ -229,6 +238,11 @@ class Run:
         #: [by, reason] while it is paused, [by, reason, number] while it is being cancelled.
         self.paused: list[Any] | None = None
         self.cancelling: list[Any] | None = None
+        #: Completed steps that can be undone, oldest first. Whether a failure asked for it.
+        self.undo: dict[str, None] = {}
+        self.undo_asked = False
+        #: How the run ends when all is undone, and what is left to undo, newest first. Stays when it has ended.
+        self.undoing: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
         self.outputs: bytes = b""
         self.outputs_blobs: list[list[Any]] = []

@@ -33,6 +33,7 @@ class StepStatus(StrEnum):
     BACKOFF = "retrying"
     FAILING = "failing"
     ESCALATED = "escalated"
+    FALLBACK = "falling back"
     MANUAL = "waiting for a person"
     WAITING = "waiting"
     ACTIVE = "active"
@@ -71,4 +72,6 @@ RUN_TRANSITIONS: Final[Mapping[tuple[RunStatus, type], RunStatus]] = {
     (RunStatus.RUNNING, ev.RunCancelled): RunStatus.CANCELLED,
     (RunStatus.CREATED, ev.RunQuarantined): RunStatus.QUARANTINED,
     (RunStatus.RUNNING, ev.RunQuarantined): RunStatus.QUARANTINED,
+    (RunStatus.QUARANTINED, ev.RunQuarantined): RunStatus.QUARANTINED,
+    (RunStatus.QUARANTINED, ev.RunRequeued): RunStatus.RUNNING,
 }

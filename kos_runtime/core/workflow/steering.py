@@ -10,6 +10,7 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.instant import format_duration
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun, SetCheckpoints
+from kos_runtime.core.workflow.compensating import begin_undoing, fail_run
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.progress import advance, cancel_inside
 from kos_runtime.core.workflow.state import CANCEL_TIMER
@@ -72,6 +73,10 @@ def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
     if run.status is RunStatus.CREATED:
         desk.emit(ev.RunCancelled(command.by, command.reason))
         return Accepted(run=run.id, event="RunCancelled")
+    if run.undoing is not None:
+        if run.undoing["outcome"] == "cancelled":
+            return Accepted(run=run.id, existing=True)
+        return Rejected(code="conflict", message=f"run {run.id} has failed; what it completed is being undone")
     if not 0 <= command.grace_ms <= MAX_GRACE_MS:
         return Rejected(code="invalid", message=f"a grace of {command.grace_ms} ms; it is 0 to {MAX_GRACE_MS}")
     until = desk.now + command.grace_ms
@@ -96,10 +101,14 @@ def ran_too_long(desk: Desk) -> None:
     run = desk.run
     if run.status is not RunStatus.RUNNING or run.cancelling is not None or not 0 < run.deadline <= desk.now:
         return
+    if run.undoing is not None:
+        # It is over already, but for what is undone.
+        return
     length = 0 if run.program is None else run.program.plan.timeout_ms
     error = failure(ErrorType.TIMEOUT, f"the run took longer than {format_duration(length)}", recoverable=False)
     cancel_inside(desk, "", "the run timed out")
-    desk.emit(ev.RunFailed(error.to_plain(), ""))
+    fail_run(desk, error.to_plain(), "")
+    advance(desk)
 
 
 def kill(desk: Desk) -> None:
@@ -125,4 +134,7 @@ def end_when_empty(desk: Desk) -> None:
         return
     by, reason, _ = run.cancelling
     cancel_inside(desk, "", "the run was cancelled" + (f": {reason}" if reason else ""))
-    desk.emit(ev.RunCancelled(by, reason))
+    if begin_undoing(desk, "cancelled", by=by, reason=reason):
+        advance(desk)
+    else:
+        desk.emit(ev.RunCancelled(by, reason))

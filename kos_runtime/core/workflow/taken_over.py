@@ -9,7 +9,7 @@ from kos_runtime.core.workflow.status import StepStatus
 
 def is_fresh(run: Run, step: StepState) -> bool:
     """Say whether a step is at its first attempt, which is open: it is entered anew by whoever takes over."""
-    return step.path in run.open and step.attempt == 1 and step.index < 0 and not step.ask_of and step.retries == 0
+    return step.path in run.open and step.attempt == 1 and step.index < 0 and not step.beside and step.retries == 0
 
 
 def begin_again(run: Run) -> None:
@@ -19,7 +19,8 @@ def begin_again(run: Run) -> None:
     for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual, run.waits):
         held.clear()
     run.todo.clear()
-    run.paused = run.cancelling = run.error = None
+    run.paused = run.cancelling = run.error = run.undoing = None
+    run.undo, run.undo_asked = {}, False
     run.outputs, run.outputs_blobs = b"", []
     run.signals, run.signalled = [], 0
     run.deadline = run.left_ms = 0

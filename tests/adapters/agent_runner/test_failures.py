@@ -120,7 +120,7 @@ def test_running_out_of_memory_says_so(faulty: Bench) -> None:
 def test_an_invalid_model_inside_an_action_is_the_actions_own_failure(faulty: Bench) -> None:
     RAISE["it"] = lambda: Number.model_validate({"n": "x"})
     found = faulty.failure("act")
-    assert (found.type, found.recoverable) == ("unknown", True)
+    assert (found.type, found.recoverable) == ("validation", True)
     assert found.message.startswith("ValidationError: ")
 
 
