@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -50,9 +51,16 @@ class EventLoop:
 
     def _begin(self, attempt: Attempt, work: Any) -> None:
         assert self._loop is not None
-        attempt.task = self._loop.create_task(self._body(attempt, work))
+        task = attempt.task = self._loop.create_task(self._body(attempt, work))
+        task.add_done_callback(partial(self._ended_unbegun, attempt, work))
         if attempt.stopped:
-            attempt.task.cancel()
+            task.cancel()
+
+    def _ended_unbegun(self, attempt: Attempt, work: Any, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step never comes to its body."""
+        if task.cancelled():
+            work.close()
+            self._ended.put((attempt, None, asyncio.CancelledError()))
 
     async def _body(self, attempt: Attempt, work: Any) -> None:
         # Nothing may leave a task here: SystemExit and its like would end the loop for all others.

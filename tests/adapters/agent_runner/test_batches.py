@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from kos_runtime.adapters.agent_runner.ledger import Ledger
+from kos_runtime.adapters.agent_runner.loop import Ended, EventLoop
+from kos_runtime.adapters.agent_runner.work import Attempt, Batch
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.ports.agent import Agent, Context, action
 from tests.adapters.agent_runner.bench import PATIENCE, Bench, bench
@@ -361,3 +363,20 @@ def test_a_task_that_brings_the_loop_down_does_not_end_it(worker: Worker) -> Non
     with bench(Breaks()) as hands:
         assert hands.value("act")["n"] == 1
         assert hands.value("act")["n"] == 1
+
+
+def test_a_coroutine_that_is_cancelled_before_it_begins_ends_all_the_same() -> None:
+    ended: SimpleQueue[Ended] = SimpleQueue()
+    loop = EventLoop("test", lambda many: ended.put(many[0]))
+    invocation = Invocation("r", "s", 1, 1, 1, "a", "act", b"", 0, "k")
+    attempt = Attempt(invocation, ("r", "s", 1), Batch(1, left=True), 0, 0, stopped=1)
+    begun = threading.Event()
+
+    async def act() -> None:
+        begun.set()
+
+    loop.start(attempt, act())
+    _, _, error = ended.get(timeout=PATIENCE)
+    loop.close()
+    assert isinstance(error, asyncio.CancelledError)
+    assert not begun.is_set()

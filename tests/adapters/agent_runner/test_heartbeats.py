@@ -80,7 +80,7 @@ def test_whoever_gives_signs_of_life_may_take_long(hands: Bench, by: str) -> Non
 
 
 def test_a_silent_coroutine_is_cancelled_and_a_silent_thread_counts_as_wedged(hands: Bench, agent: Patient) -> None:
-    hands.runner.submit([hands.invocation("silent_too", heartbeat_ms=50)])
+    hands.runner.submit([hands.invocation("silent_too", heartbeat_ms=500)])
     hands.wait_late(1)
     assert agent.stopped.wait(PATIENCE)
     hung = hands.invocation("silent", heartbeat_ms=50)
