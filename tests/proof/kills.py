@@ -38,6 +38,16 @@ def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> d
 
     ``violations`` are sentences with the trial that shows each: ``seed:trial``.
     """
+    usual = wiring.limits_of
+    # Snapshots at every turn, so that there are some in histories this short.
+    wiring.limits_of = _often
+    try:
+        return _run(kills, seed, names)
+    finally:
+        wiring.limits_of = usual
+
+
+def _run(kills: int, seed: int, names: tuple[str, ...]) -> dict[str, Any]:
     draw = random.Random(seed)
     hits: Counter[str] = Counter()
     by_workload: Counter[str] = Counter()
@@ -46,8 +56,6 @@ def run(kills: int, seed: int, *, names: tuple[str, ...] = failpoint.NAMES) -> d
     documents = {name: load(workload.text, f"{name}.yaml") for name, workload in WORKLOADS.items()}
     expected: dict[str, dict[str, Any]] = {}
     begin = time.monotonic()
-    # Snapshots at every turn, so that there are some in histories this short.
-    wiring.limits_of = _often
     while done < kills and trial < kills * 4 + 100:
         # Every place in turn, every workload with every place in time.
         name = names[trial % len(names)]
