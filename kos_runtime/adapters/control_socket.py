@@ -73,6 +73,17 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     return b"".join(parts)
 
 
+def _is_over(connection: socket.socket) -> bool:
+    """Say whether the other end was closed while nobody asked anything."""
+    try:
+        connection.settimeout(0)
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 def _peer(connection: socket.socket) -> int:
     """Return the user at the other end."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -105,6 +116,9 @@ class ControlClient:
             raise Unreachable(f"nobody answers for the store ({error})") from error
 
     def _connect(self, timeout: float) -> socket.socket:
+        if self._connection is not None and _is_over(self._connection):
+            # Whoever answered has ended since; another owner may listen now. Nothing was sent yet.
+            self.close()
         if self._connection is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.settimeout(timeout)

@@ -27,7 +27,7 @@ def up(*, common: Common | None = None) -> int:
     try:
         channel = reach_owner(engine.folder)
         if channel is None:
-            engine._own(start=True)
+            engine._own()
             channel = engine._channel
         channel.request({"op": "keep", "keep": True})
         status = channel.request({"op": "status"})

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kos_runtime.client import changing
-from kos_runtime.client.owner import once, reach_owner, start_owner
+from kos_runtime.client.owner import is_owned, once, reach_owner, start_owner
 from kos_runtime.client.reading import EventLine, Reading
 from kos_runtime.composition.commands import BadRequest, command_of, message_of, new_run_id, run_id_of_key
 from kos_runtime.composition.location import find_store, load_settings
@@ -207,7 +207,7 @@ class WorkflowEngine:
         plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
         plan = replace(plan, source=source_of(document, self.settings, templates))
         values = [_completed(plan, each) for each in inputs]
-        self._own(start=start)
+        self._own()
         store_id = self.reading.log.store_id
         common: Message = {"op": "create", **self._linked(document, plan), "author": self.author, "start": start}
         messages = [
@@ -243,7 +243,7 @@ class WorkflowEngine:
 
     def execute_workflow(self, run: str | RunHandle) -> None:
         """Let a created run begin."""
-        self._own(start=True)
+        self._own()
         self._request({"op": "start", "run": _id(run), "command_id": os.urandom(8).hex()})
 
     def start(
@@ -283,7 +283,7 @@ class WorkflowEngine:
 
     def resume(self, run: str | RunHandle) -> None:
         """See to it that somebody owns the store, so that its runs go on."""
-        self._own(start=True)
+        self._own()
         self._request({"op": "load", "run": _id(run)})
 
     def answer(self, run: str | RunHandle, step: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -361,7 +361,7 @@ class WorkflowEngine:
             NotFound: There is no such run.
             InvalidDefinition: It is over or is being cancelled.
         """
-        self._own(start=True)
+        self._own()
         return self._steer({"op": "resume", "run": _id(run), "reason": _reason(reason)})
 
     def cancel_workflow(self, run: str | RunHandle, reason: str = "", *, grace: float = GRACE_S) -> dict[str, Any]:
@@ -391,7 +391,7 @@ class WorkflowEngine:
             NotFound: There is no such run, or it did not fail there.
             InvalidDefinition: It has not failed.
         """
-        self._own(start=True)
+        self._own()
         message: Message = {"op": "retry", "run": _id(run), "step": step, "retries": retry_count}
         return self._steer({**message, "reason": _reason(reason)})
 
@@ -416,7 +416,7 @@ class WorkflowEngine:
         _check_names(name, "")
         changes = [_change(target, value) for target, value in (set or {}).items()]
         _check_plain(dict(set or {}), "what is set")
-        self._own(start=True)
+        self._own()
         message: Message = {"op": "fork", "run": new_run_id(), "parent": _id(run), "at": at, "changes": changes}
         answer = self._steer({**message, "name": name, "reason": _reason(reason)})
         return RunHandle(self, answer["run"], existing=bool(answer.get("existing")))
@@ -430,7 +430,7 @@ class WorkflowEngine:
             NotFound: There is no such run or event.
             InvalidDefinition: It had ended at that event, or something that was done since cannot be taken back.
         """
-        self._own(start=True)
+        self._own()
         return self._steer({"op": "restore", "run": _id(run), "to": to, "reason": _reason(reason)})
 
     def add_step(
@@ -506,7 +506,7 @@ class WorkflowEngine:
         given = None if inputs is None else dict(inputs)
         if given is not None:
             _check_plain(given, "the inputs")
-        self._own(start=True)
+        self._own()
         return self._steer({"op": "execute", "run": _id(run), "step": step, "inputs": given, "reason": _reason(reason)})
 
     # --- schedules
@@ -581,20 +581,27 @@ class WorkflowEngine:
             NotFound: There is no such run, or it did not fail at the step.
             InvalidDefinition: It was not set aside and did not fail of a poison step, or cannot be folded.
         """
-        self._own(start=True)
+        self._own()
         return self._steer({"op": "requeue", "run": _id(run), "step": step, "reason": _reason(reason)})
 
     def _is_reachable(self) -> bool:
-        if self._host == "process" or self._channel is not None:
+        if self._host == "process" or self._has_owner():
             return True
         self._channel = reach_owner(self.folder)
+        return self._channel is not None
+
+    def _has_owner(self) -> bool:
+        """Say whether there is a way to an owner that still owns the store: one without work ends by itself."""
+        if self._channel is not None and not is_owned(self.folder):
+            self._channel.close()
+            self._channel = None
         return self._channel is not None
 
     def _steer(self, message: Message) -> Message:
         """Carry out what a person decides of a run: by the store's owner, or by ourselves when there is none."""
         message = {**message, "by": self.author, "command_id": os.urandom(8).hex()}
         if self._is_reachable():
-            self._own(start=False)
+            self._own()
             return self._request(message)
         return _checked(once(self.folder, self.settings, message))
 
@@ -673,10 +680,9 @@ class WorkflowEngine:
             client.close()
         return found
 
-    def _own(self, *, start: bool) -> None:
+    def _own(self) -> None:
         """Have a way to the store's owner: the one that is there, else one of our own making."""
-        del start
-        if self._channel is not None or self._process is not None:
+        if self._process is not None or self._has_owner():
             return
         if self._host == "process":
             from kos_runtime.composition.wiring import open_in_process

@@ -1,6 +1,7 @@
 """The owner's door: what passes, what is refused, and that nobody else can stand behind it."""
 
 import os
+import signal
 import socket
 import stat
 import struct
@@ -47,6 +48,28 @@ def test_a_message_gets_its_answer_and_the_next_one_too(folder: Path) -> None:
     client = ControlClient(folder)
     assert client.request({"op": "ping", "n": 1})["said"] == {"op": "ping", "n": 1}
     assert client.request({"op": "ping", "text": "日本語"})["said"]["text"] == "日本語"
+    client.close()
+
+
+def test_a_client_that_rested_finds_the_owner_that_came_since(tmp_path: Path) -> None:
+    client = ControlClient(tmp_path)
+    for _ in range(2):
+        read, write = os.pipe()
+        owner = os.fork()
+        if owner == 0:
+            ControlServer(tmp_path, _echo)
+            os.write(write, b"!")
+            signal.pause()
+        try:
+            os.read(read, 1)
+            assert client.request({"op": "ping"})["ok"]
+        finally:
+            os.kill(owner, signal.SIGKILL)
+            os.waitpid(owner, 0)
+            os.close(read)
+            os.close(write)
+    with pytest.raises(Unreachable):
+        client.request({"op": "ping"})
     client.close()
 
 

@@ -145,7 +145,7 @@ def test_a_host_that_stays_makes_the_runs_and_the_next_one_goes_on(here: Path, m
                     == "ScheduleSet"
                 )
             else:
-                kos._own(start=True)
+                kos._own()
             deadline = time.monotonic() + 20
             while kos.schedules()[0].fired < 3 * (turn + 1) and time.monotonic() < deadline:
                 time.sleep(0.02)

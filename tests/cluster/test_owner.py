@@ -98,6 +98,8 @@ def test_an_owner_without_work_ends_by_itself_unless_it_is_kept(own_world: World
     wait_until(lambda: not is_owned(own_world.folder), "the owner has ended by itself", timeout=30.0)
     wait_until(lambda: not any(map(is_alive, processes)), "and everything with it", timeout=10.0)
     assert not (own_world.folder / "owner.json").exists()
+    # Whoever has it still open begins another run all the same.
+    own_world.result(own_world.start("three"))
 
 
 def test_an_owner_that_is_told_to_end_lets_everything_go_and_its_run_waits_in_the_log(own_world: World) -> None:
