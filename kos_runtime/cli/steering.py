@@ -48,6 +48,8 @@ def _each(common: Common, runs: tuple[str, ...], reason: str, act: Any) -> int:
             told.append(_line(engine, row.run, act(engine, row.run)))
             if not common.is_data:
                 print(visible(_words(told[-1], len(runs) > 1, reason)))
+                if engine.get_workflow_status(row.run) == "interrupted":
+                    common.say(f"go on with: kos resume {row.run}")
     finally:
         engine.close()
         if common.is_data and told:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
 
+from kos_runtime.client.folding import need_payloads
 from kos_runtime.client.reading import EventLine, Reading
 from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.core.projection.steps import RunView
@@ -57,7 +58,7 @@ def side(reading: Reading, text: str) -> Side:
 
     Raises:
         NotFound: There is no such run, or it has no such event.
-        InvalidDefinition: What stands behind the @ is no number.
+        InvalidDefinition: What stands behind the @ is no number, or its payloads were purged or archived.
     """
     name, run_until = text, None
     if "@" in text[1:]:
@@ -67,6 +68,7 @@ def side(reading: Reading, text: str) -> Side:
             raise InvalidDefinition(f"{text!r}: write RUN@SEQ, such as {name}@40")
         run_until = int(number)
     run = reading.find(name).run
+    need_payloads(reading, run)
     view = reading.view(run, until=run_until)
     if run_until is not None and view.seq != run_until:
         last = reading.view(run).seq

@@ -367,7 +367,7 @@ class WorkflowEngine:
     def cancel_workflow(self, run: str | RunHandle, reason: str = "", *, grace: float = GRACE_S) -> dict[str, Any]:
         """Call a run off: what runs is asked to stop and has ``grace`` seconds, then its process is ended.
 
-        While nobody owns the store nothing can be asked, and the run is over at once.
+        While nobody owns the store nothing can be asked, and the run is over at once, unless it has something to undo.
 
         Raises:
             NotFound: There is no such run.

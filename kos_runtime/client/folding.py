@@ -18,13 +18,26 @@ from kos_runtime.core.workflow.state import Run
 _MISSING: Final = object()
 
 
+def need_payloads(reading: Reading, run: str) -> None:
+    """Refuse a run of which only headers are left.
+
+    Raises:
+        InvalidDefinition: Its payloads were purged or archived.
+    """
+    if not reading.log.salt(run_stream(run)):
+        raise InvalidDefinition(
+            f"run {run} has no payloads any more: they were purged, or archived into a file of their own"
+        )
+
+
 def folded(reading: Reading, run: str, until: int | None = None) -> Run:
     """Return a run's state after a position, after all its events unless given.
 
     Raises:
         NotFound: It has no such position.
-        InvalidDefinition: Its events cannot be folded; the message says at which.
+        InvalidDefinition: Its payloads were purged or archived, or its events cannot be folded; the message says at which.
     """
+    need_payloads(reading, run)
     state = Run(run, reading.log.store_id, reading.codec)
     for record in reading.records(run):
         if until is not None and record.position > until:

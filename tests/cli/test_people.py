@@ -28,6 +28,17 @@ workflow:
   outputs: [{name: got, value: $steps.ack.result}]
   steps: [{id: ack, wait_for: {signal: go}}]
 """
+UNDO = """
+workflow:
+  id: undo
+  steps:
+    - id: a
+      agent: "tests.team:Team"
+      action: greet
+      inputs: {name: x}
+      compensate: {agent: "tests.team:Team", action: greet, inputs: {name: y}}
+    - {id: w, wait_for: {signal: go}}
+"""
 PEOPLE = EngineSettings(people={"jr": ["editor"], "eve": ["reader"]})
 TOKENS = EngineSettings(people=PEOPLE.people, tokens={"jr": sha256(b"secret").hexdigest()})
 
@@ -142,3 +153,14 @@ def test_without_people_the_systems_user_holds_every_role_and_nobody_else_does()
     assert identify(PEOPLE, "", "", "user:me@host").roles == []
     with pytest.raises(Unproven):
         identify(TOKENS, "", "", "user:me@host")
+
+
+def test_a_cancelled_run_that_has_something_to_undo_says_how_it_goes_on(here: Path, capsys: Output) -> None:
+    (here / "undo.yaml").write_text(UNDO)
+    connected = kos_runtime.connect(here / ".kos", host="process", settings=EngineSettings())
+    with connected as kos, pytest.raises(RunWaits):
+        kos.start(here / "undo.yaml", name="undo").result(timeout=20)
+    assert main(["cancel", "undo"]) == 0
+    assert "go on with: kos resume" in capsys.readouterr().err
+    assert main(["cancel", "ack"]) == 0
+    assert "kos resume" not in capsys.readouterr().err

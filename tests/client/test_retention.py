@@ -220,3 +220,15 @@ def test_the_row_of_a_purged_run_is_compared_with_what_its_headers_say(store: Pa
     connection.close()
     for proof in (verify_run(Reading(store), run), verify_all(Reading(store))):
         assert f"its row says {column}" in proof.problem
+
+
+def test_what_needs_the_payloads_of_a_purged_run_says_that_they_are_gone(store: Path, capsys: Output) -> None:
+    retention.purge(store, [_run(store, "good")], by="user:test")
+    for command in (
+        ["replay", "good"],
+        ["replay", "good", "--check"],
+        ["diff", "good", "bad"],
+        ["diff", "bad", "good"],
+    ):
+        assert main([*command, "--store", str(store)]) == 3
+        assert "has no payloads any more: they were purged" in capsys.readouterr().err
