@@ -55,6 +55,11 @@ class Clocks:
             found.append(heappop(self._instants))
         return found
 
+    def is_over(self, due: int, now: int, *, follows_wall: bool) -> bool:
+        """Say whether an instant has come, by the clock that is followed."""
+        clock = self._wall(now) if follows_wall else now
+        return clock is not None and due <= clock
+
     def due(self, now: int) -> int:
         """Return when to look again."""
         due = self._next_poll

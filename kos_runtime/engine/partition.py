@@ -587,6 +587,7 @@ class Partition:
             run.todo.extend(run.agenda)
             if run.todo:
                 self._decide(run, "recovered", progress)
+            self._fire_missed(run, meta)
         elif item.row.status == RunStatus.PENDING and run.id not in self._admitting and not _is_started(waiting):
             self.queue.append(run.id)
             self._admitting.add(run.id)
@@ -789,6 +790,15 @@ class Partition:
         before = self.clocks.poll(self.time)
         if before:
             self._loads.append(msg.LoadTimers(before))
+
+    def _fire_missed(self, run: Run, meta: Meta) -> None:
+        """What was due while a run was not in memory comes before whatever is asked of it now."""
+        if 0 < run.deadline <= self.time:
+            self._decide(run, "timer:the run's own", decide.timer, DEADLINE_TIMER, 0)
+        for due, path, fence in sorted((due, path, fence) for path, (due, fence) in run.timers.items()):
+            row = meta.timers.get(path)
+            if self.clocks.is_over(due, self.time, follows_wall=row is not None and row.fence < 0):
+                self._decide(run, f"timer:{path}@{fence}", decide.timer, path, fence)
 
     def _watch_deadline(self, run: Run) -> None:
         """A run that may take only a short time is watched closely; for others the sweep is often enough."""

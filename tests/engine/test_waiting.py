@@ -327,6 +327,26 @@ def test_when_nobody_decides_in_time(then: str, status: str, ok: Any) -> None:
     assert ok is None or world.outputs() == {"ok": ok}
 
 
+def test_a_decision_that_comes_too_late_is_refused_by_whoever_owns_the_run_next() -> None:
+    world = begun(ASK.replace("THEN", "reject"))
+    world = world.crash()
+    world.clock.advance_to(START + HOUR)
+    answer = decide(world, "max", why="x")
+    assert isinstance(answer, Rejected), answer
+    assert (world.status(), world.outputs()) == ("completed", {"ok": False})
+    assert not world.named(ev.ApprovalGiven)
+
+
+def test_a_signal_that_comes_after_the_runs_time_is_refused_by_whoever_owns_it_next() -> None:
+    world = begun("  timeout: 2h\n  steps: [{id: ack, wait_for: {signal: go}}]")
+    world = world.crash()
+    world.clock.advance_to(START + 2 * HOUR)
+    answer = signal(world)
+    assert isinstance(answer, Rejected), answer
+    assert world.status() == "failed"
+    assert not world.named(ev.SignalReceived)
+
+
 # --- how long runs may take ---------------------------------------------------------------------
 
 
