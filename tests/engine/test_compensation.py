@@ -8,7 +8,16 @@ from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation
 from kos_runtime.core.plan.model import Backoff, Compensation, ForEach, Plan, Policy, Step
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun, RetryStep
+from kos_runtime.core.workflow.commands import (
+    Accepted,
+    CancelRun,
+    ExecuteStep,
+    PauseRun,
+    Rejected,
+    ResumeRun,
+    RetryStep,
+    RevisePlan,
+)
 from kos_runtime.engine import messages as msg
 
 from .world import HANGS, Fails, World, act, plan, restored, state_of
@@ -196,6 +205,20 @@ def test_a_second_cancel_changes_nothing_and_a_pause_holds_it() -> None:
     world.virtual.request(ResumeRun(run="r", by="user:jr"))
     world.virtual.run_until_idle()
     assert (world.status(), ledger.undone()) == ("cancelled", ["b", "b", "a"])
+
+
+def test_a_run_that_is_being_undone_is_not_changed_and_no_step_of_it_is_started() -> None:
+    world = World(Ledger(failing_undos={"b:undo": 9}).actions).run(saga())
+    run = world.folded("r")
+    assert run.undoing is not None
+    revise = RevisePlan(
+        run="r", plan=run.plan_digest, link=run.link_digest, settings={}, expected=0, change="add_step", step="x",
+        fields=[], by="user:jr",
+    )  # fmt: skip
+    for command in (revise, ExecuteStep(run="r", path="c", inputs=None, by="user:jr")):
+        answer = world.virtual.request(command)
+        assert isinstance(answer, Rejected)
+        assert "being undone" in answer.message
 
 
 def test_what_was_undone_is_not_retried() -> None:

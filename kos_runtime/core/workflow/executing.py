@@ -22,6 +22,8 @@ def execute(desk: Desk, command: ExecuteStep) -> Accepted | Rejected:
         return _refused(f"run {run.id} is {run.status}: only a step of one that has begun and is not over is started")
     if run.cancelling is not None:
         return _refused(f"run {run.id} is being cancelled")
+    if run.undoing is not None:
+        return _refused(f"run {run.id} is over; what it completed is being undone")
     problem = _not_startable(run, path)
     if problem is not None:
         return problem

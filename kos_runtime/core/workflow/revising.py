@@ -35,6 +35,8 @@ def revise(desk: Desk, command: RevisePlan) -> Accepted | Rejected:
         return _refused(f"run {run.id} is {run.status}: only one that is not over can be changed")
     if run.cancelling is not None:
         return _refused(f"run {run.id} is being cancelled")
+    if run.undoing is not None:
+        return _refused(f"run {run.id} is over; what it completed is being undone")
     if command.expected != run.revision:
         return Rejected(
             code="revision",
