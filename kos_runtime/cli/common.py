@@ -66,6 +66,8 @@ class Options:
     "The Ray namespace of the actors, kos unless given; two stores on one cluster need one each."
     time: Annotated[Literal["relative", "iso", "raw"], Parameter(group=GLOBAL)] = "relative"
     "How times are printed; raw is milliseconds since 1970, which json, jsonl and yaml print unless iso is named."
+    catalogue: Annotated[str | None, Parameter(group=GLOBAL)] = None
+    "The folder in which sub-workflows and templates are found; else KOS_CATALOGUE, else that of the file."
     color: Annotated[Literal["auto", "always", "never"], Parameter(group=GLOBAL)] = "auto"
     "Whether to use colours; NO_COLOR and FORCE_COLOR are heeded."
     quiet: Annotated[bool, option("--quiet", "-q")] = False
@@ -103,11 +105,17 @@ class Options:
                 self.say(f"setting {name} from {source}")
         return settings
 
+    @property
+    def catalogue_folder(self) -> str | None:
+        return self.catalogue or os.environ.get("KOS_CATALOGUE") or None
+
     def engine(self) -> Any:
         """Return the engine over this store; nothing is started yet."""
         from kos_runtime.client.engine import WorkflowEngine
 
-        engine = WorkflowEngine(self.store, settings=self.settings(), address=self.address, say=self.say)
+        engine = WorkflowEngine(
+            self.store, settings=self.settings(), address=self.address, say=self.say, catalogue=self.catalogue
+        )
         self._tell_store(engine.folder)
         return engine
 

@@ -18,7 +18,7 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--apply", "--as", "--at", "--attempts", "--before", "--catch-up", "--color", "--comment", "--config", "--cron", "--example", "--file", "--for", "--format", "--grace", "--head",
+        "--address", "--after", "--agent", "--apply", "--as", "--at", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--cron", "--example", "--file", "--for", "--format", "--grace", "--head",
         "--inputs", "--into", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )

@@ -89,6 +89,17 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}  {max(len(data['bounds']) - 1, 0)} parts of {data['over']}"
         case "ItemsJoined":
             return f"{path}  {data['succeeded']} succeeded" + (f", {data['failed']} failed" if data["failed"] else "")
+        case "RunSpawned":
+            return f"by {data['path']} of run {data['parent']}"
+        case "TemplateOpened":
+            return f"{path}  {data['template']}"
+        case "ChildRequested":
+            return f"{path}  run {data['child']} of {data['workflow']} {data['version']}".rstrip()
+        case "ChildEnded":
+            why = f"  {failure(data['error'])}" if data["error"] else ""
+            return f"{path}  run {data['child']} {data['status']}{why}"
+        case "ResultJoined":
+            return f"{path}  {summary(data.get('exposed'), data.get('blobs'))}"
         case "StepSkipped" | "StepCancelled" | "ResultDiscarded":
             return f"{path}  {data['reason']}"
         case _:

@@ -37,7 +37,9 @@ def problems_of(name: str, options: Options, *, imports: bool = True) -> list[An
         NotFound: The file cannot be read.
     """
     from kos_runtime.client.engine import read_file
+    from kos_runtime.composition.catalogue import catalogue_of
     from kos_runtime.composition.discovery import registry_of
+    from kos_runtime.composition.families import Family
     from kos_runtime.composition.linking import problems
     from kos_runtime.core.errors import InvalidDefinition
     from kos_runtime.definition import DefinitionError, TemplatesDocument, WorkflowDocument, compile_workflow, load
@@ -57,9 +59,11 @@ def problems_of(name: str, options: Options, *, imports: bool = True) -> list[An
         elif isinstance(document, TemplatesDocument):
             workflows = [document.workflow(template)] if template else [document.workflow(n) for n in document.content]
         for workflow in workflows:
-            plan, warnings = compile_workflow(workflow, settings=settings)
+            catalogue = catalogue_of(workflow, options.catalogue_folder)
+            plan, warnings = compile_workflow(workflow, settings=settings, templates=catalogue)
             found += warnings
-            errors, absent = problems(plan, registry_of(workflow, imports=imports), settings)
+            family = Family(catalogue, settings, "", imports=imports)
+            errors, absent = problems(plan, registry_of(workflow, imports=imports), settings, family=family)
             found += [_placed(workflow, text, "error") for text in errors]
             found += [_placed(workflow, text, "warning") for text in absent]
     except DefinitionError as error:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from kos_runtime.cli.common import GLOBAL, Named, Options
 from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.tree import form_word
-from kos_runtime.core.plan.model import Body, Decision, ForEach, Group, Loop, Plan, Step
+from kos_runtime.core.plan.model import Body, Decision, ForEach, Group, Inlined, Loop, Plan, Step
 
 _FILL = {"completed": "#cfe8cf", "running": "#cfe3f5", "failed": "#f5cfcf", "retrying": "#f5ecc8", "waiting": "#ead6f2",
          "skipped": "#eeeeee", "cancelled": "#eeeeee"}  # fmt: skip
@@ -52,8 +52,10 @@ def graph(
     spans: dict[str, int] = {}
     if what == "-" or Path(what.partition("#")[0]).is_file():
         from kos_runtime.client.engine import compiled, read_definition
+        from kos_runtime.composition.catalogue import catalogue_of
 
-        plan, _ = compiled(read_definition(what), common.settings())
+        definition = read_definition(what)
+        plan, _ = compiled(definition, common.settings(), catalogue_of(definition, common.catalogue_folder))
     else:
         view, plan = _run_of(common, what)
         statuses = {path: step.status for path, step in view.steps.items()}
@@ -126,7 +128,7 @@ def _edges(body: Body) -> list[tuple[str, str, str]]:
 
 
 def _inside(step: Step) -> Body | None:
-    return step.form.body if isinstance(step.form, Loop | ForEach | Group) else None
+    return step.form.body if isinstance(step.form, Loop | ForEach | Group | Inlined) else None
 
 
 def _label(step: Step) -> str:

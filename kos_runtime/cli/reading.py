@@ -83,6 +83,7 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> d
                 "path": step.path, "status": step.status, "agent": step.agent, "attempt": step.attempt,
                 "started_at": common.instant(step.started_at), "ended_at": common.instant(step.ended_at),
                 "retry_at": common.instant(step.retry_at), "detail": step.detail, "error": step.error,
+                "child": step.child or None,
             }
             for step in view.steps.values()
         ],
@@ -96,6 +97,7 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> d
         "forked_from": view.forked_from,
         "revision": view.revision,
         "changes": [{**change, "at": common.instant(change["at"])} for change in view.changes],
+        "parent": view.parent,
     }  # fmt: skip
 
 
@@ -130,6 +132,9 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
         console.print(line, style=style, markup=False, overflow="ellipsis", no_wrap=True)
     for text in (*tasks(row.run, view), *signals(row.run, view)) if status == "waiting" else ():
         console.print(text, markup=False, soft_wrap=True)
+    if view.parent:
+        parent = view.parent
+        console.print(f"child of run {parent['run']}, step {parent['step']}", markup=False, soft_wrap=True)
     if view.error:
         console.print(f"error  {failure(view.error)}", style="red", markup=False, soft_wrap=True)
     if view.forked_from:

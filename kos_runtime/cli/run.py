@@ -44,7 +44,7 @@ def run(
     engine = common.engine()
     try:
         inputs = _inputs(p or [], inputs_file, document)
-        _check(engine.settings, document, inputs, file)
+        _check(engine, document, inputs, file)
         if engine.settings.agents.get("kExecutor", {}).get("corpus") is None and _searches(document.content):
             common.say(
                 "corpus: python:ray, the documentation inside the installed package (set another: KOS_CORPUS=PATH or --set agents.kExecutor.corpus=PATH)"
@@ -79,7 +79,7 @@ def _after(common: Common, engine: Any, handle: Any, *, detach: bool) -> int:
     return code if code == DETACHED else report(common, engine.reading, handle.id, code)
 
 
-def _check(settings: Any, document: Any, inputs: dict[str, Any], file: str) -> None:
+def _check(engine: Any, document: Any, inputs: dict[str, Any], file: str) -> None:
     """Refuse what cannot run here before anything is started for it.
 
     Raises:
@@ -87,11 +87,13 @@ def _check(settings: Any, document: Any, inputs: dict[str, Any], file: str) -> N
     """
     from kos_runtime.client.engine import compiled
     from kos_runtime.composition.discovery import registry_of
+    from kos_runtime.composition.families import Family
     from kos_runtime.composition.linking import problems
     from kos_runtime.core.errors import InvalidDefinition
     from kos_runtime.core.plan.types import complete_inputs
 
-    plan, _ = compiled(document, settings)
+    settings, catalogue = engine.settings, engine.catalogue(document)
+    plan, _ = compiled(document, settings, catalogue)
     _, wrong = complete_inputs(plan, inputs)
     if wrong:
         listed = "\n".join(f"  - {text}" for text in wrong)
@@ -99,7 +101,7 @@ def _check(settings: Any, document: Any, inputs: dict[str, Any], file: str) -> N
         raise InvalidDefinition(
             f"workflow {plan.workflow!r} cannot start:\n{listed}\n  write for example: kos run {file} {shown}".rstrip()
         )
-    errors, absent = problems(plan, registry_of(document), settings)
+    errors, absent = problems(plan, registry_of(document), settings, family=Family(catalogue, settings, ""))
     if errors or absent:
         listed = "\n".join(f"  - {text}" for text in (*errors, *absent))
         raise InvalidDefinition(

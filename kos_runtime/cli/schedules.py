@@ -54,7 +54,7 @@ def schedule(
     try:
         inputs = _inputs(p or [], inputs_file, document)
         said_inputs = (document.content.get("schedule") or {}).get("inputs") or {}
-        _check(engine.settings, document, {**said_inputs, **inputs}, file)
+        _check(engine, document, {**said_inputs, **inputs}, file)
         said = engine.schedule_workflow(
             document,
             inputs,

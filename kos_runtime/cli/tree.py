@@ -14,7 +14,15 @@ _MARKS: Final = {
     "waiting": ("?", "magenta"), "pending": ("○", "dim"), "ready": ("○", "dim"),
 }  # fmt: skip
 #: Where a form's name in the plan is not its word in the language.
-_FORMS: Final = {"ForEach": "for_each", "SetVariables": "set", "Decision": "decision", "Group": "group", "Loop": "loop"}
+_FORMS: Final = {
+    "Inlined": "template",
+    "Child": "workflow",
+    "ForEach": "for_each",
+    "SetVariables": "set",
+    "Decision": "decision",
+    "Group": "group",
+    "Loop": "loop",
+}
 #: Parts of a fan beyond this are told by their number.
 MOST_PARTS: Final = 12
 _NARROWEST, _WIDEST = 16, 36

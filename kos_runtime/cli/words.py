@@ -12,7 +12,19 @@ from kos_runtime.cli.outcome import USAGE, Exit
 STDIN: Final = "\0-"
 _FLAGS: Final = frozenset({"--quiet", "-q", "--verbose", "-v", "--yes", "-y", "--no-input"})
 _VALUED: Final = frozenset(
-    {"--store", "--output", "-o", "--config", "--set", "--address", "--namespace", "-n", "--time", "--color"}
+    {
+        "--store",
+        "--output",
+        "-o",
+        "--config",
+        "--set",
+        "--address",
+        "--catalogue",
+        "--namespace",
+        "-n",
+        "--time",
+        "--color",
+    }
 )
 #: Other names that say more than the command alone.
 _WITH_OPTIONS: Final = {"tail": ("events", "--follow")}

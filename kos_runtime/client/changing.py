@@ -81,7 +81,12 @@ def _message(engine: "WorkflowEngine", run: str, change: Change, expected: int |
     folders = [agent.target.partition("@")[2] for agent in before.link.agents.values()]
     beside = next((Path(folder) for folder in folders if folder), None)
     linked = link_again(
-        made.plan, Registry(beside=beside), engine.settings, wiring.cache_dir(str(engine.folder)), before=before
+        made.plan,
+        Registry(beside=beside),
+        engine.settings,
+        wiring.cache_dir(str(engine.folder)),
+        before=before,
+        family=engine.family(engine.catalogue()),
     )
     blobs = wiring.blob_store(str(engine.folder))
     return {

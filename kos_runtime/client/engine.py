@@ -14,6 +14,7 @@ import getpass
 import os
 import socket
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,11 +41,13 @@ from kos_runtime.definition import (
     compile_workflow,
     load,
 )  # fmt: skip
-from kos_runtime.definition.changing import Change, source_of
+from kos_runtime.definition.changing import Change, source_of, used_templates
 from kos_runtime.ports.control import Message
 
 if TYPE_CHECKING:
     from kos_runtime.client.schedules import ScheduleView
+    from kos_runtime.composition.catalogue import Catalogue
+    from kos_runtime.composition.families import Family
 
 #: Characters of a run's own name, and of its key.
 MAX_NAME = 256
@@ -114,7 +117,10 @@ class WorkflowEngine:
         address: str = "",
         say: Callable[[str], None] = lambda _: None,
         author: str = "",
+        catalogue: str | Path | None = None,
     ) -> None:
+        """``catalogue``: the folder of sub-workflows and templates; that of a definition's own file unless named."""
+        self._catalogue = str(catalogue or os.environ.get("KOS_CATALOGUE", "")) or None
         self.folder = find_store(str(store) if store is not None else None)
         self.settings = settings if settings is not None else load_settings(None)
         self.author = author or f"user:{getpass.getuser()}@{socket.gethostname()}"
@@ -204,8 +210,7 @@ class WorkflowEngine:
         for name, key in zip(names, keys, strict=True):
             _check_names(name, key)
         document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
-        plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
-        plan = replace(plan, source=source_of(document, self.settings, templates))
+        plan = self._compiled(document, templates)
         values = [_completed(plan, each) for each in inputs]
         self._own()
         store_id = self.reading.log.store_id
@@ -232,14 +237,46 @@ class WorkflowEngine:
         from kos_runtime.composition.discovery import registry_of
         from kos_runtime.composition.linking import link
 
-        linked = link(plan, registry_of(document), self.settings, wiring.cache_dir(str(self.folder)))
         blobs = wiring.blob_store(str(self.folder))
+        linked = link(
+            plan,
+            registry_of(document),
+            self.settings,
+            wiring.cache_dir(str(self.folder)),
+            family=self.family(self.catalogue(document)),
+        )
         return {
             "plan": blobs.put(wiring.CODEC.pack(to_plain(plan))).digest,
             "link": blobs.put(wiring.CODEC.pack(to_plain(linked.link))).digest,
             "settings": linked.settings,
             "drivers": linked.drivers,
         }
+
+    def _compiled(self, document: WorkflowDocument, templates: Mapping[str, Any] | None) -> Plan:
+        """Return a definition's plan, which carries what it was compiled from."""
+        catalogue = self.catalogue(document)
+        known: Mapping[str, Any] = ChainMap(dict(templates), catalogue) if templates else catalogue  # type: ignore[arg-type]
+        plan, _ = compile_workflow(document, settings=self.settings, templates=known)
+        return replace(plan, source=source_of(document, self.settings, used_templates(plan, known)))
+
+    def catalogue(self, document: WorkflowDocument | None = None) -> "Catalogue":
+        """Return where the sub-workflows and templates of a definition are looked for; without one, those of a change.
+
+        Raises:
+            NotFound: The folder that was named is not there.
+        """
+        from kos_runtime.composition.catalogue import catalogue_of
+
+        return catalogue_of(document, self._catalogue)
+
+    def family(self, catalogue: "Catalogue") -> "Family":
+        """Return what links the sub-workflows of a catalogue, and keeps their plans."""
+        from kos_runtime.composition import wiring
+        from kos_runtime.composition.families import Family
+
+        blobs = wiring.blob_store(str(self.folder))
+        cache_dir = wiring.cache_dir(str(self.folder))
+        return Family(catalogue, self.settings, cache_dir, put=lambda value: blobs.put(wiring.CODEC.pack(value)).digest)
 
     def execute_workflow(self, run: str | RunHandle) -> None:
         """Let a created run begin."""
@@ -545,8 +582,7 @@ class WorkflowEngine:
         from kos_runtime.client.schedules import settled
 
         document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
-        plan, _ = compile_workflow(document, settings=self.settings, templates=templates)
-        plan = replace(plan, source=source_of(document, self.settings, templates))
+        plan = self._compiled(document, templates)
         id = name or plan.workflow
         said = settled(document, id, {"cron": cron, "timezone": timezone, "overlap": overlap, "catch_up": catch_up})
         values = _completed(plan, {**said["inputs"], **(inputs or {})})
@@ -840,8 +876,10 @@ def read_file(name: str) -> bytes:
         raise NotFound(f"{name} cannot be read: {error.strerror}{near}") from error
 
 
-def compiled(document: WorkflowDocument, settings: EngineSettings) -> tuple[Plan, list[Problem]]:
-    return compile_workflow(document, settings=settings)
+def compiled(
+    document: WorkflowDocument, settings: EngineSettings, templates: Mapping[str, Any] | None = None
+) -> tuple[Plan, list[Problem]]:
+    return compile_workflow(document, settings=settings, templates=templates)
 
 
 __all__ = ["DefinitionError", "RunFailed", "RunHandle", "RunWaits", "WorkflowEngine", "read_definition"]

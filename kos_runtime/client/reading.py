@@ -18,6 +18,7 @@ from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
 from kos_runtime.core.projection.steps import RunView, fold
 from kos_runtime.core.record import Record, RunRow
+from kos_runtime.core.workflow.spawning import is_child
 from kos_runtime.core.workflow.waiting import waits_for_time
 
 _PAGE = 1_000
@@ -59,15 +60,17 @@ class Reading:
             NotFound: None, or more than one; the candidates are in the message.
         """
         if text in {"@latest", "@failed"}:
-            rows = self.log.runs(status=["failed"] if text == "@failed" else (), limit=1)
-            if not rows:
+            row = self._newest(("failed",) if text == "@failed" else ())
+            if row is None:
                 raise NotFound("there is no failed run" if text == "@failed" else "there is no run yet")
-            return rows[0]
+            return row
         exact = self.log.run(text)
         if exact is not None:
             return exact
         named = self.log.runs(name=text, limit=2) if text else []
         matches = named or (self.log.runs(prefix=text, limit=8) if text else [])
+        # Children begin with the id of their root, which is what is meant unless more is written.
+        matches = [row for row in matches if not is_child(row.run)] or matches
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -76,6 +79,16 @@ class Reading:
         near = nearest(text, [row.run for row in self.log.runs(limit=200)])
         hint = f"did you mean {near}?" if near else "`kos ls` lists the runs"
         raise NotFound(f"no run {text!r} in {self.folder}; {hint}")
+
+    def _newest(self, status: tuple[str, ...]) -> RunRow | None:
+        """Return the newest run that was started for itself, else the newest of all."""
+        newest: RunRow | None = None
+        for limit in (1, 64, 4_096):
+            rows = self.log.runs(status=status, limit=limit)
+            newest = next((row for row in rows if not is_child(row.run)), None)
+            if newest is not None or len(rows) < limit:
+                return newest or (rows[0] if rows else None)
+        return rows[0]
 
     def status(self, row: RunRow) -> str:
         """Return a run's status as a person should see it: a live one whose owner is gone is interrupted."""

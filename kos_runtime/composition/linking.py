@@ -10,6 +10,7 @@ from typing import Any, Final
 from kos_runtime.adapters.codec import check_plain
 from kos_runtime.composition.describing import describe_action
 from kos_runtime.composition.discovery import Registry
+from kos_runtime.composition.families import Family, check_inputs
 from kos_runtime.composition.handing import check_implied, literal_misfit
 from kos_runtime.composition.services import TARGET as SERVICE
 from kos_runtime.composition.services import (
@@ -22,14 +23,16 @@ from kos_runtime.composition.services import (
 )
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.nearest import nearest
-from kos_runtime.core.plan.link import ActionLink, AgentLink, Link
+from kos_runtime.core.plan.link import ActionLink, AgentLink, ChildLink, Link
 from kos_runtime.core.plan.model import (
     Action,
     Body,
+    Child,
     Compensation,
     Decision,
     ForEach,
     Group,
+    Inlined,
     Loop,
     OtherForm,
     Plan,
@@ -59,17 +62,27 @@ class Linked:
 
 
 def link(
-    plan: Plan, registry: Registry, settings: EngineSettings, cache_dir: str, *, runs: frozenset[str] = frozenset()
+    plan: Plan,
+    registry: Registry,
+    settings: EngineSettings,
+    cache_dir: str,
+    *,
+    runs: frozenset[str] = frozenset(),
+    family: Family | None = None,
 ) -> Linked:
     """Link a plan. ``runs`` are those of the features it requires that the engine at hand knows how to run.
+
+    ``family`` links its sub-workflows; a plan that has some needs it.
 
     Raises:
         InvalidDefinition: Everything that stands against running it here.
     """
-    linker = _Linker(plan, registry, settings, cache_dir)
+    linker = _Linker(plan, registry, settings, cache_dir, family)
+    linker.dry = family is not None and family.put is None
     linker.run(runs)
     linker.refuse()
-    return Linked(Link(agents=linker.agents, drivers=settings.drivers()), linker.settings_used, settings.drivers())
+    made = Link(agents=linker.agents, children=linker.children, drivers=settings.drivers())
+    return Linked(made, linker.settings_used, settings.drivers())
 
 
 def link_again(
@@ -80,33 +93,48 @@ def link_again(
     *,
     before: Linked,
     runs: frozenset[str] = frozenset(),
+    family: Family | None = None,
 ) -> Linked:
-    """Link a plan that a run is to follow from here on: agents that it was linked to stay who they are.
+    """Link a plan that a run is to follow from here on: agents and workflows that it was linked to stay what they are.
 
     Raises:
         InvalidDefinition: Everything that stands against running it here.
     """
-    linker = _Linker(plan, registry, settings, cache_dir)
+    linker = _Linker(plan, registry, settings, cache_dir, family)
     linker.agents = dict(before.link.agents)
+    linker.children = dict(before.link.children)
     linker.settings_used = dict(before.settings)
     linker.drivers = before.drivers
     linker.run(runs)
     linker.refuse()
-    return Linked(Link(agents=linker.agents, drivers=before.link.drivers), linker.settings_used, before.drivers)
+    return Linked(
+        Link(agents=linker.agents, children=linker.children, drivers=before.link.drivers),
+        linker.settings_used,
+        before.drivers,
+    )
 
 
 def problems(
-    plan: Plan, registry: Registry, settings: EngineSettings, *, runs: frozenset[str] = frozenset()
+    plan: Plan,
+    registry: Registry,
+    settings: EngineSettings,
+    *,
+    runs: frozenset[str] = frozenset(),
+    family: Family | None = None,
 ) -> tuple[list[str], list[str]]:
     """Return what linking would refuse: errors (an unknown action of a known agent) and what is only not here."""
-    linker = _Linker(plan, registry, settings, "")
+    linker = _Linker(plan, registry, settings, "", family)
     linker.dry = True
     linker.run(runs)
     return linker.errors, [problem for problem in linker.problems if problem not in linker.errors]
 
 
 class _Linker:
-    def __init__(self, plan: Plan, registry: Registry, settings: EngineSettings, cache_dir: str) -> None:
+    def __init__(
+        self, plan: Plan, registry: Registry, settings: EngineSettings, cache_dir: str, family: Family | None
+    ) -> None:
+        self.family = family
+        self.children: dict[str, ChildLink] = {}
         self.plan = plan
         self.registry = registry
         self.settings = settings
@@ -143,6 +171,8 @@ class _Linker:
             form = step.form
             if isinstance(form, Action) or (isinstance(form, ForEach) and form.body is None):
                 self._step(where, step, form.agent, form.action)
+            elif isinstance(form, Child):
+                self._child(where, form)
         for where, step, body in steps:
             for problem in check_implied(self.plan, body, step, self.agents):
                 self._error(f"step {where}: {problem}")
@@ -161,6 +191,20 @@ class _Linker:
                     self._error(
                         f"{policy.rule}: {policy.escalation_agent} has no action {ASK_ACTION}, so it cannot be asked"
                     )
+
+    def _child(self, where: str, form: Child) -> None:
+        if form.key in self.children:
+            return
+        if self.family is None:
+            self.problems.append(f"step {where}: there is no catalogue to look for the workflow {form.workflow!r} in")
+            return
+        try:
+            plan, self.children[form.key] = self.family.child(form, self.plan.workflow, link)
+        except InvalidDefinition as error:
+            self.problems.append(f"step {where}: {error}")
+            return
+        for problem in check_inputs(plan, form):
+            self._error(f"step {where}: {problem}")
 
     def _error(self, message: str) -> None:
         self.errors.append(message)
@@ -355,7 +399,7 @@ def _steps(body: Body, prefix: str) -> list[tuple[str, Step, Body]]:
         where = f"{prefix}{step.id}"
         found.append((where, step, body))
         match step.form:
-            case Loop(body=inner) | Group(body=inner):
+            case Loop(body=inner) | Group(body=inner) | Inlined(body=inner):
                 found += _steps(inner, f"{where}/")
             case ForEach(body=inner) | OtherForm(body=inner) if inner is not None:
                 found += _steps(inner, f"{where}/")

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.nearest import nearest
-from kos_runtime.core.plan.model import Backoff, Plan
+from kos_runtime.core.plan.check import steps_of
+from kos_runtime.core.plan.model import Backoff, Inlined, Plan
 from kos_runtime.core.plan.plain import from_plain, to_plain
 from kos_runtime.definition.canonical import canonical, format_document
 from kos_runtime.definition.compile import compile_workflow
@@ -71,6 +72,17 @@ def source_of(
     if known:
         source["templates"] = write_yaml({"templates": known})
     return source
+
+
+def used_templates(plan: Plan, templates: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the templates that a plan was compiled from, as they were written."""
+    found: dict[str, Any] = {}
+    for _, step in steps_of(plan.body):
+        if isinstance(step.form, Inlined) and step.form.template in templates:
+            given = templates[step.form.template]
+            content = given.content if isinstance(given, WorkflowDocument) else given
+            found[step.form.template] = {key: value for key, value in content.items() if key != "id"}
+    return found
 
 
 def step_content(given: str | Mapping[str, Any], name: str, *, whole: bool = True) -> dict[str, Any]:

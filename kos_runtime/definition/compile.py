@@ -1,5 +1,6 @@
 """A checked definition becomes a plan: edges, policies and defaults made explicit, meaning checked on the way."""
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from kos_runtime.definition.references import Scope, Texts, Use
 from kos_runtime.definition.schedules import check_schedule
 from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.definition.shapes import Check
+from kos_runtime.definition.templates import Inside
 
 #: Keys of a step that are carried along and do not run yet.
 _NOT_YET: Final = ("cache", "authority_required")
@@ -37,7 +39,7 @@ def compile_workflow(
     Raises:
         DefinitionError: The definition means nothing; every error is in it.
     """
-    compiler = Compiler(document, settings or EngineSettings(), {**document.templates, **(templates or {})})
+    compiler = Compiler(document, settings or EngineSettings(), templates_for(document, templates))
     plan = compiler.plan()
     problems = compiler.check.problems
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -46,10 +48,28 @@ def compile_workflow(
     return plan, in_order([*document.warnings, *problems])
 
 
-class Compiler:
-    """One compilation. ``check`` gathers problems, ``requires`` what an engine must know how to run, and where."""
+def templates_for(document: WorkflowDocument, templates: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the templates that a workflow may use: those of its file first; the others are read when one is missing."""
+    return ChainMap(document.templates, templates) if templates is not None else document.templates  # type: ignore[arg-type]
 
-    def __init__(self, document: WorkflowDocument, settings: EngineSettings, templates: Mapping[str, Any]) -> None:
+
+class Compiler:
+    """One compilation. ``check`` gathers problems, ``requires`` what an engine must know how to run, and where.
+
+    ``inside``: of a template, for the compiler of what uses it.
+    """
+
+    def __init__(
+        self,
+        document: WorkflowDocument,
+        settings: EngineSettings,
+        templates: Mapping[str, Any],
+        *,
+        inside: Inside | None = None,
+    ) -> None:
+        self.inside = inside
+        #: The template that is compiled as a workflow of its own, if it is one.
+        self.own_template = document.id if document.at[:1] == ("templates",) else ""
         self.document = document
         self.content = document.content
         self.at = document.at
@@ -58,9 +78,29 @@ class Compiler:
         inputs = [spec.get("name") for spec in self.content["inputs"]] if "inputs" in self.content else None
         self.texts = Texts(self.check, inputs, variables_of(self.content))
         self.requires = self.texts.requires
-        self.forms = Forms(self, templates)
+        self.forms = Forms(self)
         self.templates = templates
-        self._count = 0
+        #: Pools, under the names by which steps call them.
+        self.pools: dict[str, model.Pool] = {}
+        self._count = 0 if inside is None else inside.compiler.count
+
+    @property
+    def count(self) -> int:
+        """How many steps were compiled so far, those around a template with it."""
+        return self._count
+
+    def agent(self, name: str) -> str:
+        """Return the name by which a plan calls an agent: the pools of a template are its own."""
+        if self.inside is None or name not in (self.content.get("agents") or {}):
+            return name
+        return f"{self.inside.names[-1]}.{name}"
+
+    def adopt(self, inner: "Compiler", path: Path) -> None:
+        """Take over what came of compiling a template that is used at ``path``."""
+        self.check.problems += inner.check.problems
+        self.requires += [(requirement, path) for requirement, _ in inner.requires]
+        self.pools.update(inner.pools)
+        self._count = inner.count
 
     def need(self, feature: str, where: str, path: Path) -> None:
         """Note down something that an engine must know how to run."""
@@ -71,8 +111,11 @@ class Compiler:
     def plan(self) -> model.Plan:
         content = self.content
         entries = assemble(content, self.at, self.check)
-        self.policies = Policies(self, entries, self.templates)
-        scope = Scope(names=self._names(entries))
+        self.policies = Policies(self, entries, self.document.templates)
+        self.pools.update(
+            (self.agent(name), self._pool(name, pool)) for name, pool in (content.get("agents") or {}).items()
+        )
+        scope = Scope(names=self._names(entries), prefix="" if self.inside is None else self.inside.prefix)
         scope.names.on_demand.update(self.policies.fallback_steps)
         body, _ = self.body(entries, scope, chained=content.get("execution_order") != "parallel")
         self.policies.finish()
@@ -90,7 +133,7 @@ class Compiler:
             outputs=outputs,
             free_outputs="outputs" not in content,
             variables={name: self._variable(name, value) for name, value in (content.get("variables") or {}).items()},
-            pools={name: self._pool(name, pool) for name, pool in (content.get("agents") or {}).items()},
+            pools=dict(self.pools),
             body=body,
             policies=self.policies.table(),
             compensate_on=tuple((content.get("compensation") or {}).get("on") or ("failed", "cancelled")),
@@ -361,7 +404,7 @@ class Compiler:
             self.need(f"compensate of a {kind.removeprefix('parallel_')}", where, (*entry.path, "compensate"))
             return None
         return model.Compensation(
-            agent=said.get("agent", ""),
+            agent=self.agent(said.get("agent", "")),
             action=said.get("action", ""),
             inputs=said.get("inputs"),
             timeout_ms=self.settings.timeout_default_ms,

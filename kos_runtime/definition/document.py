@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kos_runtime.definition.compile import Compiler
+from kos_runtime.definition.compile import Compiler, templates_for
 from kos_runtime.definition.documents import Document, EngineDocument, TemplatesDocument, WorkflowDocument
 from kos_runtime.definition.language import TEMPLATES, WORKFLOW
 from kos_runtime.definition.positions import Source
@@ -110,7 +110,7 @@ def check(
 def _check_workflow(
     document: WorkflowDocument, settings: EngineSettings, templates: Mapping[str, Any]
 ) -> list[Problem]:
-    compiler = Compiler(document, settings, {**document.templates, **templates})
+    compiler = Compiler(document, settings, templates_for(document, templates))
     compiler.plan()
     carried = {
         (requirement, path): document.source.problem(

@@ -10,6 +10,7 @@ from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.quantities import amounts_of, sync_of
 from kos_runtime.definition.references import Scope, Use
+from kos_runtime.definition.templates import inline
 from kos_runtime.definition.waits import Waits
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Values inside forms that are carried along, by form.
 _VALUES_IN: Final[Mapping[str, tuple[str, ...]]] = {
-    "workflow": ("inputs",),
-    "template": ("with",),
     "coordination": (),
 }
 Compiled = tuple[model.Form, Scope, list[Use]]
@@ -27,10 +26,9 @@ Compiled = tuple[model.Form, Scope, list[Use]]
 class Forms:
     """Compiles forms on behalf of a compiler."""
 
-    def __init__(self, compiler: "Compiler", templates: Mapping[str, Any]) -> None:
+    def __init__(self, compiler: "Compiler") -> None:
         self.compiler = compiler
         self.texts = compiler.texts
-        self.templates = templates
         self.waits = Waits(compiler.check, compiler.texts)
 
     def compile(self, entry: Entry, scope: Scope, where: str) -> Compiled:
@@ -56,8 +54,18 @@ class Forms:
             case "wait" | "wait_for" | "approval" as kind:
                 form, uses = self.waits.compile(raw[kind], kind, (*path, kind), scope)
                 return form, scope, uses
+            case "template":
+                form, uses = inline(self.compiler, raw, path, scope, where)
+                return form, scope, uses
+            case "workflow":
+                form, uses = self._child(raw, path, scope, where)
+                return form, scope, uses
             case "action":
-                return model.Action(agent=raw.get("agent", ""), action=raw.get("action", "")), scope, []
+                return (
+                    model.Action(agent=self.compiler.agent(raw.get("agent", "")), action=raw.get("action", "")),
+                    scope,
+                    [],
+                )
             case other:
                 self.compiler.need(other, where, (*path, other))
                 form, uses = self._carried(raw, other, path, scope)
@@ -149,7 +157,7 @@ class Forms:
             max_concurrency=raw.get("max_concurrency", 0),
             on_item_failure="quorum" if isinstance(policy, dict) else policy,
             quorum=float(policy.get("quorum", 1.0)) if isinstance(policy, dict) else 1.0,
-            agent=step.get("agent", ""),
+            agent=self.compiler.agent(step.get("agent", "")),
             action=step.get("action", ""),
             body=body,
         )
@@ -196,6 +204,20 @@ class Forms:
                 uses = self.texts.template(message, (*path, "fail", "message"), scope)
                 return model.Fail(error=content.get("kind", "permanent"), message=message), uses
 
+    def _child(self, raw: dict[str, Any], path: Path, scope: Scope, where: str) -> tuple[model.Form, list[Use]]:
+        content, at = raw["workflow"], (*path, "workflow")
+        inputs = content.get("inputs") or {}
+        if "timeout" in raw:
+            self.compiler.need("timeout of a sub-workflow", where, (*path, "timeout"))
+        form = model.Child(
+            workflow=content.get("id", "?"),
+            version=content.get("version", ""),
+            inputs=inputs,
+            parent_close=content.get("parent_close", "cancel"),
+            mode=content.get("mode", "await"),
+        )
+        return form, self.texts.template(inputs, (*at, "inputs"), scope)
+
     def _carried(self, raw: dict[str, Any], name: str, path: Path, scope: Scope) -> tuple[model.Form, list[Use]]:
         """Keep a form that is part of the language for those who run it; its texts are checked like all others."""
         content = raw[name]
@@ -203,11 +225,5 @@ class Forms:
         for key in _VALUES_IN[name]:
             if key in content:
                 uses += self.texts.template(content[key], (*path, name, key), scope)
-        if name == "template" and content.get("use") not in self.templates:
-            hint = self.compiler.check.hint(
-                content.get("use"), self.templates, "it is looked for when the run is linked"
-            )
-            message = f"no template {content.get('use')!r} is here"
-            self.compiler.check.warn((*path, name, "use"), "KOS211", message, hint)
         settings = {name: content, **({"action": raw["action"]} if "action" in raw else {})}
         return model.OtherForm(name=name, settings=settings), uses

@@ -44,16 +44,25 @@ class Policies:
         self._selectors = _Selectors(self.handlers)
         if self._selectors.is_overfull:
             compiler.check.fail(self.at, "KOS106", f"error_handling has more than {MAX_GLOBS} patterns", key=True)
-        self._table = [self._policy(index, handler) for index, handler in enumerate(self.handlers)]
-        self._table.append(
-            model.Policy(rule="default", max_retries=self.settings.retry_default, backoff=self.settings.backoff)
-        )
+        inside = compiler.inside
+        #: Those of what is around a template, which are asked when its own have nothing to say.
+        self._outer = None if inside is None else inside.compiler.policies
+        self._prefix = "" if inside is None else inside.prefix
+        self._name = "" if inside is None else f"{inside.names[-1]}."
+        self._own = [self._policy(index, handler) for index, handler in enumerate(self.handlers)]
+        self._table: list[model.Policy] = [] if self._outer is None else self._outer._table
+        self._first = len(self._table)
+        self._table += self._own
+        if self._outer is None:
+            self._table.append(
+                model.Policy(rule="default", max_retries=self.settings.retry_default, backoff=self.settings.backoff)
+            )
 
     def table(self) -> tuple[model.Policy, ...]:
         return tuple(self._table)
 
     def _policy(self, index: int, handler: dict[str, Any]) -> model.Policy:
-        where, path = f"error_handling[{index}]", (*self.at, index)
+        where, path = f"{self._name}error_handling[{index}]", (*self.at, index)
         ladder: list[str] = list(handler.get("on_failure") or ["fail"])
         fallback = handler.get("fallback")
         if fallback is not None and "fallback" not in ladder:
@@ -69,7 +78,9 @@ class Policies:
             backoff=backoff_of(handler.get("backoff"), self.settings.backoff),
             fallback=fallback,
             fallback_kind=self._fallback_kind(fallback, where, (*path, "fallback")),
-            escalation_agent=handler.get("escalation_agent"),
+            escalation_agent=self.compiler.agent(handler["escalation_agent"])
+            if "escalation_agent" in handler
+            else None,
         )
 
     def _fallback_kind(self, fallback: str | None, where: str, path: Path) -> str:
@@ -103,22 +114,29 @@ class Policies:
 
     def of(self, entry: Entry, where: str, form: model.Form) -> tuple[int, ...]:
         """Return the policies of a step, in the order in which they are asked; the last is for every kind."""
-        self._seen |= {entry.id, where}
+        found = self._selecting(entry.id, where, form, set(KINDS))
+        own = entry.step.get("retry")
+        return tuple(self._with_retry(index, own) for index in found) if own else tuple(found)
+
+    def _selecting(self, id: str, where: str, form: model.Form, left: set[str]) -> list[int]:
+        """Return the policies that are for some of the kinds that are ``left``, those of a template first."""
+        here = where.removeprefix(self._prefix)
+        self._seen |= {id, here}
         found: list[int] = []
-        left = set(KINDS)
-        for index in self._selectors.matching(entry.id, where):
-            errors = self._table[index].errors
+        for index in self._selectors.matching(id, here):
+            errors = self._own[index].errors
             if left.isdisjoint(errors or KINDS):
                 continue
             left -= set(errors or KINDS)
-            found.append(index)
-            if self._is_explicit(index, entry.id, where) and _contains_steps(form):
+            found.append(self._first + index)
+            if self._is_explicit(index, id, here) and _contains_steps(form):
                 feature = f"error_handling of a {_word(form)}"
                 self.compiler.need(feature, where, (*self.at, index))
+        if self._outer is not None:
+            return [*found, *self._outer._selecting(id, where, form, left)]
         if left:
             found.append(len(self.handlers))
-        own = entry.step.get("retry")
-        return tuple(self._with_retry(index, own) for index in found) if own else tuple(found)
+        return found
 
     def _is_explicit(self, index: int, id: str, where: str) -> bool:
         return any(selector in {id, where} for selector in self.handlers[index].get("step") or ())
@@ -183,7 +201,7 @@ class _Selectors:
 
 def _contains_steps(form: model.Form) -> bool:
     match form:
-        case model.Loop() | model.Group() | model.Decision():
+        case model.Loop() | model.Group() | model.Decision() | model.Inlined():
             return True
         case model.ForEach(body=body):
             return body is not None
@@ -199,6 +217,8 @@ def _word(form: model.Form) -> str:
             return "group"
         case model.Decision():
             return "decision"
+        case model.Inlined():
+            return "template"
         case _:
             return "for_each with steps"
 

@@ -9,6 +9,8 @@ from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, RunRow, TimerRow
 from kos_runtime.core.schedule.state import Schedule, evolve, from_plain
 from kos_runtime.core.workflow.commands import Answer, Command
+from kos_runtime.core.workflow.events import ChildEnded
+from kos_runtime.core.workflow.spawning import StopChild
 
 # --- in -----------------------------------------------------------------------------------------
 
@@ -180,9 +182,26 @@ class InstantsLoaded:
     problem: str = ""
 
 
+@dataclass(slots=True)
+class ToParent:
+    """How a child ended, for the run that asked for it."""
+
+    run: str
+    end: ChildEnded
+
+
+@dataclass(slots=True)
+class ToChild:
+    """A child is to be called off."""
+
+    run: str
+    stop: StopChild
+    parent: str
+
+
 Input = (
     Request | Repeated | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
-    | TimersLoaded | PendingLoaded | HistoryLoaded | InstantsLoaded
+    | TimersLoaded | PendingLoaded | HistoryLoaded | InstantsLoaded | ToParent | ToChild
 )  # fmt: skip
 
 # --- asked of the host --------------------------------------------------------------------------

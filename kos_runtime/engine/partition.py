@@ -58,9 +58,11 @@ from kos_runtime.core.workflow.progress import cancel_inside
 from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
-from kos_runtime.core.workflow.waiting import holds_only_stored, row_of, waits_for
+from kos_runtime.core.workflow.waiting import holds_only_stored, only_children_move, row_of, waits_for
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.clocks import Clocks
+from kos_runtime.engine.families import TOKEN as FROM_FAMILY
+from kos_runtime.engine.families import Families
 from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
@@ -118,6 +120,7 @@ class Partition:
         self._replies: list[msg.Reply] = []
         self._commands: list[CommandRow] = []
         self._effects: list[msg.Effect] = []
+        self.families = Families(self, decide=self._decide, create=self._request, load=self._bring)
         self._quarantine: dict[str, tuple[str, bytes, Run | None]] = {}
         #: Runs of which more can be decided at once; in the order in which they take turns.
         self._unfinished: dict[str, None] = {}
@@ -179,12 +182,18 @@ class Partition:
                     self.schedules.told(item)
                 case msg.Reconciled():
                     self._all_reported()
+                case msg.ToParent() | msg.ToChild():
+                    self.families.tell(item)
         if self.schedules.entries:
             self.schedules.tick()
         self._fire()
         self._expire()
+        self.families.settle()
         self._grant()
         self._admit()
+        while self.families.settle():
+            self._grant()
+            self._admit()
         if self.time >= self._next_sweep:
             self._sweep()
 
@@ -195,7 +204,7 @@ class Partition:
 
     def next_due(self) -> int | None:
         """Return the instant at which ``receive`` must be called even without input, if there is one."""
-        if self._unfinished:
+        if self._unfinished or (self.queue and self.active < self.limits.max_active_runs):
             return self.time
         due = [self.clocks.due(self.time), self.pools.overdue_at]
         if self._timers:
@@ -240,7 +249,7 @@ class Partition:
                 except Exception as error:
                     self._strike(run, cause, result, error)
                     continue
-                if desk.starved or run.todo:
+                if desk.starved or run.todo or desk.owed or run.parent is not None:
                     self._leave(run, desk)
             elif result.run in self._parked:
                 self._parked[result.run].append(msg.Outcomes(process, [result]))
@@ -254,7 +263,7 @@ class Partition:
             answer = function(desk, *arguments, **named)
         except Exception as error:
             return self._strike(run, cause, arguments, error)
-        if desk.starved or run.todo:
+        if desk.starved or run.todo or desk.owed or run.parent is not None:
             self._leave(run, desk)
         return answer
 
@@ -271,11 +280,13 @@ class Partition:
         return desk
 
     def _leave(self, run: Run, desk: Desk) -> None:
-        """Not all of a run could be decided: what waits for data, and what is more than fits into one round."""
+        """See to what a decision leaves: what waits for data, what is more than fits into one round, what others are owed."""
         if desk.starved:
             self._starve(run, desk)
         if run.todo:
             self._unfinished[run.id] = None
+        if desk.owed or run.parent is not None:
+            self.families.look(run, desk)
 
     def _strike(self, run: Run, cause: str, about: Any, error: Exception) -> Rejected:
         self._set_aside(run.id, f"{type(error).__name__}: {error}", repr((cause, about)).encode()[:65_536])
@@ -378,6 +389,9 @@ class Partition:
         if item.token == FROM_SCHEDULE:
             self.schedules.answered(item.command, answer)
             return
+        if item.token == FROM_FAMILY:
+            self.families.answered(item.command, answer)
+            return
         self._replies.append(msg.Reply(item.token, answer))
 
     def _schedule(self, item: msg.Request, command: Scheduling) -> None:
@@ -400,7 +414,7 @@ class Partition:
         if program is None or link is None:
             self._load_library(command, item)
             return
-        if command.start and len(self.queue) >= self.limits.max_pending_runs:
+        if command.start and command.parent is None and len(self.queue) >= self.limits.max_pending_runs:
             message = f"busy: {len(self.queue)} runs wait already (max_pending_workflows); try again later"
             self._reply(item, Rejected(code="busy", message=message))
             return
@@ -450,7 +464,11 @@ class Partition:
             self._watch_deadline(run)
             return Accepted(run=run.id, position=meta.position, event="RunStarted")
         if run.id not in self._admitting:
-            self.queue.append(run.id)
+            if run.parent is None:
+                self.queue.append(run.id)
+            else:
+                # A family that has begun goes on before others begin.
+                self.queue.appendleft(run.id)
             self._admitting.add(run.id)
             self._touch(run)
         return Accepted(run=run.id, position=meta.position, event="RunPending")
@@ -532,6 +550,11 @@ class Partition:
             return
         waiting.append(item)
 
+    def _bring(self, item: msg.ToParent | msg.ToChild) -> None:
+        """Have a run loaded for what another owes it; one that was just set aside hears nothing more."""
+        if item.run not in self._quarantine:
+            self._park(item.run, item)
+
     def recover(self, run: str) -> None:
         """Ask for a run that was at work when the partition changed hands."""
         self._parked.setdefault(run, deque())
@@ -603,6 +626,8 @@ class Partition:
                 self._outcomes(parked)
             elif isinstance(parked, msg.TimersLoaded):
                 self._timers_loaded(parked)
+            elif isinstance(parked, msg.ToParent | msg.ToChild):
+                self.families.tell(parked)
         self._touch(run)
         if self._reconciled and self._orphans:
             self._lose_orphans("its owner was restarted")
@@ -613,6 +638,9 @@ class Partition:
         # What its row says of it, in case that it cannot be folded.
         run.workflow, run.version, run.name = item.row.workflow, item.row.version, item.row.name
         run.key, run.plan_digest = item.row.key, item.row.plan_digest
+        for event in (event for _, events in item.history[:1] for event in events if isinstance(event, ev.RunSpawned)):
+            # Known before anything else can go wrong: its parent is to hear of it.
+            evolve(run, event)
         if item.program is None or item.link is None:
             self._set_aside(run.id, item.damage or "its plan or its link is gone", b"", run)
             return None
@@ -856,7 +884,8 @@ class Partition:
     def _set_aside(self, run: str, error: str, cause: bytes, known: Run | None = None) -> None:
         self._pending.pop(run, None)
         self._starved.forget(run)
-        self._quarantine[run] = (error, cause, self.runs.pop(run, known))
+        self._quarantine[run] = (error, cause, known := self.runs.pop(run, known))
+        self.families.set_aside(run, known, error)
         for process in self.pools.processes.values():
             for key in [key for key in process.holds if key[0] == run]:
                 self.pools.released(process, key)
@@ -927,13 +956,13 @@ class Partition:
                 self.clocks.add(timer, self.time)
             else:
                 heappush(self._timers, timer)
-        if run.status is RunStatus.RUNNING and run.paused is None and not run.manual and not run.waits:
+        if run.status is RunStatus.RUNNING and run.paused is None and not (run.manual or run.waits or run.children):
             status, waiting = RunStatus.RUNNING, ""
         else:
             status, waiting = row_of(run)
             if status is RunStatus.CREATED and run.id in self._admitting:
                 status = RunStatus.PENDING
-        if meta.active is not (status is RunStatus.RUNNING):
+        if meta.active is not (status is RunStatus.RUNNING and not (run.children and only_children_move(run))):
             meta.active = not meta.active
             self.active += 1 if meta.active else -1
         if status != meta.status or waiting != meta.waiting:

@@ -108,6 +108,8 @@ class Recorder:
                 timers.append((event.until, run.id, CANCEL_TIMER, event.number))
             elif kind is ev.TimerFired:
                 batch.timers_cleared.append(TimerRow(event.due, run.id, event.path, event.fence))
+            elif kind is ev.ResultJoined or kind is ev.ChildEnded:
+                batch.blob_refs.extend((blob[1], stream) for blob in event.blobs)
         if desk.blobs:
             batch.blob_refs.extend((digest, stream) for digest in desk.blobs)
         if run.waits or meta.timers:

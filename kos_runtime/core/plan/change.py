@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
-from kos_runtime.core.plan.model import Action, Body, ForEach, Group, Loop, OtherForm, Plan, Step
+from kos_runtime.core.plan.model import Action, Body, ForEach, Group, Inlined, Loop, OtherForm, Plan, Step
 
 #: What a plan says beside its steps, and may not change while it runs.
 WHOLE: Final = (
@@ -45,7 +45,7 @@ def whole_differences(old: Plan, new: Plan) -> tuple[str, ...]:
 
 def body_of(form: Any) -> Body | None:
     """Return the body of a form, if it has one."""
-    return form.body if isinstance(form, Loop | Group | ForEach | OtherForm) else None
+    return form.body if isinstance(form, Loop | Group | ForEach | Inlined | OtherForm) else None
 
 
 def _bodies(old: Plan, new: Plan, before: Body, after: Body, prefix: str) -> Iterator[Change]:

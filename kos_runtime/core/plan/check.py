@@ -13,11 +13,13 @@ from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.identity import is_name
 from kos_runtime.core.plan.model import (
     Body,
+    Child,
     Decision,
     Emit,
     Fail,
     ForEach,
     Group,
+    Inlined,
     Join,
     Loop,
     OtherForm,
@@ -61,7 +63,7 @@ def steps_of(body: Body, prefix: str = "") -> Iterator[tuple[str, Step]]:
     for step in body.steps:
         yield f"{prefix}{step.id}", step
         match step.form:
-            case Loop(body=inner) | Group(body=inner):
+            case Loop(body=inner) | Group(body=inner) | Inlined(body=inner):
                 yield from steps_of(inner, f"{prefix}{step.id}/")
             case ForEach(body=Body() as inner) | OtherForm(body=Body() as inner):
                 yield from steps_of(inner, f"{prefix}{step.id}/")
@@ -93,6 +95,8 @@ def _body(plan: Plan, body: Body, prefix: str, roots: frozenset[str], depth: int
                 found += _body(plan, inner, f"{where}/", roots, depth + 1)
             case Group(body=inner):
                 found += _body(plan, inner, f"{where}/", roots, depth + 1)
+            case Inlined(body=inner):
+                found += _body(plan, inner, f"{where}/", DEFAULT_ROOTS, depth + 1)
             case ForEach(body=Body() as inner, name=name):
                 found += _body(plan, inner, f"{where}/", roots | {name}, depth + 1)
             case _:
@@ -159,6 +163,8 @@ def _texts(step: Step, where: str, roots: frozenset[str]) -> list[Fault]:
         case ForEach(items=items, name=name):
             values.append(("items", items))
             inside = roots | {name}
+        case Inlined(given=given) | Child(inputs=given):
+            values += [(f"input {name!r}", value) for name, value in (given or {}).items()]
         case SetVariables(values=given):
             values += [(f"set {name!r}", value) for name, value in given.items()]
         case Emit(data=data):

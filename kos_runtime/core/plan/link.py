@@ -57,7 +57,24 @@ class AgentLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChildLink:
+    """Which workflow a sub-workflow is: the version that was found, and the digests of its plan and of its own link.
+
+    ``settings`` and ``drivers`` are what its ``RunLinked`` says beside that.
+    """
+
+    workflow: str
+    version: str
+    plan: str
+    link: str
+    settings: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+    drivers: dict[str, str] = field(default_factory=dict, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     agents: dict[str, AgentLink] = field(default_factory=dict)
+    #: Sub-workflows by ``Child.key``.
+    children: dict[str, ChildLink] = field(default_factory=dict)
     #: Names of drivers in use: ``{"state": "sqlite"}``.
     drivers: dict[str, str] = field(default_factory=dict, metadata=PLAIN)

@@ -187,6 +187,43 @@ class OtherForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inlined:
+    """A template's steps, put where it is used. They see its inputs and variables, and nothing of what is around it.
+
+    ``given`` are the values of its inputs, which are computed where it is used; None means the inputs of what is around
+    it. What it exposes is its ``outputs``.
+    """
+
+    template: str
+    body: "Body"
+    given: dict[str, Any] | None = field(default=None, metadata=PLAIN)
+    inputs: "tuple[InputSpec, ...]" = ()
+    free_inputs: bool = False
+    outputs: "tuple[OutputSpec, ...]" = ()
+    free_outputs: bool = False
+    variables: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A run of another workflow. ``version`` is the range that it may be of, as it was written; empty for any.
+
+    ``parent_close`` is cancel or abandon: what becomes of it when its parent ends first. ``mode`` is await or detach.
+    """
+
+    workflow: str
+    version: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+    parent_close: str = "cancel"
+    mode: str = "await"
+
+    @property
+    def key(self) -> str:
+        """Under what a link has it."""
+        return f"{self.workflow}@{self.version}" if self.version else self.workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     """A synchronization point: done when what it waits for is (``sync`` as in a group)."""
 
@@ -197,7 +234,7 @@ class Join:
 
 
 Form = (
-    Action | Decision | Loop | ForEach | Group | SetVariables | Emit | Fail | Join | Wait | WaitFor | Approval | OtherForm
+    Action | Decision | Loop | ForEach | Group | Inlined | Child | SetVariables | Emit | Fail | Join | Wait | WaitFor | Approval | OtherForm
 )  # fmt: skip
 
 

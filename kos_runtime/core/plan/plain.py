@@ -10,9 +10,10 @@ _CLASSES: Final[dict[str, type]] = {
     cls.__name__: cls
     for cls in (
         model.Backoff, model.Policy, model.Action, model.Decision, model.Break, model.Loop, model.ForEach, model.Group,
+        model.Inlined, model.Child,
         model.SetVariables, model.Emit, model.Fail, model.Join, model.Wait, model.WaitFor, model.Field, model.Approval, model.OtherForm, model.Compensation, model.Step, model.Body,
         model.InputSpec, model.OutputSpec, model.Pool, model.Requirement, model.Plan,
-        link.ParameterLink, link.FieldLink, link.ActionLink, link.AgentLink, link.Link,
+        link.ParameterLink, link.FieldLink, link.ActionLink, link.AgentLink, link.ChildLink, link.Link,
     )
 }  # fmt: skip
 _T = TypeVar("_T")

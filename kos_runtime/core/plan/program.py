@@ -37,6 +37,8 @@ class Node:
     #: What a ``for_each`` runs over, what ``set`` and ``emit`` and ``fail`` say.
     value: Template | None = None
     values: dict[str, Template] | None = None
+    #: A template's outputs: each with its parsed value, None when it is looked up.
+    results: tuple[tuple[model.OutputSpec, Template | None], ...] = ()
     body: "BodyProgram | None" = None
     #: What undoes the step.
     undo: "Node | None" = None
@@ -68,7 +70,11 @@ class Program:
         self.plan = plan
         self.digest = digest
         self.body = _body(plan.body, DEFAULT_ROOTS)
-        self.outputs = tuple((spec, parse_template(spec.value) if spec.has_value else None) for spec in plan.outputs)
+        self.outputs = _outputs(plan.outputs)
+
+
+def _outputs(specs: tuple[model.OutputSpec, ...]) -> tuple[tuple[model.OutputSpec, Template | None], ...]:
+    return tuple((spec, parse_template(spec.value) if spec.has_value else None) for spec in specs)
 
 
 def _body(body: model.Body, roots: frozenset[str], *, in_group: bool = False) -> BodyProgram:
@@ -113,6 +119,14 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
                 node.body = _body(each.body, inside)
         case model.Group(body=body):
             node.body = _body(body, roots, in_group=True)
+        case model.Inlined() as inlined:
+            if inlined.given is not None:
+                node.values = {name: parse_template(value, roots=roots) for name, value in inlined.given.items()}
+            node.results = _outputs(inlined.outputs)
+            node.body = _body(inlined.body, DEFAULT_ROOTS)
+            _with_own_inputs(node.body)
+        case model.Child(inputs=values):
+            node.values = {name: parse_template(value, roots=roots) for name, value in values.items()}
         case model.SetVariables(values=values):
             node.values = {name: parse_template(value, roots=roots) for name, value in values.items()}
         case model.Emit(data=data):
@@ -139,6 +153,15 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
     if (node.is_plain or item) and node.inputs is not None and not special:
         node.names = _names(node.inputs, item)
     return node
+
+
+def _with_own_inputs(body: BodyProgram) -> None:
+    """Inside a template ``$inputs`` are not the run's, so what reads them is not looked up there."""
+    for node in body.nodes.values():
+        if node.names is not None and any(key and not id for _, id, key in node.names):
+            node.names = None
+        if node.body is not None:
+            _with_own_inputs(node.body)
 
 
 def _names(inputs: dict[str, Template], item: str) -> tuple[tuple[str, str, str], ...] | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kos_runtime.core.nearest import nearest
-from kos_runtime.core.plan.model import InputSpec, Plan
+from kos_runtime.core.plan.model import Inlined, InputSpec, Plan
 
 _WORDS: Final = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 #: Nothing below this depth is looked at by a schema.
@@ -50,7 +50,7 @@ def misfit(value: Any, type: str, values: tuple[str, ...] = ()) -> str | None:  
     return f"expected {type}, got {word_for(value)}"
 
 
-def complete_inputs(plan: Plan, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def complete_inputs(plan: Plan | Inlined, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the inputs with defaults filled in, and everything that is wrong with them, in words."""
     problems: list[str] = []
     values: dict[str, Any] = {}

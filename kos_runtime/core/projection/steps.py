@@ -34,6 +34,8 @@ class StepView:
     #: The signal that it waits for; until when it waits for whatever it is, in log time, or the wall clock's.
     signal: str = ""
     until: int = 0
+    #: The run that it stands for.
+    child: str = ""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,8 @@ class RunView:
     drivers: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepView] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    #: The run and the step whose child it is.
+    parent: dict[str, Any] | None = None
     #: What (paused, cancelling), by whom, why, and since when; until when what runs may go on, if it is cancelling.
     halted: dict[str, Any] | None = None
     #: The run of which it is a fork, up to which of its seqs, by whom and why.
@@ -413,6 +417,33 @@ def _timed_out(v: RunView, e: ev.WaitingTimedOut, time: int) -> None:
         step.status, step.manual, step.signal, step.until = "failing", None, "", 0
 
 
+def _spawned(v: RunView, e: ev.RunSpawned, time: int) -> None:
+    del time
+    v.parent = {"run": e.parent, "step": e.path, "attempt": e.attempt}
+
+
+def _template(v: RunView, e: ev.TemplateOpened, time: int) -> None:
+    step = v.step(e.path)
+    step.form, step.status, step.started_at, step.detail = "template", "running", step.started_at or time, e.template
+
+
+def _child(v: RunView, e: ev.ChildRequested, time: int) -> None:
+    step = v.step(e.path)
+    step.form, step.status, step.started_at = "workflow", "running", step.started_at or time
+    step.attempt, step.retry_at, step.child = e.attempt, 0, e.child
+    version = f" {e.version}" if e.version else ""
+    step.detail = f"run {e.child} of {e.workflow}{version}"
+
+
+def _child_ended(v: RunView, e: ev.ChildEnded, time: int) -> None:
+    del time
+    v.step(e.path).detail = f"run {e.child} {e.status}"
+
+
+def _joined(v: RunView, e: ev.ResultJoined, time: int) -> None:
+    _end(v, e.path, "completed", time)
+
+
 _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.RunCreated: _created,
     ev.RunLinked: _linked,
@@ -452,6 +483,11 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.JoinReached: _closed,
     ev.VariablesSet: _variables,
     ev.EventEmitted: _emitted,
+    ev.RunSpawned: _spawned,
+    ev.TemplateOpened: _template,
+    ev.ChildRequested: _child,
+    ev.ChildEnded: _child_ended,
+    ev.ResultJoined: _joined,
     ev.Escalated: _escalated,
     ev.EscalationAnswered: _answered,
     ev.WaitStarted: _wait_started,

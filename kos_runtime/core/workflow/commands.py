@@ -25,6 +25,8 @@ class CreateRun:
     name: str = ""
     key: str = ""
     start: bool = True
+    #: [run, path, attempt, depth, mode] of the step whose child it is.
+    parent: list[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
         )
     )
     desk.emit(ev.RunLinked(command.link, command.settings, command.drivers))
+    if command.parent is not None:
+        desk.emit(ev.RunSpawned(*command.parent))
     return Accepted(run=run.id, position=1, event="RunCreated")
 
 

@@ -57,11 +57,24 @@ class Desk:
     ``events`` is what was decided, in order, and becomes one record. ``dispatches`` are (process, invocation) that go
     out once it is stored. ``causes`` are the first inputs that led here. ``blobs`` must be in the blob store before the
     record is. ``starved`` are paths of which an evaluation waits for data, each with what it asks for: digest → size.
+    ``owed`` are the children to be started and stopped.
 
     There is one for each run in each batch, so what most leave empty is made when something comes into it.
     """
 
-    __slots__ = ("blobs", "causes", "dispatches", "epoch", "events", "now", "pools", "run", "starved", "stopping")
+    __slots__ = (
+        "blobs",
+        "causes",
+        "dispatches",
+        "epoch",
+        "events",
+        "now",
+        "owed",
+        "pools",
+        "run",
+        "starved",
+        "stopping",
+    )
 
     def __init__(self, run: Run, now: int, epoch: int, pools: Pools) -> None:
         self.run = run
@@ -74,12 +87,19 @@ class Desk:
         self.blobs = _NO_BLOBS
         self.starved: list[tuple[str, dict[str, int]]] | None = None
         self.stopping: Stops | None = None
+        self.owed: list[Any] | None = None
 
     @property
     def stops(self) -> Stops:
         if self.stopping is None:
             self.stopping = Stops()
         return self.stopping
+
+    def owe(self, what: Any) -> None:
+        """A child is to be started or stopped."""
+        if self.owed is None:
+            self.owed = []
+        self.owed.append(what)
 
     def starve(self, path: str, wanted: dict[str, int]) -> None:
         """What was asked for at a path is not loaded: leave it undecided."""

@@ -36,6 +36,17 @@ class RunLinked:
     drivers: dict[str, str]
 
 
+@event("run_spawned")
+class RunSpawned:
+    """The run is the child of a step of another. ``depth`` counts from 1; ``mode`` is await or detach."""
+
+    parent: str
+    path: str
+    attempt: int
+    depth: int
+    mode: str
+
+
 @event("run_started", 2)
 class RunStarted:
     """The run was admitted and may do work, until ``deadline`` (log time; 0 is none)."""
@@ -464,6 +475,59 @@ class EventEmitted:
     data: Any
 
 
+# --- composition --------------------------------------------------------------------------------
+
+
+@event("template_opened")
+class TemplateOpened:
+    """A template's steps begin; ``inputs`` are its packed inputs with defaults."""
+
+    path: str
+    template: str
+    inputs: bytes
+    inputs_blob: list[Any] | None
+
+
+@event("child_requested")
+class ChildRequested:
+    """A step asks for a run of another workflow. ``child`` is its id; its inputs are as the step gives them."""
+
+    path: str
+    attempt: int
+    child: str
+    workflow: str
+    version: str
+    inputs: bytes
+    inputs_blob: list[Any] | None
+    parent_close: str
+    mode: str
+
+
+@event("child_ended")
+class ChildEnded:
+    """A step's child is over.
+
+    ``status`` is completed, failed, cancelled or quarantined; refused for one that could not begin, detached for one
+    that goes on alone.
+    """
+
+    path: str
+    child: str
+    status: str
+    outputs: bytes
+    blobs: list[list[Any]]
+    error: dict[str, Any] | None
+
+
+@event("result_joined")
+class ResultJoined:
+    """What a template's steps or a child made is what their step exposes."""
+
+    path: str
+    exposed: bytes
+    blobs: list[list[Any]]
+
+
 # --- failure ------------------------------------------------------------------------------------
 
 
@@ -696,4 +760,5 @@ Event: TypeAlias = (
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
+    | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
 )  # fmt: skip

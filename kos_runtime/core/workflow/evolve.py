@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from kos_runtime.core.errors import InvariantViolation
-from kos_runtime.core.plan.model import ForEach, Group
+from kos_runtime.core.plan.model import ForEach, Group, Inlined
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import beside
@@ -18,6 +18,7 @@ from kos_runtime.core.workflow.revised import request_step, revise
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RUN_TRANSITIONS, RunStatus, StepStatus
 from kos_runtime.core.workflow.taken_over import begin_again, replace_result, restored, take_over
+from kos_runtime.core.workflow.values import vars_at
 
 #: How many items with a body of their own are at work together unless the definition says so.
 DEFAULT_BODY_WINDOW: Final = 64
@@ -86,6 +87,10 @@ def _run_created(run: Run, e: ev.RunCreated) -> None:
 def _run_linked(run: Run, e: ev.RunLinked) -> None:
     _status(run, e)
     run.link_digest, run.link_now, run.link_settings = e.link, e.link, e.settings
+
+
+def _run_spawned(run: Run, e: ev.RunSpawned) -> None:
+    run.parent = [e.parent, e.path, e.attempt, e.depth, e.mode]
 
 
 def _run_started(run: Run, e: ev.RunStarted) -> None:
@@ -190,6 +195,7 @@ def _leave_all(run: Run) -> None:
     run.manual.clear()
     run.waits.clear()
     run.open.clear()
+    run.children.clear()
 
 
 # --- scopes -------------------------------------------------------------------------------------
@@ -409,6 +415,7 @@ def _step_cancelled(run: Run, e: ev.StepCancelled) -> None:
     run.timers.pop(e.path, None)
     run.manual.pop(e.path, None)
     run.waits.pop(e.path, None)
+    run.children.pop(e.path, None)
     step = run.steps.get(e.path)
     if step is None:
         return
@@ -553,7 +560,7 @@ def _join_reached(run: Run, e: ev.JoinReached) -> None:
 
 def _variables_set(run: Run, e: ev.VariablesSet) -> None:
     step = run.steps[e.path]
-    run.vars.update(e.values)
+    vars_at(run, step.scope).update(e.values)
     _begin(step)
     _end(run, step, StepStatus.COMPLETED)
 
@@ -561,6 +568,44 @@ def _variables_set(run: Run, e: ev.VariablesSet) -> None:
 def _event_emitted(run: Run, e: ev.EventEmitted) -> None:
     step = run.steps[e.path]
     _begin(step)
+    _end(run, step, StepStatus.COMPLETED)
+
+
+# --- composition --------------------------------------------------------------------------------
+
+
+def _template_opened(run: Run, e: ev.TemplateOpened) -> None:
+    step = run.steps[e.path]
+    form = step.node.form
+    assert isinstance(form, Inlined)
+    assert step.node.body is not None
+    run.agenda.pop(e.path, None)
+    _begin(step)
+    step.status = StepStatus.ACTIVE
+    step.inputs, step.inputs_blob, step.template_inputs = e.inputs, _blob(e.inputs_blob), None
+    scope = _open_scope(run, e.path, step.node.body, step, step.scope)
+    scope.vars = dict(form.variables)
+
+
+def _child_requested(run: Run, e: ev.ChildRequested) -> None:
+    step = run.steps[e.path]
+    run.agenda.pop(e.path, None)
+    _begin(step)
+    step.status = StepStatus.ACTIVE
+    step.attempt, step.then, step.child_end = e.attempt, "", None
+    run.children[e.path] = [e.child, e.parent_close]
+
+
+def _child_ended(run: Run, e: ev.ChildEnded) -> None:
+    step = run.steps[e.path]
+    run.children.pop(e.path, None)
+    step.child_end = [e.status, e.outputs, e.blobs, e.error]
+    put(run, e.path, CLOSE)
+
+
+def _result_joined(run: Run, e: ev.ResultJoined) -> None:
+    step = run.steps[e.path]
+    step.exposed, step.blobs, step.error, step.child_end = e.exposed, e.blobs, None, None
     _end(run, step, StepStatus.COMPLETED)
 
 
@@ -747,6 +792,11 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.JoinReached: _join_reached,
     ev.VariablesSet: _variables_set,
     ev.EventEmitted: _event_emitted,
+    ev.RunSpawned: _run_spawned,
+    ev.TemplateOpened: _template_opened,
+    ev.ChildRequested: _child_requested,
+    ev.ChildEnded: _child_ended,
+    ev.ResultJoined: _result_joined,
     ev.Escalated: _escalated,
     ev.EscalationAnswered: _escalation_answered,
     ev.FallbackStarted: _fallback_started,

@@ -15,6 +15,7 @@ from kos_runtime.core.workflow.commands import Accepted, ForkRun, Rejected, Rest
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.progress import advance, count_anew
+from kos_runtime.core.workflow.spawning import StopChild
 from kos_runtime.core.workflow.state import FENCES_A_LIFE, Run
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 from kos_runtime.core.workflow.taken_over import is_fresh
@@ -70,7 +71,7 @@ def _since_restored(events: list[Any]) -> list[Any]:
 
 def acted_since(run: Run, after: Iterable[Any]) -> list[str]:
     """Return the steps that were at work at a point, and those that were given out behind it, each once."""
-    return list(dict.fromkeys((*run.open, *_given_out(after))))
+    return list(dict.fromkeys((*run.open, *run.children, *_given_out(after))))
 
 
 def _given_out(events: Iterable[Any]) -> Iterator[str]:
@@ -79,7 +80,7 @@ def _given_out(events: Iterable[Any]) -> Iterator[str]:
     for event in events:
         if isinstance(event, ev.RestoreBegun | ev.RunRestored):
             real = isinstance(event, ev.RunRestored)
-        elif real and isinstance(event, ev.StepScheduled):
+        elif real and isinstance(event, ev.StepScheduled | ev.ChildRequested):
             yield event.path
 
 
@@ -104,7 +105,8 @@ def fork(desk: Desk, command: ForkRun, history: History, its_hash: bytes) -> Acc
                     event.seed, command.by,
                 )
             )  # fmt: skip
-        else:
+        elif not isinstance(event, ev.RunSpawned):
+            # It stands in for no step of another run.
             desk.emit(event)
     again = acted_since(run, after)
     changes: list[Any] = []
@@ -198,6 +200,8 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
             )
     for path, fence in run.open.items():
         desk.stops.closed.append((run.steps[path].agent, path, fence))
+    for child, _ in run.children.values():
+        desk.owe(StopChild(child, "its run was restored"))
     life = run.fences // FENCES_A_LIFE + 1
     generation = run.generation + 1
     desk.emit(ev.RestoreBegun(command.to, its_hash, command.by, command.reason))

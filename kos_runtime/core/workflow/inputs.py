@@ -34,6 +34,7 @@ from kos_runtime.core.workflow.values import (
     item_scopes,
     item_value,
     step_value,
+    template_around,
     unpack_exposed,
 )
 
@@ -115,8 +116,11 @@ def _value(run: Run, view: View, node: TemplateNode, place: tuple[str | int, ...
                 return _reference(run, view, reference, place, found)
             if reference.root == "secrets":
                 return _gathered(found, place, Gather(place, "one", [Piece(secret=secret_name(reference))]))
-            if reference.root == "inputs" and run.inputs_blob is not None and run.inputs_blob.digest not in run.cache:
-                return _gathered(found, place, Gather(place, "one", [Piece(blob=run.inputs_blob, path=reference.path)]))
+            if reference.root == "inputs":
+                template = template_around(view.scope)
+                blob = run.inputs_blob if template is None else template.inputs_blob
+                if blob is not None and blob.digest not in run.cache:
+                    return _gathered(found, place, Gather(place, "one", [Piece(blob=blob, path=reference.path)]))
             return view.lookup(reference.root, reference.path)
         case MapValue(items=items):
             return {key: _value(run, view, item, (*place, key), found) for key, item in items}

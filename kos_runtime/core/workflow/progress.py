@@ -19,7 +19,9 @@ from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.dispatching import dispatch, dispatch_first, linked, split
 from kos_runtime.core.workflow.ending import end_run
 from kos_runtime.core.workflow.failing import fail_before_start, stood_in
+from kos_runtime.core.workflow.inlining import close_template, open_template
 from kos_runtime.core.workflow.inputs import results_expose
+from kos_runtime.core.workflow.spawning import StopChild, close_child, request_child
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 from kos_runtime.core.workflow.values import View, is_available
@@ -83,6 +85,8 @@ def _again(desk: Desk, step: StepState) -> None:
     elif step.attempt == 0 and step.index < 0:
         # It failed before it could begin, of its condition or its values: they are computed anew.
         _enter(desk, step)
+    elif isinstance(step.node.form, model.Child):
+        request_child(desk, step, step.node.form)
     else:
         dispatch(desk, step)
 
@@ -137,6 +141,13 @@ def _enter(desk: Desk, step: StepState) -> None:
             _freeze(desk, step)
         case model.Group():
             desk.emit(ev.GroupOpened(step.path))
+        case model.Inlined():
+            if full := _is_full(desk):
+                _give_up(desk, step, _invalid(step, full), "limit")
+            else:
+                open_template(desk, step, form)
+        case model.Child():
+            request_child(desk, step, form)
         case model.SetVariables() | model.Emit() | model.Fail():
             _say(desk, step, form)
         case model.Join():
@@ -394,6 +405,10 @@ def _close(desk: Desk, path: str) -> None:
             _close_turn(desk, step, form)
         case model.Group():
             _close_group(desk, step, form)
+        case model.Inlined():
+            _close_template(desk, step, form)
+        case model.Child():
+            close_child(desk, step)
         case _:
             raise AssertionError(f"nothing closes {path}")
 
@@ -456,6 +471,15 @@ def _close_group(desk: Desk, step: StepState, form: model.Group) -> None:
         _give_up(desk, step, failure(ErrorType.PERMANENT, message, step=step.path), "sync")
 
 
+def _close_template(desk: Desk, step: StepState, form: model.Inlined) -> None:
+    scope = desk.run.scopes[step.path]
+    if scope.gave_up is not None:
+        cancel_inside(desk, step.path, f"{scope.gave_up} failed")
+        desk.emit(ev.StepGaveUp(step.path, _error_of(desk, scope), "template"))
+        return
+    close_template(desk, step, form)
+
+
 def cancel_inside(desk: Desk, path: str, reason: str) -> None:
     """Call off everything that has begun or may begin below a path."""
     run = desk.run
@@ -469,6 +493,10 @@ def cancel_inside(desk: Desk, path: str, reason: str) -> None:
         fence = run.open.get(other)
         if fence is not None:
             desk.stops.closed.append((run.steps[other].agent, other, fence))
+        elif run.children and other in run.children:
+            child, parent_close = run.children[other]
+            if parent_close == "cancel":
+                desk.owe(StopChild(child, reason))
         desk.emit(ev.StepCancelled(other, fence or 0, reason))
     for other in [p for p in run.agenda if p and inside(p)]:
         desk.emit(ev.StepCancelled(other, 0, reason))

@@ -4,7 +4,7 @@ The step at which it is reopened is tried again; everything around it that was c
 where it was. An item, part or turn that did not complete is done again as a whole.
 """
 
-from kos_runtime.core.plan.model import Decision, Group, Loop
+from kos_runtime.core.plan.model import Decision, Group, Inlined, Loop
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, FENCES_A_LIFE, ITEMS, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
@@ -26,7 +26,7 @@ def _inside(run: Run, step: StepState) -> Scope | None:
     match step.node.form:
         case Loop() if step.turn >= 0:
             return run.scopes.get(f"{step.path}#{step.turn}")
-        case Group():
+        case Group() | Inlined():
             return run.scopes.get(step.path)
         case _:
             return None

@@ -16,7 +16,7 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 9
+STATE_VERSION: Final = 10
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
@@ -27,12 +27,14 @@ FINGERPRINT: Final = (
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "plan_now", "link_digest", "link_now", "link_settings", "revision",
     "inputs_packed", "vars", "agenda", "open", "manual", "waits", "signals", "signalled", "deadline", "left_ms", "paused", "cancelling", "undo_asked", "undoing", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms",
+    "children", "parent",
 )  # fmt: skip
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
     "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn", "requested", "by_hand", "given", "beside", "of", "instead", "avoid", "replaced",
+    "child_end",
 )  # fmt: skip
-_SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn")
+_SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn", "vars")
 _FAN: Final = ("count", "limit", "next", "again", "open", "skipped", "failures", "items", "parts", "over", "bounds")
 
 

@@ -131,6 +131,10 @@ class StepState:
     requested = False
     by_hand = False
     given = False
+    #: How its child ended: status, packed outputs, blobs, error.
+    child_end: list[Any] | None = None
+    #: Unpacked inputs of a template; not folded.
+    template_inputs: dict[str, Any] | None = None
     #: Unpacked ``exposed``; not folded.
     cache: dict[str, Any] | None = None
 
@@ -145,8 +149,8 @@ class Scope:
     """One execution of a body: the run's own (path ""), a turn ``refine#2``, an item ``gather[17]``, a group."""
 
     __slots__ = (
-        "active", "body", "follow", "gave_up", "held", "item", "outer", "owner", "parked", "path", "remaining", "turn", "waits",
-        "watched",
+        "active", "body", "follow", "gave_up", "held", "item", "outer", "owner", "parked", "path", "remaining", "turn", "vars",
+        "waits", "watched",
     )  # fmt: skip
 
     def __init__(self, path: str, body: BodyProgram, owner: StepState | None, outer: "Scope | None") -> None:
@@ -169,6 +173,8 @@ class Scope:
         self.watched = False
         self.item = -1
         self.turn = -1
+        #: The variables of a template's body, which has its own.
+        self.vars: dict[str, Any] | None = None
 
     def park(self, path: str) -> None:
         """A member waits for room."""
@@ -184,8 +190,8 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "codec", "deadline", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
-        "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "paused", "plan_digest",
+        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
+        "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
     )  # fmt: skip
@@ -235,6 +241,10 @@ class Run:
         self.left_ms = 0
         #: path → [task, prompt, fields] of each manual task.
         self.manual: dict[str, list[Any]] = {}
+        #: path → [run, parent_close] of each child that has not ended.
+        self.children: dict[str, list[Any]] = {}
+        #: [run, path, attempt, depth, mode] of the step whose child it is.
+        self.parent: list[Any] | None = None
         #: [by, reason] while it is paused, [by, reason, number] while it is being cancelled.
         self.paused: list[Any] | None = None
         self.cancelling: list[Any] | None = None

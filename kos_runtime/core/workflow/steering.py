@@ -13,7 +13,8 @@ from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Re
 from kos_runtime.core.workflow.compensating import begin_undoing, fail_run
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.progress import advance, cancel_inside
-from kos_runtime.core.workflow.state import CANCEL_TIMER
+from kos_runtime.core.workflow.spawning import StopChild
+from kos_runtime.core.workflow.state import CANCEL_TIMER, Run
 from kos_runtime.core.workflow.status import RunStatus
 
 #: No attempt is given longer than this to stop, in milliseconds.
@@ -89,6 +90,8 @@ def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
     if first:
         for path, fence in run.open.items():
             desk.stops.asked.append((run.steps[path].agent, path, fence))
+    for child in _awaited(run):
+        desk.owe(StopChild(child, _why(command.reason), command.grace_ms))
     if command.grace_ms == 0:
         kill(desk)
     else:
@@ -130,11 +133,20 @@ def stopped(desk: Desk, path: str, fence: int, why: str) -> None:
 def end_when_empty(desk: Desk) -> None:
     """End a run that is being cancelled, once nothing of it runs."""
     run = desk.run
-    if run.open or run.cancelling is None:
+    if run.open or run.cancelling is None or (run.children and _awaited(run)):
         return
     by, reason, _ = run.cancelling
-    cancel_inside(desk, "", "the run was cancelled" + (f": {reason}" if reason else ""))
+    cancel_inside(desk, "", _why(reason))
     if begin_undoing(desk, "cancelled", by=by, reason=reason):
         advance(desk)
     else:
         desk.emit(ev.RunCancelled(by, reason))
+
+
+def _why(reason: str) -> str:
+    return "the run was cancelled" + (f": {reason}" if reason else "")
+
+
+def _awaited(run: Run) -> list[str]:
+    """Return the children that are called off with their parent, which waits for their ends."""
+    return [child for child, parent_close in run.children.values() if parent_close == "cancel"]

@@ -16,7 +16,7 @@ def begin_again(run: Run) -> None:
     """Forget what a run has done, as far as it is folded; its name, the plan of its creation and its fences stay."""
     as_created(run)
     run.vars = {}
-    for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual, run.waits):
+    for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual, run.waits, run.children):
         held.clear()
     run.todo.clear()
     run.paused = run.cancelling = run.error = run.undoing = None
@@ -46,6 +46,12 @@ def take_over(run: Run) -> None:
             step.status, step.then = StepStatus.FAILING, "redispatch"
             run.agenda[path] = AGAIN
         del run.open[path]
+        run.todo.append(path)
+    for path in list(run.children):
+        # They answer to whoever asked for them: another is asked for.
+        del run.children[path]
+        run.steps[path].status = StepStatus.FAILING
+        run.agenda[path] = AGAIN
         run.todo.append(path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kos_runtime.core.expression import MissingReference, NeedsData
 from kos_runtime.core.identity import idempotency_key
-from kos_runtime.core.plan.model import Decision, ForEach, Group, Loop
+from kos_runtime.core.plan.model import Decision, ForEach, Group, Inlined, Loop
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
@@ -49,7 +49,7 @@ class View:
             case "inputs":
                 return _walk(root, path, self._inputs(), optional=True)
             case "vars":
-                return _walk(root, path, self.run.vars)
+                return _walk(root, path, vars_at(self.run, self.scope))
             case "workflow":
                 facts = {
                     "run_id": self.run.id,
@@ -71,6 +71,9 @@ class View:
 
     def _inputs(self) -> dict[str, Any]:
         run = self.run
+        template = template_around(self.scope)
+        if template is not None:
+            return _template_inputs(run, template)
         if run.inputs_blob is not None:
             whole: dict[str, Any] = blob_value(run, run.inputs_blob)
             return whole
@@ -118,6 +121,36 @@ class View:
             "path": path,
             "idempotency_key": idempotency_key(self.run.store_id, self.run.id, path, self.run.generation),
         }
+
+
+def template_around(scope: Scope) -> StepState | None:
+    """Return the step whose template a body belongs to, None when it is the run's own."""
+    at: Scope | None = scope
+    while at is not None and at.owner is not None:
+        if type(at.owner.node.form) is Inlined:
+            return at.owner
+        at = at.outer
+    return None
+
+
+def _template_inputs(run: Run, step: StepState) -> dict[str, Any]:
+    if step.inputs_blob is not None:
+        whole: dict[str, Any] = blob_value(run, step.inputs_blob)
+        return whole
+    if step.template_inputs is None:
+        step.template_inputs = run.codec.unpack(step.inputs or b"")
+    assert step.template_inputs is not None
+    return step.template_inputs
+
+
+def vars_at(run: Run, scope: Scope) -> dict[str, Any]:
+    """Return the variables that a body has: those of the template that it is in, else the run's."""
+    at: Scope | None = scope
+    while at is not None and at.owner is not None:
+        if at.vars is not None:
+            return at.vars
+        at = at.outer
+    return run.vars
 
 
 def _called(owner: StepState, name: str) -> bool:

@@ -8,7 +8,7 @@ def waits_for(run: Run) -> list[str]:
     """Return what may move a run that is at work; never empty for one that can go on.
 
     Each element is one of ``attempt PATH``, ``turn PATH`` (free hands, or data being loaded), ``timer PATH`` and
-    ``person PATH``, ``signal PATH``, and ``paused``.
+    ``person PATH``, ``signal PATH``, ``child PATH``, and ``paused``.
     """
     if run.status is not RunStatus.RUNNING:
         return []
@@ -19,6 +19,7 @@ def waits_for(run: Run) -> list[str]:
     for path, what in run.waits.items():
         if what["kind"] != "time":
             found.append(f"{'signal' if what['kind'] == 'signal' else 'person'} {path}")
+    found += [f"child {path}" for path in run.children]
     if run.paused is not None:
         found.append("paused")
     return found
@@ -31,7 +32,8 @@ def row_of(run: Run) -> tuple[RunStatus, str]:
         why = f"paused by {by}" + (f": {reason}" if reason else "")
         # What still runs may end, and is listened to: a successor must load the run for that.
         return (RunStatus.RUNNING if run.open else RunStatus.PAUSED), why
-    if run.status is RunStatus.RUNNING and (run.manual or run.waits) and is_at_rest(run) and holds_only_stored(run):
+    at_rest = is_at_rest(run) and holds_only_stored(run) and not run.children
+    if run.status is RunStatus.RUNNING and (run.manual or run.waits) and at_rest:
         return RunStatus.WAITING, "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in _by_kind(run) if paths)
     return run.status, ""
 
@@ -47,6 +49,11 @@ def _by_kind(run: Run) -> list[tuple[str, list[str]]]:
 def holds_only_stored(run: Run) -> bool:
     """Say whether every timer of a run is that of a step which waits: those are stored, and bring it back."""
     return not run.timers or run.timers.keys() <= run.waits.keys()
+
+
+def only_children_move(run: Run) -> bool:
+    """Say whether nothing but its children can move a run, so that it needs no place among those at work."""
+    return bool(run.children) and is_at_rest(run) and holds_only_stored(run)
 
 
 def waits_for_time(row_waiting: str) -> bool:
