@@ -93,6 +93,22 @@ class SnapshotRow:
 
 
 @dataclass(slots=True)
+class StoredRun:
+    """What a store holds of one run, as much of it as it takes to fold most runs.
+
+    ``records`` are the first behind the snapshot; ``whole`` says whether no more follow. ``origin`` is the store and
+    the partition in which it was written, None when it was here.
+    """
+
+    row: RunRow
+    salt: bytes
+    origin: tuple[str, int] | None
+    snapshot: SnapshotRow | None
+    records: list[Record]
+    whole: bool
+
+
+@dataclass(slots=True)
 class BatchLink:
     """One commit's link of the partition's chain. ``root`` commits to the hashes of its records, in order."""
 

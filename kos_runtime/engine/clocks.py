@@ -1,6 +1,6 @@
 """The timers of steps that wait: which are due, by the clock that each of them follows.
 
-They are rows of the store. Here are only those of the next minute: the store is asked for more, a page at a time. One
+They are rows of the store. Here are only those of the next minute, and of these only so many. One
 that follows the wall clock has its fence below zero; while that clock cannot be followed, because it has just jumped,
 it does not fire.
 """
@@ -15,7 +15,9 @@ from kos_runtime.engine import messages as msg
 Timer = tuple[int, str, str, int]
 #: So many runs are brought back in one round; the others follow in the next.
 MOST_AT_ONCE = 256
-#: A full page is followed by the next one after so long, in milliseconds.
+#: So many timers are held, each of about 300 bytes; the store is asked again when they are due.
+MOST_HELD = 20_000
+#: So long after that, in milliseconds, and after timers were cleared.
 _AGAIN_MS = 100
 #: The wall clock is looked at so often while something follows it, in milliseconds.
 _LOOK_MS = 1_000
@@ -77,11 +79,14 @@ class Clocks:
         self._next_poll = now + self._ahead // 2
         return max(now, self._wall(now) or 0) + self._ahead
 
-    def polled(self, page: msg.TimersLoaded, now: int) -> None:
-        """Take note of what a look at the store has shown; come again soon if there is more than what was told."""
+    def polled(self, page: msg.TimersLoaded, now: int) -> bool:
+        """Take note of what a look at the store has shown; say whether the next page is wanted at once."""
         self.stored = page.stored
+        if page.more and len(self._durations) + len(self._instants) < MOST_HELD:
+            return True
         if page.more:
             self._next_poll = min(self._next_poll, max(page.timers[-1].due, now + _AGAIN_MS))
+        return False
 
     def changed(self, batch: Batch, now: int) -> None:
         """Some of the store's timers come or go: one that comes keeps the owner, for the others it is asked soon."""

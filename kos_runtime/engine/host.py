@@ -5,7 +5,7 @@ what the partition asks for, writing blobs before the batch that mentions them, 
 store refuses. It does its reading and writing through the ports it is given and knows no clock.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from kos_runtime.core.errors import StoreBusy, StoreError, StoreFull, StoreReadOnly
@@ -16,7 +16,18 @@ from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
 from kos_runtime.core.plan.program import Program
-from kos_runtime.core.record import Batch, BlobRef, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import (
+    Batch,
+    BlobRef,
+    CommandRow,
+    Head,
+    Lease,
+    Record,
+    RunRow,
+    SnapshotRow,
+    StoredRun,
+    TimerRow,
+)
 from kos_runtime.core.schedule import events as _schedule_events  # noqa: F401 - they register themselves
 from kos_runtime.core.schedule.calendar import Instants
 from kos_runtime.core.schedule.commands import Scheduling
@@ -35,6 +46,9 @@ from kos_runtime.engine.pools import Process
 #: How long dispatching rests after the store refused a batch, in milliseconds.
 RETRY_MS = 1_000
 _PAGE = 1_000
+#: So many records behind its snapshot are read together with a run: all of them, of most. A thousand runs at once are
+#: a few megabytes then, and half a gigabyte if every record is as large as records get.
+_TAIL = 16
 #: Later than anything.
 FAR_MS = 1 << 53
 _OVER = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.QUARANTINED})
@@ -56,11 +70,12 @@ class Log(Protocol):
     def origin(self, stream: str) -> tuple[str, int] | None: ...
     def snapshot(self, stream: str) -> SnapshotRow | None: ...
     def run(self, run: str) -> RunRow | None: ...
+    def recall(self, runs: Sequence[str], *, tail: int) -> list[StoredRun]: ...
     def runs(
         self, *, status: Sequence[str] = (), newest_first: bool = True, after_offset: int = 0, limit: int = 1_000
     ) -> list[RunRow]: ...
     def streams(self, prefix: str) -> list[str]: ...
-    def timers_due(self, before: int, *, limit: int = 1_000) -> list[TimerRow]: ...
+    def timers_due(self, before: int, *, after: TimerRow | None = None, limit: int = 1_000) -> list[TimerRow]: ...
     def command(self, command_id: str) -> CommandRow | None: ...
 
 
@@ -184,7 +199,7 @@ class Host:
         partition.receive(batch, now)
         hit("receive.after")
         while loads := partition.loads():
-            partition.receive([self._load(load) for load in loads], now)
+            partition.receive(self._loaded(loads), now)
         ready = partition.ready()
         if not ready.leaves and not ready.batch.records and not ready.batch.runs:
             return partition.advance(ready)
@@ -252,10 +267,16 @@ class Host:
 
     # --- reading
 
-    def _load(self, load: msg.Load) -> msg.Input:
+    def _loaded(self, loads: list[msg.Load]) -> list[msg.Input]:
+        """Read what was asked for; of runs, many by one question."""
+        runs = [load.run for load in loads if isinstance(load, msg.LoadRun)]
+        stored = {item.row.run: item for item in self.log.recall(runs, tail=_TAIL)} if len(runs) > 1 else {}
+        return [self._load(load, stored) for load in loads]
+
+    def _load(self, load: msg.Load, stored: dict[str, StoredRun]) -> msg.Input:
         match load:
             case msg.LoadRun(run=run, failed=failed, ended=ended):
-                return self.load_run(run, failed=failed, ended=ended)
+                return self.load_run(run, failed=failed, ended=ended, stored=stored.get(run))
             case msg.LoadHistory(number=number, run=run, child=child):
                 row = None if child == run else self.log.run(child)
                 return msg.HistoryLoaded(number, self.load_run(run, ended=True, whole=True), row)
@@ -263,13 +284,13 @@ class Host:
                 return msg.DataLoaded(run, {digest: self._value(digest) for digest in digests})
             case msg.LoadLibrary(plan=plan, link=link):
                 return msg.LibraryLoaded(plan, link, self.program(plan), self.link(link))
-            case msg.LoadTimers(before=before):
-                timers = self.log.timers_due(before, limit=_PAGE)
+            case msg.LoadTimers(before=before, after=last):
+                timers = self.log.timers_due(before, after=last, limit=_PAGE)
                 more = len(timers) == _PAGE
                 all_ = timers if more else self.log.timers_due(FAR_MS, limit=_PAGE)
                 # A full page of how long runs may take: what stands behind it is not looked for, and the owner stays.
-                stored = len(all_) == _PAGE or any(row.path != DEADLINE_TIMER for row in all_)
-                return msg.TimersLoaded(timers, before, page=True, more=more, stored=stored)
+                stays = len(all_) == _PAGE or any(row.path != DEADLINE_TIMER for row in all_)
+                return msg.TimersLoaded(timers, before, page=True, more=more, stored=stays)
             case msg.LoadPending(after_offset=after):
                 rows = self.log.runs(
                     status=[RunStatus.PENDING], newest_first=False, after_offset=after - 1, limit=_PAGE
@@ -331,17 +352,27 @@ class Host:
         tzdata = "" if self._calendar is None else self._calendar.version
         return load_schedule(self.log, self.codec, stream, tzdata)
 
-    def load_run(self, run: str, *, failed: bool = False, ended: bool = False, whole: bool = False) -> msg.Loaded:
+    def load_run(
+        self,
+        run: str,
+        *,
+        failed: bool = False,
+        ended: bool = False,
+        whole: bool = False,
+        stored: StoredRun | None = None,
+    ) -> msg.Loaded:
         """Read a run's row, and the snapshot and events of one that is not over, or over and wanted all the same.
 
         ``failed``: of one that failed, too. ``ended``: of any. ``whole``: all events, whatever snapshot there is.
+        ``stored``: what was recalled of it already.
         """
         hit("load.before")
-        row = self.log.run(run)
-        if row is None:
+        if stored is None:
+            stored = next(iter(self.log.recall([run], tail=_TAIL)), None)
+        if stored is None:
             return msg.Loaded(run, None)
-        stream = run_stream(run)
-        loaded = msg.Loaded(run, row, salt=self.log.salt(stream) or b"")
+        row = stored.row
+        loaded = msg.Loaded(run, row, salt=stored.salt)
         wanted = (
             (failed and row.status in {RunStatus.FAILED, RunStatus.QUARANTINED})
             or (ended and row.status != RunStatus.QUARANTINED)
@@ -352,14 +383,15 @@ class Host:
         if not loaded.salt:
             loaded.damage = f"what it had recorded is {row.waiting or 'gone'}"
             return loaded
-        origin = None if whole else self.log.origin(stream)
-        if origin is not None:
-            loaded.damage = f"it was brought here from store {origin[0]}, and is only read; go on by: kos fork {run}"
+        if stored.origin is not None and not whole:
+            loaded.damage = (
+                f"it was brought here from store {stored.origin[0]}, and is only read; go on by: kos fork {run}"
+            )
             return loaded
         after = 0
         plan, link = row.plan_digest, ""
         wanted_plans: list[tuple[str, str]] = []
-        snapshot = None if whole else self.log.snapshot(stream)
+        snapshot = None if whole else stored.snapshot
         if snapshot is not None and snapshot.fingerprint == FINGERPRINT:
             try:
                 loaded.snapshot = self.codec.unpack(snapshot.state)
@@ -372,7 +404,7 @@ class Host:
                 loaded.snapshot = None
                 after = 0
         try:
-            while records := self.log.stream(stream, after=after, limit=_PAGE):
+            for records in self._pages(stored, after):
                 for record in records:
                     events = rebuild(record.names, self.codec.unpack(record.payload))
                     loaded.history.append((record.position, events))
@@ -386,7 +418,6 @@ class Host:
                             *((e.plan, e.link) for e in events if isinstance(e, ev.PlanRevised)),
                         ]
                 loaded.last_hash, loaded.last_offset = records[-1].hash, records[-1].offset
-                after = records[-1].position
         except (UnknownEvent, ValueError) as error:
             loaded.damage = str(error)
             return loaded
@@ -403,6 +434,18 @@ class Host:
                 break
             loaded.plans[plan], loaded.links[link] = program, linked
         return loaded
+
+    def _pages(self, stored: StoredRun, after: int) -> Iterator[list[Record]]:
+        """Return a run's records behind a position; those that were recalled are not read again."""
+        if after == (0 if stored.snapshot is None else stored.snapshot.position):
+            if stored.records:
+                yield stored.records
+            if stored.whole:
+                return
+            after += len(stored.records)
+        while records := self.log.stream(run_stream(stored.row.run), after=after, limit=_PAGE):
+            yield records
+            after += len(records)
 
 
 def load_schedule(log: Streams, codec: Codec, stream: str, tzdata: str = "") -> msg.ScheduleLoaded:

@@ -240,6 +240,8 @@ class LoadLibrary:
 @dataclass(frozen=True, slots=True)
 class LoadTimers:
     before: int
+    #: The last one of the page before this one.
+    after: TimerRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -846,8 +846,6 @@ class Partition:
 
     def _timers_loaded(self, item: msg.TimersLoaded) -> None:
         """Take in a page of the store's timers; those of runs that are not in memory bring them back when they are due."""
-        if item.page:
-            self.clocks.polled(item, self.time)
         for row in item.timers:
             timer = (row.due, row.run, row.path, row.fence)
             run = self.runs.get(row.run)
@@ -866,6 +864,8 @@ class Partition:
                     self.clocks.add(timer, self.time)
                 else:
                     heappush(self._timers, timer)
+        if item.page and self.clocks.polled(item, self.time):
+            self._loads.append(msg.LoadTimers(item.before, item.timers[-1]))
 
     def _sweep(self) -> None:
         """Check that every run at work waits for something, and say so when one does not."""

@@ -8,7 +8,18 @@ append checks inside its own transaction.
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from kos_runtime.core.record import Batch, BatchLink, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import (
+    Batch,
+    BatchLink,
+    CommandRow,
+    Head,
+    Lease,
+    Record,
+    RunRow,
+    SnapshotRow,
+    StoredRun,
+    TimerRow,
+)
 
 
 class LogReader(Protocol):
@@ -68,6 +79,17 @@ class LogReader(Protocol):
         """Return one run's row, by its full id."""
         ...
 
+    def recall(self, runs: Sequence[str], *, tail: int) -> list[StoredRun]:
+        """Return what is held of runs, by their full ids: of each at most ``tail`` records behind its snapshot.
+
+        For many runs at once it is a handful of questions instead of that many each. Runs that are not there are left
+        out.
+
+        Raises:
+            StoreDamaged: The index of streams leads to a record of another stream or place.
+        """
+        ...
+
     def runs(
         self,
         *,
@@ -90,8 +112,8 @@ class LogReader(Protocol):
         """Return how many runs have which status."""
         ...
 
-    def timers_due(self, before: int, *, limit: int = 1_000) -> list[TimerRow]:
-        """Return timers with ``due <= before``, soonest first, at most ``limit``."""
+    def timers_due(self, before: int, *, after: TimerRow | None = None, limit: int = 1_000) -> list[TimerRow]:
+        """Return timers with ``due <= before``, soonest first, at most ``limit``; of those behind ``after``."""
         ...
 
     def next_timer(self) -> int | None:

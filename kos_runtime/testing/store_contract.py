@@ -412,6 +412,29 @@ class EventStoreContract(ABC):
                     after = page[-1].created_offset
                 assert pages == store.runs(newest_first=newest_first)
 
+    def test_many_runs_are_recalled_at_once(self, tmp_path: Path) -> None:
+        with self._claimed(tmp_path) as (world, store, builder):
+            names = [f"{index:04d}" for index in range(300)]
+            batch = builder.batch(*(f"run/{name}" for name in names), *["run/0001"] * 5, *["run/0002"] * 3)
+            batch.runs = [run_row(record) for record in batch.records[:300]]
+            store.append(batch)
+            tip = store.stream("run/0002")[2]
+            batch = builder.batch(("run/odd \ud800", b"x"))
+            batch.runs = [run_row(batch.records[0])]
+            batch.snapshots = [SnapshotRow("run/0002", 3, tip.offset, "f", tip.hash, b"state")]
+            store.append(batch)
+            for reader in (store, world.reader()):
+                found = {item.row.run: item for item in reader.recall([*names, "none", "odd \ud800", "0001"], tail=2)}
+                assert sorted(found) == sorted([*names, "odd \ud800"])
+                for run, item in found.items():
+                    stream = f"run/{run}"
+                    assert (item.row, item.salt, item.origin) == (reader.run(run), reader.salt(stream), None)
+                    assert item.snapshot == reader.snapshot(stream)
+                    after = 3 if run == "0002" else 0
+                    assert item.records == reader.stream(stream, after=after, limit=2)
+                    assert item.whole is (run != "0001")
+            assert store.recall([], tail=2) == []
+
     def test_timers_come_back_soonest_first_and_are_cleared_exactly(self, tmp_path: Path) -> None:
         with self._claimed(tmp_path) as (_, store, builder):
             timers = [TimerRow(due, run, "wait", fence) for due in (30, 10, 20) for run in "ab" for fence in (1, 2)]
@@ -419,6 +442,8 @@ class EventStoreContract(ABC):
             in_order = sorted(timers, key=lambda timer: (timer.due, timer.run, timer.path, timer.fence))
             assert store.timers_due(30) == in_order
             assert store.timers_due(20, limit=3) == in_order[:3]
+            assert store.timers_due(20, after=in_order[2], limit=3) == in_order[3:6]
+            assert store.timers_due(20, after=in_order[7]) == []
             assert store.timers_due(9) == []
             unknown = TimerRow(10, "a", "wait", 3)
             store.append(Batch(builder.epoch, timers_cleared=[in_order[0], in_order[5], unknown]))

@@ -1,5 +1,6 @@
 """Readers and writers of a log in memory, with the contract of those of a file, and with faults on demand."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import TypeVar
@@ -17,7 +18,18 @@ from kos_runtime.core.errors import (
     StoreReadOnly,
 )
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import Batch, BatchLink, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import (
+    Batch,
+    BatchLink,
+    CommandRow,
+    Head,
+    Lease,
+    Record,
+    RunRow,
+    SnapshotRow,
+    StoredRun,
+    TimerRow,
+)
 
 Made = TypeVar("Made")
 
@@ -95,6 +107,19 @@ class MemoryLogReader:
         row = self._readable().runs.get(run)
         return None if row is None else _made(RunRow, row)
 
+    def recall(self, runs: Sequence[str], *, tail: int) -> list[StoredRun]:
+        """Return what is held of runs, by their full ids: of each at most ``tail`` records behind its snapshot."""
+        found = []
+        for run in dict.fromkeys(runs):
+            row, stream = self.run(run), run_stream(run)
+            if row is not None:
+                snapshot = self.snapshot(stream)
+                records = self.stream(stream, after=0 if snapshot is None else snapshot.position, limit=tail + 1)
+                whole = len(records) <= tail
+                salt = self.salt(stream) or b""
+                found.append(StoredRun(row, salt, self.origin(stream), snapshot, records[:tail], whole))
+        return found
+
     def runs(
         self,
         *,
@@ -129,9 +154,11 @@ class MemoryLogReader:
             counts[row.status] = counts.get(row.status, 0) + 1
         return counts
 
-    def timers_due(self, before: int, *, limit: int = 1_000) -> list[TimerRow]:
-        """Return timers with ``due <= before``, soonest first, at most ``limit``."""
-        return [TimerRow(*timer) for timer in self._readable().timers[:limit] if timer[0] <= before]
+    def timers_due(self, before: int, *, after: TimerRow | None = None, limit: int = 1_000) -> list[TimerRow]:
+        """Return timers with ``due <= before``, soonest first, at most ``limit``; of those behind ``after``."""
+        timers = self._readable().timers
+        begin = 0 if after is None else bisect_right(timers, (after.due, after.run, after.path, after.fence))
+        return [TimerRow(*timer) for timer in timers[begin : begin + limit] if timer[0] <= before]
 
     def next_timer(self) -> int | None:
         """Return the instant of the soonest timer, or None."""

@@ -15,12 +15,14 @@ from kos_runtime.adapters.event_store.text import as_parameter, encoded, lossles
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import StoreDamaged
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import BatchLink, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import BatchLink, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, StoredRun, TimerRow
 
 Row = TypeVar("Row")
 
 #: The most rows that one statement returns.
 _PAGE: Final = 5_000
+#: So many runs are recalled by one statement.
+_AT_ONCE: Final = 128
 _LAST_CHARACTER: Final = "\U0010ffff"
 
 _EVENTS: Final = "{columns} FROM events e WHERE offset > ? ORDER BY offset LIMIT ?"
@@ -37,6 +39,7 @@ class LogQueries:
     def __init__(self, connection: apsw.Connection, where: str, store_id: str, partition: int, partitions: int) -> None:
         self._connection, self._where = connection, where
         self._store_id, self._partition, self._partitions = store_id, partition, partitions
+        self._origins = False
 
     @property
     def store_id(self) -> str:
@@ -120,7 +123,7 @@ class LogQueries:
 
     def origin(self, stream: str) -> tuple[str, int] | None:
         """Return the store and the partition in which a stream was written, None when it was here."""
-        if not self.fetch("SELECT 1 FROM pragma_table_info('origins') LIMIT 1"):
+        if not self._has_origins():
             return None
         query = "SELECT o.store_id, o.partition FROM streams s JOIN origins o ON o.number = s.number WHERE s.stream = {text}"
         match self.fetch(query, (stream,)):
@@ -128,6 +131,11 @@ class LogQueries:
                 return store, partition
             case _:
                 return None
+
+    def _has_origins(self) -> bool:
+        """Say whether the file has the table, which came later. Once it is there, it stays."""
+        self._origins = self._origins or bool(self.fetch("SELECT 1 FROM pragma_table_info('origins') LIMIT 1"))
+        return self._origins
 
     def blobs_of(self, stream: str) -> list[tuple[str, bool]]:
         """Return the blobs that a stream mentions, each with whether another one mentions it too."""
@@ -145,6 +153,61 @@ class LogQueries:
         """Return one run's row, by its full id."""
         query = "{columns} FROM streams s JOIN runs r ON r.number = s.number WHERE s.stream = {text}"
         return _only(RunRow, self.select(query, RUN, (run_stream(run),), "r"))
+
+    def recall(self, runs: Sequence[str], *, tail: int) -> list[StoredRun]:
+        """Return what is held of runs, by their full ids: of each at most ``tail`` records behind its snapshot.
+
+        Raises:
+            StoreDamaged: The index of streams leads to a record of another stream or place.
+        """
+        found: dict[str, StoredRun] = {}
+        for begin in range(0, len(runs), _AT_ONCE):
+            names = [run_stream(run) for run in dict.fromkeys(runs[begin : begin + _AT_ONCE])]
+            found |= self._recall(names, tail)
+        return list(found.values())
+
+    def _recall(self, names: Sequence[str], tail: int) -> dict[str, StoredRun]:
+        among = f"IN ({', '.join(['{text}'] * len(names))})"
+        query = (
+            f"{{columns}} FROM streams s JOIN runs r ON r.number = s.number WHERE s.stream {among} ORDER BY s.number"
+        )
+        rows = _built(RunRow, self.select(query, RUN, names, "r"))
+        found: dict[str, StoredRun] = {run_stream(row.run): StoredRun(row, b"", None, None, [], True) for row in rows}
+        for stream, salt in self.select(f"{{columns}} FROM streams WHERE stream {among}", ("stream", "salt"), names):
+            if isinstance(stream, str) and stream in found and isinstance(salt, bytes):
+                found[stream].salt = salt
+        query = f"{{columns}} FROM snapshots WHERE stream {among}"
+        for snapshot in _built(SnapshotRow, self.select(query, SNAPSHOT, names)):
+            found[snapshot.stream].snapshot = snapshot
+        if self._has_origins():
+            query = f"{{columns}}, o.store_id, o.partition FROM streams s JOIN origins o USING(number) WHERE s.stream {among}"
+            for stream, store, partition in self.select(query, ("stream",), names, "s"):
+                if isinstance(store, str) and isinstance(partition, int):
+                    found[str(stream)].origin = store, partition
+        if found:
+            self._recall_records(found, tail)
+        return found
+
+    def _recall_records(self, found: dict[str, StoredRun], tail: int) -> None:
+        wanted = ", ".join(["({text}, ?)"] * len(found))
+        after = {name: stored.snapshot.position if stored.snapshot else 0 for name, stored in found.items()}
+        records = self.select(
+            f"{{columns}} FROM (VALUES {wanted}) w CROSS JOIN streams s ON s.stream = w.column1"
+            " CROSS JOIN positions p ON p.number = s.number AND p.position > w.column2 AND p.position <= w.column2 + ?"
+            " CROSS JOIN events e ON e.offset = p.offset ORDER BY p.number, p.position",
+            RECORD,
+            [*(value for pair in after.items() for value in pair), tail + 1],
+            "e",
+        )
+        for record in _built(Record, records):
+            stored = found.get(record.stream)
+            if stored is None or record.position != after[record.stream] + len(stored.records) + 1:
+                raise StoreDamaged(self._where, f"offset {record.offset} is not what its stream's index says")
+            stored.records.append(record)
+        for stored in found.values():
+            if len(stored.records) > tail:
+                stored.records.pop()
+                stored.whole = False
 
     def runs(
         self,
@@ -187,10 +250,12 @@ class LogQueries:
         rows = self.fetch("SELECT status, count(*) FROM runs GROUP BY status ORDER BY status")
         return {str(status): count for status, count in rows if isinstance(count, int)}
 
-    def timers_due(self, before: int, *, limit: int = 1_000) -> list[TimerRow]:
-        """Return timers with ``due <= before``, soonest first, at most ``limit``."""
-        query = f"{{columns}} FROM timers WHERE due <= ? ORDER BY {', '.join(TIMER)} LIMIT ?"
-        return _built(TimerRow, self.select(query, TIMER, (before, limit)))
+    def timers_due(self, before: int, *, after: TimerRow | None = None, limit: int = 1_000) -> list[TimerRow]:
+        """Return timers with ``due <= before``, soonest first, at most ``limit``; of those behind ``after``."""
+        names = ", ".join(TIMER)
+        last = (-1, "", "", 0) if after is None else (after.due, after.run, after.path, after.fence)
+        query = f"{{columns}} FROM timers WHERE due <= ? AND ({names}) > (?, {{text}}, {{text}}, ?) ORDER BY {names} LIMIT ?"
+        return _built(TimerRow, self.select(query, TIMER, (before, *last, limit)))
 
     def next_timer(self) -> int | None:
         """Return the instant of the soonest timer, or None."""
