@@ -24,6 +24,11 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}@{data['attempt']} → {data['agent']}"
         case "StepCompleted":
             return f"{path}  {data['duration_ms']:.0f}ms  {summary(data.get('exposed'), data.get('blobs'))}"
+        case "ResultSought":
+            return f"{path}  key {data['key'][:12]}"
+        case "ResultReused":
+            source = f"{data['step']} of {data['run']} at seq {data['seq']}"
+            return f"{path}  from {source}  {summary(data.get('exposed'), data.get('blobs'))}"
         case "StepFailed":
             return f"{path}@{data['attempt']}  {failure(data['error'])}  ({data['rule']}: {data['then']})"
         case "RetryScheduled":

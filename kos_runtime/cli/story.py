@@ -74,7 +74,7 @@ class Story:
         self.time = line.time
         before = self.view.steps.get(path)
         self._mark_loss(line, path, before)
-        if line.type in {"StepCompleted", "ResultReplaced"}:
+        if line.type in {"StepCompleted", "ResultReused", "ResultReplaced"}:
             self.results[path] = summary(data.get("exposed"), data.get("blobs"))
         elif line.type == "StepFailed":
             self.rules[path] = data["rule"]

@@ -122,7 +122,7 @@ def _outputs(reading: Reading, run: str, until: int | None) -> dict[str, Any]:
     for line in reading.lines(run):
         if until is not None and line.seq > until:
             break
-        if isinstance(line.event, ev.StepCompleted | ev.ManualTaskAnswered | ev.ResultReplaced):
+        if isinstance(line.event, ev.StepCompleted | ev.ResultReused | ev.ManualTaskAnswered | ev.ResultReplaced):
             given = dict(line.data["exposed"] or {})
             given |= {name: f"blob {digest[:12]}" for name, digest, *_ in line.event.blobs}
             found[line.event.path] = given

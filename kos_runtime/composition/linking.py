@@ -342,6 +342,7 @@ class _Linker:
             resources=resources,
             actions=actions,
             settings=settings,
+            version=str(cls.version),
         )
 
     def _settings(self, cls: type[Agent], kind: str, where: str) -> dict[str, Any] | None:

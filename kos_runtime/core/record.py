@@ -81,6 +81,17 @@ class CommandRow:
 
 
 @dataclass(slots=True)
+class ResultRow:
+    """Where a result is kept: what a run recorded for a step ``path`` at its ``position``, at an instant of log time."""
+
+    key: str
+    run: str
+    path: str
+    position: int
+    at: int
+
+
+@dataclass(slots=True)
 class SnapshotRow:
     """State folded to a position. ``fingerprint`` names the code that can read it, ``hash`` the record it stands on."""
 
@@ -135,6 +146,8 @@ class Batch:
     #: (digest as hex, stream): which stream mentions which blob.
     blob_refs: list[tuple[str, str]] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
+    #: Results that other steps may take; one of the same key gives way.
+    results: list[ResultRow] = field(default_factory=list)
     #: (stream, store, partition) for each stream that begins here and was written elsewhere.
     origins: list[tuple[str, str, int]] = field(default_factory=list)
     #: Streams whose payloads and salts are taken away, with their snapshots and their mentions of blobs.

@@ -23,8 +23,8 @@ from kos_runtime.definition.shapes import Check
 from kos_runtime.definition.templates import Inside
 
 #: Keys of a step that are carried along and do not run yet.
-_NOT_YET: Final = ("cache", "authority_required")
-_EXTRAS: Final = ("cache", "authority_required", "description")
+_NOT_YET: Final = ("authority_required",)
+_EXTRAS: Final = ("authority_required", "description")
 #: An attempt that is asked for signs of life gives them at most so often.
 MIN_HEARTBEAT_MS: Final = 100
 #: Forms that an agent's inputs or a result's outputs mean nothing to.
@@ -373,6 +373,7 @@ class Compiler:
             idempotent=raw.get("idempotent", False),
             idempotency_key=raw.get("idempotency_key"),
             compensate=self._compensation(entry, kind, where),
+            cache=self._cache(raw, path, kind),
             extras={key: raw[key] for key in _EXTRAS if key in raw},
         )
         return step, uses
@@ -395,6 +396,27 @@ class Compiler:
             message = f"step {raw.get('id')!r} is a {kind} and has no use for heartbeat_timeout"
             self.check.warn(at, "KOS214", message, key=True)
         return silence
+
+    def _cache(self, raw: dict[str, Any], path: Path, kind: str) -> model.Cache | None:
+        """Return under what a step's results are kept, if it says that they are."""
+        said = raw.get("cache", False)
+        if said is False:
+            return None
+        at = (*path, "cache")
+        if not raw.get("action") or kind not in {"action", "for_each"}:
+            message = f"step {raw.get('id')!r} is a {kind.removeprefix('parallel_')} and has no use for cache"
+            self.check.warn(at, "KOS214", message, key=True)
+            return None
+        if raw.get("delivery") == "at_most_once":
+            self.check.fail(
+                at, "KOS109", "cache does not go with delivery: at_most_once", "what acts once is not looked up"
+            )
+        if "compensate" in raw:
+            self.check.fail(at, "KOS109", "cache does not go with compensate", "what was not done cannot be undone")
+        said = said if isinstance(said, dict) else {}
+        return model.Cache(
+            key=said.get("key"), has_key="key" in said, ttl_ms=parse_duration(said["ttl"]) if "ttl" in said else 0
+        )
 
     def _compensation(self, entry: Entry, kind: str, where: str) -> model.Compensation | None:
         said = entry.step.get("compensate")

@@ -23,6 +23,7 @@ from kos_runtime.core.record import (
     Head,
     Lease,
     Record,
+    ResultRow,
     RunRow,
     SnapshotRow,
     StoredRun,
@@ -35,6 +36,7 @@ from kos_runtime.core.schedule.state import FINGERPRINT as SCHEDULE_FINGERPRINT
 from kos_runtime.core.schedule.state import PREFIX as SCHEDULES
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Rejected, Steering
+from kos_runtime.core.workflow.reusing import RESULT, Kept
 from kos_runtime.core.workflow.snapshot import FINGERPRINT
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec
 from kos_runtime.core.workflow.status import RunStatus
@@ -77,6 +79,7 @@ class Log(Protocol):
     def streams(self, prefix: str) -> list[str]: ...
     def timers_due(self, before: int, *, after: TimerRow | None = None, limit: int = 1_000) -> list[TimerRow]: ...
     def command(self, command_id: str) -> CommandRow | None: ...
+    def result(self, key: str) -> ResultRow | None: ...
 
 
 class Streams(Protocol):
@@ -302,10 +305,27 @@ class Host:
                 return self._instants(load)
 
     def _value(self, digest: str) -> Any:
+        if digest.startswith(RESULT):
+            return self._result(digest.removeprefix(RESULT))
         try:
             return self.codec.unpack(self.blobs.get(digest))
         except (KeyError, ValueError, StoreError):
             return MISSING
+
+    def _result(self, key: str) -> Kept | None:
+        """Return the result that is kept under a key, as long as what was recorded is there."""
+        row = self.log.result(key)
+        if row is None or not self.log.salt(run_stream(row.run)):
+            return None
+        for record in self.log.stream(run_stream(row.run), after=row.position - 1, limit=1):
+            try:
+                events = rebuild(record.names, self.codec.unpack(record.payload))
+            except (UnknownEvent, ValueError):
+                return None
+            for event in events:
+                if isinstance(event, ev.StepCompleted) and event.path == row.path:
+                    return Kept(row.run, row.path, row.position, row.at, event.exposed, event.blobs)
+        return None
 
     def program(self, digest: str) -> Program | None:
         """Return the compiled plan of that digest, if it is stored and fits this version."""

@@ -55,6 +55,7 @@ from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
 from kos_runtime.core.workflow.progress import advance as progress
 from kos_runtime.core.workflow.progress import cancel_inside
+from kos_runtime.core.workflow.reusing import stored_as
 from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
@@ -923,6 +924,9 @@ class Partition:
         self._stale = []
         if batch.timers_set or batch.timers_cleared:
             self.clocks.changed(batch, self.time)
+        for kept in batch.results:
+            # It is looked for anew: the store has it from now on.
+            self.cache.forget(stored_as(kept.key))
         for row in self._commands:
             row.offset = self.recorder.offset
         batch.commands = self._commands

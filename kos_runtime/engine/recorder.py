@@ -12,7 +12,7 @@ from typing import Any, Final
 from kos_runtime.core.chain import batch_link, batch_root, payload_digest, record_hash
 from kos_runtime.core.event import describe
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import Batch, BatchLink, Head, Record, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import Batch, BatchLink, Head, Record, ResultRow, RunRow, SnapshotRow, TimerRow
 from kos_runtime.core.schedule.events import ScheduleSet
 from kos_runtime.core.schedule.state import FINGERPRINT as SCHEDULE_FINGERPRINT
 from kos_runtime.core.schedule.state import Schedule, schedule_stream
@@ -54,6 +54,11 @@ class Meta:
     deadline: int = 0
 
 
+def _is_taken_over(events: list[Any]) -> bool:
+    """Say whether a run records once more what was recorded before."""
+    return any(type(event) is ev.RunForked or type(event) is ev.RestoreBegun for event in events)
+
+
 def stored_timers(run: Run) -> Iterator[tuple[str, TimerRow]]:
     """Return the timers of steps that wait. One that follows the wall clock has its fence below zero."""
     for path, what in run.waits.items():
@@ -89,6 +94,8 @@ class Recorder:
         for part in (events,) if len(events) <= SMALL_RECORD else self._parts(events):
             if part:
                 self._append(batch, run.id, meta, stream, part, cause)
+                if run.sought and not _is_taken_over(events):
+                    self._keep(run, part, meta, batch)
         run.position = meta.position
         timers: list[tuple[int, str, str, int]] = []
         for event in events:
@@ -102,6 +109,8 @@ class Recorder:
                 timers.append((event.at, run.id, event.path, event.fence))
                 if event.delay_ms > self._limits.long_timer_ms:
                     batch.timers_set.append(TimerRow(event.at, run.id, event.path, event.fence))
+            elif kind is ev.ResultReused:
+                batch.blob_refs.extend((blob[1], stream) for blob in event.blobs)
             elif kind is ev.PlanRevised:
                 batch.blob_refs.extend((digest, stream) for digest in (event.plan, event.link))
             elif kind is ev.CancelRequested:
@@ -115,6 +124,12 @@ class Recorder:
         if run.waits or meta.timers:
             timers += self._stored_timers(run, meta, batch)
         return timers
+
+    def _keep(self, run: Run, events: list[Any], meta: Meta, batch: Batch) -> None:
+        """Have others find the results in a record that was just made."""
+        for event in events:
+            if type(event) is ev.StepCompleted and (key := run.sought.get(event.path)):
+                batch.results.append(ResultRow(key, run.id, event.path, meta.position, self.time))
 
     def _stored_timers(self, run: Run, meta: Meta, batch: Batch) -> list[tuple[int, str, str, int]]:
         """Have the store's timers say what the run's state does; return those that are new."""

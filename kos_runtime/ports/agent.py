@@ -156,10 +156,12 @@ class Agent:
 
     ``kind`` is the name that a workflow uses and a person reads on the dashboard; the class's name unless given.
     ``aliases`` are further names that it answers to. ``shares_settings_of`` names a kind whose settings it takes over
-    where it has none of its own.
+    where it has none of its own. ``version`` is raised when its actions begin to give something else for the same inputs:
+    results that were kept before are then not taken any more.
     """
 
     kind: ClassVar[str] = ""
+    version: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
     shares_settings_of: ClassVar[str] = ""
 

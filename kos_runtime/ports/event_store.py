@@ -15,6 +15,7 @@ from kos_runtime.core.record import (
     Head,
     Lease,
     Record,
+    ResultRow,
     RunRow,
     SnapshotRow,
     StoredRun,
@@ -122,6 +123,10 @@ class LogReader(Protocol):
 
     def command(self, command_id: str) -> CommandRow | None:
         """Return what a command was answered, when it was carried out before."""
+        ...
+
+    def result(self, key: str) -> ResultRow | None:
+        """Return where the newest result of a key is kept, when one is: at most ``MAX_RESULTS`` are, the newest."""
         ...
 
     def close(self) -> None:

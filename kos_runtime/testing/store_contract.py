@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeVar
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import AppendConflict, AppendUnknown, Fenced, InvariantViolation, KosError, StoreFull
 from kos_runtime.core.evidence import Evidence
-from kos_runtime.core.record import Batch, CommandRow, Head, Lease, Record, SnapshotRow, TimerRow
+from kos_runtime.core.record import Batch, CommandRow, Head, Lease, Record, ResultRow, SnapshotRow, TimerRow
 from kos_runtime.core.verify import verify_partition
 from kos_runtime.ports.event_store import EventStore, LogReader
 from kos_runtime.testing.log_builder import LogBuilder, run_row, salt_of
@@ -79,6 +79,7 @@ class EventStoreContract(ABC):
             assert store.next_timer() is None
             assert store.timers_due(2**62) == []
             assert store.command("c") is None
+            assert store.result("k") is None
             assert (store.store_id, store.partition) == ("store-1", 0)
 
     def test_nobody_owns_a_log_that_was_never_claimed(self, tmp_path: Path) -> None:
@@ -338,6 +339,24 @@ class EventStoreContract(ABC):
             reader.close()
 
     # --- what is stored with the records ----------------------------------------------------------------------------
+
+    def test_of_results_under_one_key_the_newest_counts_and_those_of_an_emptied_stream_are_gone(
+        self, tmp_path: Path
+    ) -> None:
+        with self._claimed(tmp_path) as (world, store, builder):
+            for run, keys in (("a", ("x", "y", "\ud800")), ("b", ("y",))):
+                batch = builder.batch(f"run/{run}")
+                batch.runs = [run_row(batch.records[0])]
+                batch.results = [ResultRow(key, run, "s", 1, 5) for key in keys]
+                store.append(batch)
+            assert store.result("x") == ResultRow("x", "a", "s", 1, 5)
+            assert store.result("\ud800") == ResultRow("\ud800", "a", "s", 1, 5)
+            assert world.reader().result("y") == ResultRow("y", "b", "s", 1, 5)
+            batch = builder.batch("run/a")
+            batch.emptied = ["run/a"]
+            store.append(batch)
+            assert store.result("x") is None
+            assert store.result("y") == ResultRow("y", "b", "s", 1, 5)
 
     def test_runs_timers_commands_and_the_rest_are_stored_with_the_records(self, tmp_path: Path) -> None:
         with self._claimed(tmp_path) as (world, store, builder):

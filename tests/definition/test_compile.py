@@ -260,7 +260,6 @@ REQUIRED = {
     "coordination": "{id: b, coordination: {pattern: master_slave, workers: k}, action: x}",
     "timeout of a sub-workflow": "{id: b, workflow: {id: other}, timeout: 5m}",
     "template": "{id: b, template: {use: other}}",
-    "cache": f"{{id: b, {ACT}, cache: {{key: $inputs.x, ttl: 1h}}}}",
     "authority_required": f"{{id: b, {ACT}, authority_required: [publish]}}",
     "on_exhausted: escalate": f"{{id: b, loop: {{max_iterations: 1, on_exhausted: escalate, body: [{{id: i, {ACT}}}]}}}}",
 }

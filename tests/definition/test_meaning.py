@@ -188,6 +188,14 @@ WHOLE = {
         HEAD + FIRST + "  agents: {p: {agent: k, rate_limit: often}}\n",
         "5:38 KOS107 no rate: 'often'; write for example 60/m, 5/s or 1000/h",
     ),
+    "a result that is kept of what acts once": (
+        HEAD + "    - {id: a, agent: k, action: x, delivery: at_most_once, cache: true}\n",
+        "4:67 KOS109 cache does not go with delivery: at_most_once; what acts once is not looked up",
+    ),
+    "a result that is kept of what is undone": (
+        HEAD + "    - {id: a, agent: k, action: x, cache: {ttl: 1h}, compensate: {agent: k, action: y}}\n",
+        "4:43 KOS109 cache does not go with compensate; what was not done cannot be undone",
+    ),
     "an unknown key of the file": ("worflow: {}\n", "1:1 KOS102 unknown key 'worflow' at the top of the file; did you mean 'workflow'?"),
     "two kinds of file in one": (
         "workflow: {id: w, steps: [{id: a, set: {x: 1}}]}\ntemplates: {}\n",
@@ -236,11 +244,11 @@ def test_an_output_that_no_step_exposes_is_a_warning() -> None:
 
 def test_what_does_not_run_yet_is_a_warning_where_it_is_asked_for() -> None:
     text = steps("""
-        {id: a, agent: k, action: x, cache: true}
+        {id: a, agent: k, action: x, authority_required: [p]}
         {id: b, coordination: {pattern: hierarchical}, action: x}
     """)
     assert said(text) == []
     assert warned(text) == [
-        "4:36 KOS220 cache (at a) does not run in this version",
+        "4:36 KOS220 authority_required (at a) does not run in this version",
         "5:15 KOS220 coordination (at b) does not run in this version",
     ]

@@ -25,6 +25,7 @@ from kos_runtime.core.record import (
     Head,
     Lease,
     Record,
+    ResultRow,
     RunRow,
     SnapshotRow,
     StoredRun,
@@ -169,6 +170,11 @@ class MemoryLogReader:
         """Return what a command was answered, when it was carried out before."""
         row = self._readable().commands.get(command_id)
         return None if row is None else _made(CommandRow, row)
+
+    def result(self, key: str) -> ResultRow | None:
+        """Return where the newest result of a key is kept, when one is."""
+        row = self._readable().results.get(key)
+        return None if row is None else _made(ResultRow, row)
 
     def evidence(self) -> MemoryEvidence:
         """Return the rows as they are stored, for verification."""

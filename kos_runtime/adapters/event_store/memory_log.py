@@ -10,7 +10,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RUN, SNAPSHOT, TIMER
+from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RESULT, RUN, SNAPSHOT, TIMER
+from kos_runtime.adapters.event_store.writing import MAX_RESULTS
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.identity import run_stream
@@ -24,6 +25,7 @@ as_run: Final = attrgetter(*RUN[:-1])
 as_timer: Final = attrgetter(*TIMER)
 as_command: Final = attrgetter(*COMMAND)
 as_snapshot: Final = attrgetter(*SNAPSHOT)
+as_result: Final = attrgetter(*RESULT)
 
 Timer = tuple[int, str, str, int]
 
@@ -68,6 +70,7 @@ class MemoryLog:
         self.blob_refs: set[tuple[str, str]] = set()
         self.snapshots: dict[str, Row] = {}
         self.origins: dict[str, tuple[str, int]] = {}
+        self.results: dict[str, Row] = {}
         self._late: Batch | None = None
 
     @property
@@ -109,6 +112,11 @@ class MemoryLog:
         self.blob_refs.update(batch.blob_refs)
         for stream, store, partition in batch.origins:
             self.origins[stream] = (store, partition)
+        for result in batch.results:
+            self.results.pop(result.key, None)
+            self.results[result.key] = as_result(result)
+        while len(self.results) > MAX_RESULTS:
+            del self.results[next(iter(self.results))]
         for stream in batch.emptied:
             self._empty(stream)
         for snapshot in batch.snapshots:
@@ -122,6 +130,7 @@ class MemoryLog:
         self.salts[stream] = b""
         self.snapshots.pop(stream, None)
         self.blob_refs = {reference for reference in self.blob_refs if reference[1] != stream}
+        self.results = {key: row for key, row in self.results.items() if run_stream(str(row[1])) != stream}
 
     def store_late(self, batch: Batch) -> None:
         """Keep a batch back until the next claim."""

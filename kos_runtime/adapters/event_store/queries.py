@@ -10,12 +10,12 @@ from typing import Final, TypeVar
 import apsw
 
 from kos_runtime.adapters.event_store.faults import reading
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RUN, SNAPSHOT, TIMER
+from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RESULT, RUN, SNAPSHOT, TIMER
 from kos_runtime.adapters.event_store.text import as_parameter, encoded, lossless, restored
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import StoreDamaged
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import BatchLink, CommandRow, Head, Lease, Record, RunRow, SnapshotRow, StoredRun, TimerRow
+from kos_runtime.core.record import BatchLink, CommandRow, Head, Lease, Record, ResultRow, RunRow, SnapshotRow, StoredRun, TimerRow
 
 Row = TypeVar("Row")
 
@@ -269,6 +269,12 @@ class LogQueries:
         """Return what a command was answered, when it was carried out before."""
         query = "{columns} FROM commands WHERE command_id = {text}"
         return _only(CommandRow, self.select(query, COMMAND, (command_id,)))
+
+    def result(self, key: str) -> ResultRow | None:
+        """Return where the newest result of a key is kept, when one is."""
+        if not self.fetch("SELECT 1 FROM pragma_table_info('results') LIMIT 1"):
+            return None
+        return _only(ResultRow, self.select("{columns} FROM results WHERE key = {text}", RESULT, (key,)))
 
     def select(
         self, query: str, columns: Sequence[str], bindings: Sequence[object] = (), alias: str = ""

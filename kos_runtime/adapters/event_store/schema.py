@@ -60,6 +60,11 @@ LATER: Final = """
 CREATE TABLE IF NOT EXISTS origins(
     number INTEGER PRIMARY KEY, store_id TEXT NOT NULL, partition INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS results(
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, run TEXT NOT NULL, path TEXT NOT NULL,
+    position INTEGER NOT NULL, at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS results_by_run ON results(run);
 """
 
 #: The columns of each row type, in the order of its dataclass, and which of them hold text.
@@ -74,6 +79,7 @@ BATCH_LINK: Final = ("first_offset", "count", "epoch", "root", "link")
 ORIGIN: Final = ("number", "store_id", "partition")
 TIMER: Final = ("due", "run", "path", "fence")
 COMMAND: Final = ("command_id", "offset", "answer")
+RESULT: Final = ("key", "run", "path", "position", "at")
 SNAPSHOT: Final = ("stream", "position", "offset", "fingerprint", "hash", "state")
 TEXT: Final = frozenset(
     (

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from kos_runtime.adapters.event_store.multirow import Execute, MultiRow, insertion
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, ORIGIN, RECORD, RUN, SNAPSHOT, TIMER
+from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, ORIGIN, RECORD, RESULT, RUN, SNAPSHOT, TIMER
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.record import Batch
@@ -36,12 +36,17 @@ _SNAPSHOTS: Final = insertion(
     + ", ".join(f"{name} = excluded.{name}" for name in SNAPSHOT[1:])
     + " WHERE excluded.position >= snapshots.position",
 )
+#: What comes last has the highest number, also where it takes another's place.
+_RESULTS: Final = MultiRow(f"INSERT OR REPLACE INTO results({', '.join(RESULT)}) VALUES", RESULT)
+#: So many results are kept; the oldest give way.
+MAX_RESULTS: Final = 100_000
 
 _link = attrgetter(*BATCH_LINK)
 _run = attrgetter(*RUN[:-1])
 _timer = attrgetter(*TIMER)
 _command = attrgetter(*COMMAND)
 _snapshot = attrgetter(*SNAPSHOT)
+_result = attrgetter(*RESULT)
 
 
 def check_shape(batch: Batch, where: str) -> None:
@@ -74,6 +79,7 @@ def carries_rows(batch: Batch) -> bool:
         or batch.commands
         or batch.blob_refs
         or batch.snapshots
+        or batch.results
         or batch.emptied
     )
 
@@ -150,6 +156,9 @@ def write(batch: Batch, execute: Execute, numbers: Numbers, next_number: int) ->
         _BLOB_REFS.run(execute, _flat(batch.blob_refs))
     if batch.snapshots:
         _SNAPSHOTS.run(execute, _flat(map(_snapshot, batch.snapshots)))
+    if batch.results:
+        _RESULTS.run(execute, _flat(map(_result, batch.results)))
+        execute("DELETE FROM results WHERE number <= (SELECT max(number) FROM results) - ?", (MAX_RESULTS,))
     for stream, store, partition in batch.origins:
         execute(f"INSERT INTO origins({', '.join(ORIGIN)}) VALUES (?, ?, ?)", (numbers[stream], store, partition))  # noqa: S608 - the names are ours
     for stream in batch.emptied:
@@ -167,6 +176,7 @@ def _empty(stream: str, execute: Execute, numbers: Numbers) -> None:
     execute("UPDATE streams SET salt = x'' WHERE number = ?", (number,))
     execute("DELETE FROM snapshots WHERE stream = (SELECT stream FROM streams WHERE number = ?)", (number,))
     execute("DELETE FROM blob_refs WHERE stream = (SELECT stream FROM streams WHERE number = ?)", (number,))
+    execute("DELETE FROM results WHERE run = (SELECT run FROM runs WHERE number = ?)", (number,))
 
 
 def _flat(rows: Iterable[tuple[object, ...]]) -> list[object]:

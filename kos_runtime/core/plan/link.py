@@ -54,6 +54,8 @@ class AgentLink:
     resources: dict[str, float] = field(default_factory=dict, metadata=PLAIN)
     actions: dict[str, ActionLink] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+    #: What its class calls its version: results that another one gave are not taken.
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

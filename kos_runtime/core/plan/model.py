@@ -253,6 +253,17 @@ class Compensation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """A step takes a result that is kept instead of running: one under the same ``key``, which is its inputs without
+    ``has_key``. ``ttl_ms`` is how old that may be, 0 for any age.
+    """
+
+    key: Any = field(default=None, metadata=PLAIN)
+    has_key: bool = False
+    ttl_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of a body.
 
@@ -286,6 +297,7 @@ class Step:
     extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
     #: An attempt is given up after so long without a sign of life; 0 for any time.
     heartbeat_ms: int = 0
+    cache: Cache | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

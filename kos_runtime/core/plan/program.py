@@ -30,6 +30,8 @@ class Node:
     outputs: list[tuple[str, str]] | None = None
     #: What takes the place of the step's own idempotency key.
     key: Template | None = None
+    #: What stands for its inputs where results are kept.
+    cache_key: Template | None = None
     #: Whether the inputs follow from the log as they stand: literals and references that never change.
     inputs_are_stable: bool = True
     condition: Expression | None = None
@@ -146,10 +148,17 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
         node.inputs_are_stable = all(_is_stable(template) for template in node.inputs.values())
     if step.idempotency_key is not None:
         node.key = _template(step.idempotency_key, inside)
+    if step.cache is not None and step.cache.has_key:
+        node.cache_key = _template(step.cache.key, inside)
     node.undo = _undo(step, inside)
     node.is_plain = type(step.form) is model.Action and step.when is None and not step.spread and not in_group
     item = step.form.name if isinstance(step.form, model.ForEach) and step.form.body is None else ""
-    special = step.idempotency_key is not None or step.delivery == "at_most_once" or step.heartbeat_ms > 0
+    special = (
+        step.idempotency_key is not None
+        or step.delivery == "at_most_once"
+        or step.heartbeat_ms > 0
+        or step.cache is not None
+    )
     if (node.is_plain or item) and node.inputs is not None and not special:
         node.names = _names(node.inputs, item)
     return node

@@ -244,6 +244,10 @@ def _step_completed(v: RunView, e: ev.StepCompleted, time: int) -> None:
     _end(v, e.path, "completed", time).detail = ""
 
 
+def _reused(v: RunView, e: ev.ResultReused, time: int) -> None:
+    _end(v, e.path, "completed", time).detail = f"the result of {e.step} in {e.run} at seq {e.seq}"
+
+
 def _step_failed(v: RunView, e: ev.StepFailed, time: int) -> None:
     step = v.step(e.path)
     step.status, step.error, step.started_at = "failing", e.error, step.started_at or time
@@ -464,6 +468,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.StepRequested: _requested,
     ev.StepScheduled: _scheduled,
     ev.StepCompleted: _step_completed,
+    ev.ResultReused: _reused,
     ev.StepFailed: _step_failed,
     ev.RetryScheduled: _retry,
     ev.StepRedispatched: _redispatched,

@@ -42,6 +42,12 @@ class Cache:
         self._held[digest] = held
         return held[1]
 
+    def forget(self, digest: str) -> None:
+        """Let go of one that is not what it was."""
+        held = self._held.pop(digest, None)
+        if held is not None:
+            self.bytes -= held[0]
+
     def begin(self) -> None:
         """An evaluation begins: count anew what it reads."""
         if self.counted:

@@ -16,6 +16,7 @@ from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.inputs import Inputs, compute, compute_names
+from kos_runtime.core.workflow.reusing import may_take, result_key, take_kept
 from kos_runtime.core.workflow.state import Run, StepState
 from kos_runtime.core.workflow.values import View, blob_value
 
@@ -86,16 +87,14 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     path = step.path if index < 0 else f"{step.path}[{index}]"
     agent_name, action_name = names_of(step)
     agent, action = linked(desk, agent_name, action_name)
+    sought = "" if step.node.step.cache is None else _sought(desk, step, index, path)
+    if sought is None or (sought and may_take(run, step) and take_kept(desk, step, path, sought)):
+        return True
     # What must not be repeated shares no process either: it would break off with whatever ends that.
     alone = step.kills > 0 or (action is not None and action.isolated) or step.node.step.delivery == "at_most_once"
     if not has_room and not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone, avoid=step.avoid):
         return False
-    own_index = index if index >= 0 else step.index
-    at, owner = step, step
-    if own_index >= 0:
-        at = run.steps.get(path)  # type: ignore[assignment]
-        if step.index >= 0:
-            owner = run.steps[step.path[: step.path.rindex("[")]]
+    own_index, at, owner = _place(run, step, index, path)
     try:
         found = _inputs(desk, owner, at, own_index, action)
         whole = run.codec.pack(found.values)
@@ -111,6 +110,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     process = desk.pools.take(run.id, path, fence, model.timeout_ms, alone=alone, heartbeat_ms=model.heartbeat_ms)
     part = (owner.fan is not None and owner.fan.parts) or (step.beside == "stand_in" and _is_part(run, step.of))
     record = not owner.node.inputs_are_stable and not part and (attempt == 1 or _has_none(at))
+    if sought and run.sought.get(path) != sought:
+        desk.emit(ev.ResultSought(path, sought))
     desk.emit(
         ev.StepScheduled(
             path,
@@ -147,6 +148,35 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
         )
     )
     return True
+
+
+def _place(run: Run, step: StepState, index: int, path: str) -> tuple[int, StepState | None, StepState]:
+    """Return which item an attempt is for, the state of that, and of the step that it belongs to."""
+    own_index = index if index >= 0 else step.index
+    if own_index < 0:
+        return own_index, step, step
+    owner = run.steps[step.path[: step.path.rindex("[")]] if step.index >= 0 else step
+    return own_index, run.steps.get(path), owner
+
+
+def _sought(desk: Desk, step: StepState, index: int, path: str) -> str | None:
+    """Return under which key a step's result is kept; None when that cannot be told, and the step has failed of it."""
+    run = desk.run
+    agent_name, action_name = names_of(step)
+    agent, action = linked(desk, agent_name, action_name)
+    own_index, at, owner = _place(run, step, index, path)
+    try:
+        if owner.node.cache_key is not None:
+            value = evaluate_template(owner.node.cache_key, View(run, owner.scope, owner, index=own_index))
+            given = run.codec.pack(value)
+        else:
+            found = _inputs(desk, owner, at, own_index, action)
+            given = input_digest(run.codec.pack(found.values), "", found.gathers)
+    except (ExpressionError, ValueError) as error:
+        message = f"what the result of {path} is kept under: {error}"
+        fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
+        return None
+    return result_key(run, owner, agent, action, action_name, given)
 
 
 def _has_none(step: StepState | None) -> bool:

@@ -280,6 +280,31 @@ class StepScheduled:
     inputs_blob: list[Any] | None
 
 
+@event("result_sought")
+class ResultSought:
+    """No result is kept under ``key``, so the step is done; what comes of it is kept there."""
+
+    path: str
+    key: str
+
+
+@event("result_reused")
+class ResultReused:
+    """The step is over without an attempt: it has the result that ``run`` recorded for ``step`` at its ``seq``.
+
+    ``age_ms`` is how long ago that was (log time).
+    """
+
+    path: str
+    key: str
+    run: str
+    step: str
+    seq: int
+    age_ms: int
+    exposed: bytes
+    blobs: list[list[Any]]
+
+
 @event("step_redispatched")
 class StepRedispatched:
     """A dispatch will not answer any more; the attempt goes to another process under a new fence."""
@@ -756,7 +781,7 @@ Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
     | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested | DeadlineSet | WaitStarted | WaitEnded | SignalAwaited | SignalReceived | SignalTaken
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
-    | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
+    | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered

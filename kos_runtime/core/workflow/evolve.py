@@ -358,6 +358,19 @@ def _step_completed(run: Run, e: ev.StepCompleted) -> None:
     _end(run, step, StepStatus.COMPLETED)
 
 
+def _result_sought(run: Run, e: ev.ResultSought) -> None:
+    run.sought[e.path] = e.key
+
+
+def _result_reused(run: Run, e: ev.ResultReused) -> None:
+    step = run.steps.get(e.path) or step_at(run, e.path)
+    if step.status is StepStatus.READY:
+        _begin(step)
+    step.exposed, step.blobs = e.exposed, e.blobs
+    step.error = None
+    _end(run, step, StepStatus.COMPLETED)
+
+
 def _step_failed(run: Run, e: ev.StepFailed) -> None:
     step = run.steps.get(e.path) or step_at(run, e.path)
     run.open.pop(e.path, None)
@@ -771,6 +784,8 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.StepScheduled: _step_scheduled,
     ev.StepRedispatched: _step_redispatched,
     ev.StepCompleted: _step_completed,
+    ev.ResultSought: _result_sought,
+    ev.ResultReused: _result_reused,
     ev.StepFailed: _step_failed,
     ev.RetryScheduled: _retry_scheduled,
     ev.TimerFired: _timer_fired,

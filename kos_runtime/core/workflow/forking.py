@@ -26,7 +26,7 @@ History = Sequence[tuple[int, list[Any]]]
 
 #: Nothing can follow these, apart from what reopens a run.
 _ENDS = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunQuarantined)
-_GIVEN = (ev.StepCompleted, ev.ManualTaskAnswered)
+_GIVEN = (ev.StepCompleted, ev.ResultReused, ev.ManualTaskAnswered)
 
 
 def refusal(history: History, run: str, at: int) -> Rejected | None:

@@ -19,7 +19,9 @@ from kos_runtime.core.workflow.state import CLOSE, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 
 #: What may change of a step between two of its attempts; of edges only such to what is over.
-_OF_ATTEMPT: Final = frozenset({"agent", "action", "inputs", "timeout_ms", "heartbeat_ms", "policies", "priority"})
+_OF_ATTEMPT: Final = frozenset(
+    {"agent", "action", "inputs", "timeout_ms", "heartbeat_ms", "policies", "priority", "cache"}
+)
 _EDGES: Final = frozenset({"after", "predecessors", "reads"})
 #: The words that people use for fields of the model.
 WORDS: Final = {

@@ -192,7 +192,7 @@ class Run:
     __slots__ = (
         "agenda", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
         "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
-        "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
+        "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "sought", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
     )  # fmt: skip
 
@@ -239,6 +239,8 @@ class Run:
         #: Until when the run may take (log time; 0 is for ever), or what is left of that while it is paused.
         self.deadline = 0
         self.left_ms = 0
+        #: path → under what the result of a step is kept, of steps that looked for one.
+        self.sought: dict[str, str] = {}
         #: path → [task, prompt, fields] of each manual task.
         self.manual: dict[str, list[Any]] = {}
         #: path → [run, parent_close] of each child that has not ended.
