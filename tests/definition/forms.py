@@ -104,6 +104,8 @@ def bodies(draw: st.DrawFn, prefix: str, depth: int) -> list[dict[str, Any]]:
         name = f"{prefix}{number}"
         form = draw(ONE_FORM if depth == 0 else ONE_FORM | nesting(f"{name}_", depth - 1))
         beside = draw(st.fixed_dictionaries({}, optional=BESIDE))
+        if beside.get("cache") and (beside.get("delivery") == "at_most_once" or "compensate" in beside):
+            del beside["cache"]  # these are refused together
         waits = draw(st.lists(st.sampled_from([s["id"] for s in steps]), max_size=2, unique=True)) if steps else []
         steps.append({"id": name, **beside, **({"depends_on": waits} if waits else {}), **form})
     return steps

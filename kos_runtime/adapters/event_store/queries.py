@@ -15,7 +15,18 @@ from kos_runtime.adapters.event_store.text import as_parameter, encoded, lossles
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import StoreDamaged
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import BatchLink, CommandRow, Head, Lease, Record, ResultRow, RunRow, SnapshotRow, StoredRun, TimerRow
+from kos_runtime.core.record import (
+    BatchLink,
+    CommandRow,
+    Head,
+    Lease,
+    Record,
+    ResultRow,
+    RunRow,
+    SnapshotRow,
+    StoredRun,
+    TimerRow,
+)
 
 Row = TypeVar("Row")
 

@@ -16,7 +16,17 @@ def begin_again(run: Run) -> None:
     """Forget what a run has done, as far as it is folded; its name, the plan of its creation and its fences stay."""
     as_created(run)
     run.vars = {}
-    for held in (run.scopes, run.steps, run.agenda, run.open, run.timers, run.manual, run.waits, run.children, run.sought):
+    for held in (
+        run.scopes,
+        run.steps,
+        run.agenda,
+        run.open,
+        run.timers,
+        run.manual,
+        run.waits,
+        run.children,
+        run.sought,
+    ):
         held.clear()
     run.todo.clear()
     run.paused = run.cancelling = run.error = run.undoing = None
