@@ -19,6 +19,10 @@ MOST_AT_ONCE = 256
 MOST_HELD = 20_000
 #: So long after that, in milliseconds, and after timers were cleared.
 _AGAIN_MS = 100
+#: Runs that rest are brought back so long before they are due, in milliseconds, and so many at most: then they are at
+#: hand when it is time. A run that waits takes about five kilobytes.
+NEAR_MS = 2_000
+MOST_NEAR = 16_384
 #: The wall clock is looked at so often while something follows it, in milliseconds.
 _LOOK_MS = 1_000
 
@@ -30,9 +34,13 @@ class Clocks:
         self._ahead = ahead_ms
         self._durations: list[Timer] = []
         self._instants: list[Timer] = []
+        #: Those of ``cold`` that may come near.
+        self._coming: list[Timer] = []
         self._next_poll = 0
         #: Timers that are held here of runs that are not in memory.
         self.cold: set[Timer] = set()
+        #: Runs that were brought back because their time comes, each with the instant until which it stays.
+        self.near: dict[str, int] = {}
         self.stored = False
         #: The wall clock, None while it cannot be followed; below zero: none was given, and log time stands in for it.
         self.wall: int | None = -1
@@ -45,6 +53,8 @@ class Clocks:
             return
         if cold:
             self.cold.add(timer)
+            if not instant:
+                heappush(self._coming, timer)
         heappush(self._instants if instant else self._durations, timer)
 
     def fired(self, now: int) -> list[Timer]:
@@ -55,6 +65,20 @@ class Clocks:
         wall = self._wall(now)
         while wall is not None and self._instants and self._instants[0][0] <= wall and len(found) < MOST_AT_ONCE:
             found.append(heappop(self._instants))
+        for timer in found:
+            if timer[1] in self.near and timer[0] >= self.near[timer[1]]:
+                del self.near[timer[1]]
+        return found
+
+    def coming(self, now: int) -> list[Timer]:
+        """Return timers of runs that are not in memory and should be, as many as may be brought back at once."""
+        found: list[Timer] = []
+        coming = self._coming
+        while coming and coming[0][0] <= now + NEAR_MS and len(found) < MOST_AT_ONCE and len(self.near) < MOST_NEAR:
+            timer = heappop(coming)
+            if timer in self.cold and timer[0] > now:
+                self.near[timer[1]] = max(timer[0], self.near.get(timer[1], 0))
+                found.append(timer)
         return found
 
     def is_over(self, due: int, now: int, *, follows_wall: bool) -> bool:
@@ -67,6 +91,8 @@ class Clocks:
         due = self._next_poll
         if self._durations:
             due = min(due, self._durations[0][0])
+        if self._coming and len(self.near) < MOST_NEAR:
+            due = min(due, max(self._coming[0][0] - NEAR_MS, now))
         if self._instants:
             wall = self._wall(now)
             due = min(due, now + (_LOOK_MS if wall is None else min(max(self._instants[0][0] - wall, 0), _LOOK_MS)))

@@ -811,10 +811,14 @@ class Partition:
         for timer in self.clocks.fired(self.time):
             due, run_id, path, fence = timer
             run = self.runs.get(run_id)
+            cold = timer in self.clocks.cold
+            self.clocks.cold.discard(timer)
             if run is not None:
                 self._decide(run, f"timer:{path}@{abs(fence)}", decide.timer, path, abs(fence))
-            elif timer in self.clocks.cold:
-                self.clocks.cold.discard(timer)
+            elif cold:
+                self._park(run_id, msg.TimersLoaded([TimerRow(due, run_id, path, fence)], self.time))
+        for due, run_id, path, fence in self.clocks.coming(self.time):
+            if run_id not in self.runs:
                 self._park(run_id, msg.TimersLoaded([TimerRow(due, run_id, path, fence)], self.time))
         before = self.clocks.poll(self.time)
         if before:
@@ -1028,7 +1032,7 @@ class Partition:
                 self.clocks.add((row.due, row.run, row.path, row.fence), self.time, cold=True)
 
     def _may_leave(self, run_id: str) -> bool:
-        if run_id in self._pending or run_id in self._starved:
+        if run_id in self._pending or run_id in self._starved or run_id in self.clocks.near:
             return False
         run = self.runs.get(run_id)
         if run is None:

@@ -21,6 +21,7 @@ from kos_runtime.core.workflow.commands import (
 )  # fmt: skip
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.definition import WorkflowDocument, compile_workflow, load
+from kos_runtime.engine import clocks
 from kos_runtime.engine.host import Host
 
 from .world import CODEC, HANGS, START, Fails, World, restored, state_of
@@ -109,6 +110,34 @@ def test_runs_that_wait_for_time_are_rows_and_give_their_places_to_others() -> N
     assert timers(world) == []
     # They are due at one instant, and are more than the store tells at once.
     assert max(row.updated_at for row in rows) <= START + HOUR + 50
+
+
+def test_runs_are_in_memory_when_their_time_comes_and_leave_it_when_it_was_another_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clocks, "MOST_NEAR", 20)
+    world = World({})
+    command = world.command(
+        compiled("  steps: [{id: go, wait_for: {signal: go, timeout: 1h, on_timeout: continue}}]"), {}
+    )
+    for number in range(50):
+        world.virtual.request(replace(command, run=f"r{number}"))
+    settle(world)
+    pass_time(world, HOUR - clocks.NEAR_MS - 1)
+    assert len(world.host.partition.runs) == 0
+    pass_time(world, 10)
+    near = sorted(world.host.partition.runs)
+    assert len(near) == 20
+    signal(world, run=near[0])
+    assert world.status(near[0]) == "completed"
+    tell(world, PauseRun(run=near[1], by=BY, reason=""))
+    pass_time(world, clocks.NEAR_MS)
+    assert (len(world.host.partition.runs), world.host.partition.clocks.near, world.status(near[1])) == (
+        0,
+        {},
+        "paused",
+    )
+    assert [world.status(f"r{number}") for number in range(50)].count("completed") == 49
 
 
 def test_a_run_at_work_beside_its_wait_stays_until_it_rests() -> None:
