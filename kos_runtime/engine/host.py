@@ -48,8 +48,7 @@ from kos_runtime.engine.pools import Process
 #: How long dispatching rests after the store refused a batch, in milliseconds.
 RETRY_MS = 1_000
 _PAGE = 1_000
-#: So many records behind its snapshot are read together with a run: all of them, of most. A thousand runs at once are
-#: a few megabytes then, and half a gigabyte if every record is as large as records get.
+#: So many records behind its snapshot are read together with a run: all of them, of most.
 _TAIL = 16
 #: Later than anything.
 FAR_MS = 1 << 53
