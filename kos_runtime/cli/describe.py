@@ -29,6 +29,8 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
         case "ResultReused":
             source = f"{data['step']} of {data['run']} at seq {data['seq']}"
             return f"{path}  from {source}  {summary(data.get('exposed'), data.get('blobs'))}"
+        case "StepHeldBack":
+            return f"{path}  {data['limit']}"
         case "StepFailed":
             return f"{path}@{data['attempt']}  {failure(data['error'])}  ({data['rule']}: {data['then']})"
         case "RetryScheduled":

@@ -17,6 +17,7 @@ from kos_runtime.composition.services import (
     ServiceAgent,
     actions_of,
     how_to_configure,
+    limit_of,
     most_processes,
     providers_of,
     settings_of,
@@ -33,6 +34,7 @@ from kos_runtime.core.plan.model import (
     ForEach,
     Group,
     Inlined,
+    Limit,
     Loop,
     OtherForm,
     Plan,
@@ -248,7 +250,8 @@ class _Linker:
         demand = dict(agent.resources)
         for resource, amount in step.resources.items():
             demand[resource] = max(amount, demand.get(resource, 0))
-        return replace(agent, resources=demand, pool=_pool_name(agent.kind, agent.target, agent.settings, demand))
+        name = _pool_name(agent.kind, agent.target, agent.settings, demand, agent.limit)
+        return replace(agent, resources=demand, pool=name)
 
     def _inputs(self, where: str, step: Step, action: ActionLink, what: str) -> None:
         known = {parameter.name for parameter in action.parameters}
@@ -308,10 +311,11 @@ class _Linker:
         if not self.dry:
             self.settings_used[kind] = settings
         resources = dict(pool.resources) if pool is not None else {}
+        limit = _limit_of(name, pool) or limit_of(names, settings)
         made = self.agents[name] = AgentLink(
             kind=ServiceAgent.kind,
             target=SERVICE,
-            pool=_pool_name(ServiceAgent.kind, SERVICE, settings, resources),
+            pool=_pool_name(ServiceAgent.kind, SERVICE, settings, resources, limit),
             least=pool.least if pool is not None else 0,
             most=most_processes(
                 settings, pool.most if pool is not None and pool.most else self.settings.processes_per_agent
@@ -319,6 +323,7 @@ class _Linker:
             resources=resources,
             actions=actions_of(settings),
             settings=settings,
+            limit=limit,
         )
         return made
 
@@ -328,6 +333,7 @@ class _Linker:
         if settings is None:
             return None
         resources = dict(pool.resources) if pool is not None else {}
+        limit = _limit_of(self._alias(pool), pool)
         try:
             actions = {name: describe_action(cls, attribute) for name, (attribute, _) in cls.actions().items()}
         except ValueError as error:
@@ -336,14 +342,19 @@ class _Linker:
         return AgentLink(
             kind=kind,
             target=target,
-            pool=_pool_name(kind, target, settings, resources),
+            pool=_pool_name(kind, target, settings, resources, limit),
             least=pool.least if pool is not None else 0,
             most=pool.most if pool is not None and pool.most else self.settings.processes_per_agent,
             resources=resources,
             actions=actions,
             settings=settings,
             version=str(cls.version),
+            limit=limit,
         )
+
+    def _alias(self, pool: Pool | None) -> str:
+        """Return by which name the definition has a pool."""
+        return next((name for name, each in self.plan.pools.items() if each is pool), "")
 
     def _settings(self, cls: type[Agent], kind: str, where: str) -> dict[str, Any] | None:
         """Return an agent's settings as they are recorded: its own, over those of the agent that it shares them with."""
@@ -381,12 +392,27 @@ class _Linker:
         return dict(self._linked[key])
 
 
-def _pool_name(kind: str, target: str, settings: Mapping[str, Any], resources: Mapping[str, float]) -> str:
-    """Return the name of a pool: the same for whoever wants the same class, set up the same, with the same demand.
+def _limit_of(name: str, pool: Pool | None) -> Limit | None:
+    """Return how much of a pool may start, if the definition says so."""
+    if pool is None or not (pool.rate_starts or pool.max_concurrency):
+        return None
+    return Limit(name=f"agents.{name}", most=pool.max_concurrency, starts=pool.rate_starts, per_ms=pool.rate_per_ms)
+
+
+def _pool_name(
+    kind: str,
+    target: str,
+    settings: Mapping[str, Any],
+    resources: Mapping[str, float],
+    limit: Limit | None,
+) -> str:
+    """Return the name of a pool: the same for whoever wants the same class, set up the same, with the same demand and limit.
 
     Runs that differ in that, such as in their corpus, may not share processes.
     """
     demand = f"[{','.join(f'{name}={amount:g}' for name, amount in sorted(resources.items()))}]" if resources else ""
+    if limit is not None:
+        demand += f"({limit.name},{limit.most},{limit.starts}/{limit.per_ms})"
     if not settings and target.endswith(f":{kind}"):
         return f"{kind}{demand}"
     what = json.dumps([target, settings], sort_keys=True)

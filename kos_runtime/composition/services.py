@@ -7,6 +7,7 @@ from kos_runtime.adapters.services.agent import TARGET, ServiceAgent
 from kos_runtime.adapters.services.spec import normal
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.link import ActionLink, FieldLink, ParameterLink
+from kos_runtime.core.plan.model import Limit
 
 
 def providers_of(name: str, services: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -60,6 +61,24 @@ def most_processes(settings: Mapping[str, Any], otherwise: int) -> int:
     return 1 if limited else otherwise
 
 
+def limit_of(names: list[str], settings: Mapping[str, Any]) -> Limit | None:
+    """Return how much of a service may start, where that can be told before it is called: when there is one provider.
+
+    What several allow is kept by the process that asks them in turn.
+    """
+    if len(settings["providers"]) != 1:
+        return None
+    (only,) = settings["providers"]
+    if not (only["max_concurrency"] or only["rate_starts"]):
+        return None
+    return Limit(
+        name=f"services.{names[0]}",
+        most=only["max_concurrency"],
+        starts=only["rate_starts"],
+        per_ms=only["rate_per_ms"],
+    )
+
+
 def how_to_configure(name: str, services: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what to write so that a name means a service; empty when it was probably meant for something else."""
     known = [*services, *(each for given in services.values() for each in given.get("provides") or ())]
@@ -74,4 +93,13 @@ def how_to_configure(name: str, services: Mapping[str, Mapping[str, Any]]) -> st
     )
 
 
-__all__ = ["TARGET", "ServiceAgent", "actions_of", "how_to_configure", "most_processes", "providers_of", "settings_of"]
+__all__ = [
+    "TARGET",
+    "ServiceAgent",
+    "actions_of",
+    "how_to_configure",
+    "limit_of",
+    "most_processes",
+    "providers_of",
+    "settings_of",
+]

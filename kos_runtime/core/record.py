@@ -92,6 +92,14 @@ class ResultRow:
 
 
 @dataclass(slots=True)
+class LimitRow:
+    """What was started under a limit, packed; nothing when all of it is to be forgotten."""
+
+    name: str
+    state: bytes
+
+
+@dataclass(slots=True)
 class SnapshotRow:
     """State folded to a position. ``fingerprint`` names the code that can read it, ``hash`` the record it stands on."""
 
@@ -148,6 +156,7 @@ class Batch:
     snapshots: list[SnapshotRow] = field(default_factory=list)
     #: Results that other steps may take; one of the same key gives way.
     results: list[ResultRow] = field(default_factory=list)
+    limits: list[LimitRow] = field(default_factory=list)
     #: (stream, store, partition) for each stream that begins here and was written elsewhere.
     origins: list[tuple[str, str, int]] = field(default_factory=list)
     #: Streams whose payloads and salts are taken away, with their snapshots and their mentions of blobs.

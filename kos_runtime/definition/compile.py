@@ -143,6 +143,8 @@ class Compiler:
             timeout_default_ms=self.settings.timeout_default_ms,
             requires=tuple(dict.fromkeys(requirement for requirement, _ in self.requires)),
             monitoring=content.get("monitoring") or {},
+            priority=content.get("priority", 0),
+            limit=self._limit(),
             extras={key: content[key] for key in ("schedule",) if key in content},
         )
 
@@ -222,13 +224,7 @@ class Compiler:
         least, most = (replicas.get("min", 0), replicas.get("max", 0)) if isinstance(replicas, dict) else (0, replicas)
         if most and least > most:
             self.check.fail((*path, "replicas"), "KOS106", f"replicas: min {least} is above max {most}")
-        starts, per_ms = 0, 0
-        if "rate_limit" in pool:
-            self.need("rate_limit", f"agents.{name}", (*path, "rate_limit"))
-            starts, per_ms = rate_of(pool["rate_limit"])
-            if not starts:
-                hint = "write for example 60/m, 5/s or 1000/h"
-                self.check.fail((*path, "rate_limit"), "KOS107", f"no rate: {pool['rate_limit']!r:.60}", hint)
+        starts, per_ms = self._rate(pool, path)
         return model.Pool(
             agent=pool.get("agent", ""),
             least=least,
@@ -237,7 +233,24 @@ class Compiler:
             rate_starts=starts,
             rate_per_ms=per_ms,
             authority=pool.get("authority", 0),
+            max_concurrency=pool.get("max_concurrency", 0),
         )
+
+    def _limit(self) -> model.Limit | None:
+        """Return how much of a run may start, if the workflow says so."""
+        starts, per_ms = self._rate(self.content, self.at)
+        most = self.content.get("max_concurrency", 0)
+        return model.Limit(name="the run", most=most, starts=starts, per_ms=per_ms) if starts or most else None
+
+    def _rate(self, said: Mapping[str, Any], path: Path) -> tuple[int, int]:
+        """Return a rate_limit as starts in so many milliseconds, 0 and 0 where there is none."""
+        if "rate_limit" not in said:
+            return 0, 0
+        starts, per_ms = rate_of(said["rate_limit"])
+        if not starts:
+            hint = "write for example 60/m, 5/s or 1000/h"
+            self.check.fail((*path, "rate_limit"), "KOS107", f"no rate: {said['rate_limit']!r:.60}", hint)
+        return starts, per_ms
 
     # --- bodies
 

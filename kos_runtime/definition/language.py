@@ -315,6 +315,7 @@ POOL: Final = Obj(
     "agent pool",
     {
         "agent": Text(), "replicas": REPLICAS, "resources": RESOURCES, "rate_limit": Text(), "authority": Number(0, 1_000),
+        "max_concurrency": Number(1, 100_000),
     },
     required=("agent",),
 )  # fmt: skip
@@ -346,6 +347,9 @@ WORKFLOW_KEYS: Final[dict[str, Shape]] = {
         required=("cron",),
     ),
     "timeout": Span(),
+    "priority": Number(-1_000, 1_000),
+    "rate_limit": Text(),
+    "max_concurrency": Number(1, 100_000),
     "dependencies": MapOf(_IDS),
     "conditions": MapOf(Condition()),
     "parallel_groups": ListOf(

@@ -37,6 +37,8 @@ class Clocks:
         #: Those of ``cold`` that may come near.
         self._coming: list[Timer] = []
         self._next_poll = 0
+        #: So many may still be fired in this round.
+        self.left = MOST_AT_ONCE
         #: Timers that are held here of runs that are not in memory.
         self.cold: set[Timer] = set()
         #: Runs that were brought back because their time comes, each with the instant until which it stays.
@@ -60,11 +62,12 @@ class Clocks:
     def fired(self, now: int) -> list[Timer]:
         """Return timers that are due, as many as may be at once."""
         found: list[Timer] = []
-        while self._durations and self._durations[0][0] <= now and len(found) < MOST_AT_ONCE:
+        while self._durations and self._durations[0][0] <= now and len(found) < self.left:
             found.append(heappop(self._durations))
         wall = self._wall(now)
-        while wall is not None and self._instants and self._instants[0][0] <= wall and len(found) < MOST_AT_ONCE:
+        while wall is not None and self._instants and self._instants[0][0] <= wall and len(found) < self.left:
             found.append(heappop(self._instants))
+        self.left -= len(found)
         for timer in found:
             if timer[1] in self.near and timer[0] >= self.near[timer[1]]:
                 del self.near[timer[1]]

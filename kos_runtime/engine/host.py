@@ -22,6 +22,7 @@ from kos_runtime.core.record import (
     CommandRow,
     Head,
     Lease,
+    LimitRow,
     Record,
     ResultRow,
     RunRow,
@@ -40,6 +41,7 @@ from kos_runtime.core.workflow.reusing import RESULT, Kept
 from kos_runtime.core.workflow.snapshot import FINGERPRINT
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec
 from kos_runtime.core.workflow.status import RunStatus
+from kos_runtime.core.workflow.waiting import priority_in
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.partition import MAX_KEPT, MISSING, Partition
@@ -79,6 +81,7 @@ class Log(Protocol):
     def timers_due(self, before: int, *, after: TimerRow | None = None, limit: int = 1_000) -> list[TimerRow]: ...
     def command(self, command_id: str) -> CommandRow | None: ...
     def result(self, key: str) -> ResultRow | None: ...
+    def limits(self) -> list[LimitRow]: ...
 
 
 class Streams(Protocol):
@@ -151,6 +154,8 @@ class Host:
             code_version=self.code_version,
         )
         partition.pools.closed = self._draining
+        for known in self.log.limits():
+            partition.pools.restore(known.name, self.codec.unpack(known.state))
         for stream in self.log.streams(SCHEDULES):
             partition.schedules.restore(self._load_schedule(stream))
         after = 0
@@ -299,7 +304,7 @@ class Host:
                 )
                 if len(rows) == _PAGE:
                     self.partition.more_pending = self._creation_offset(rows[-1]) + 1
-                return msg.PendingLoaded([row.run for row in rows], len(rows) == _PAGE)
+                return msg.PendingLoaded([(row.run, priority_in(row.waiting)) for row in rows], len(rows) == _PAGE)
             case msg.LoadInstants():
                 return self._instants(load)
 

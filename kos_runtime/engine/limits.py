@@ -22,6 +22,9 @@ class Limits:
     max_record_bytes: int = 262_144
     #: What a process may hold beyond its own hands is worth so much work, by what its actions have taken so far.
     ahead_ms: float = 200.0
+    #: Of actions that take longer than a millisecond it is less, in proportion, down to this: what a process holds already is
+    #: ahead of whoever comes next.
+    ahead_least_ms: float = 20.0
     max_ahead: int = 2_048
     #: Unpacked contents of blobs that evaluations asked for: so many bytes, packed, are kept, and are loaded at once.
     max_cached_bytes: int = 64 << 20

@@ -140,7 +140,9 @@ class TimersLoaded:
 
 @dataclass(slots=True)
 class PendingLoaded:
-    runs: list[str]
+    """Runs that wait for a place, and their priorities, in the order in which they were created."""
+
+    runs: list[tuple[str, int]]
     more: bool
 
 

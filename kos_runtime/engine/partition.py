@@ -23,7 +23,7 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
-from kos_runtime.core.record import Batch, CommandRow, Head, TimerRow
+from kos_runtime.core.record import Batch, CommandRow, Head, LimitRow, TimerRow
 from kos_runtime.core.schedule.commands import Scheduling
 from kos_runtime.core.workflow import decide, executing, forking, people, reopening, requeueing, revising, steering
 from kos_runtime.core.workflow import events as ev
@@ -59,9 +59,16 @@ from kos_runtime.core.workflow.reusing import stored_as
 from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
-from kos_runtime.core.workflow.waiting import holds_only_stored, only_children_move, row_of, waits_for
+from kos_runtime.core.workflow.waiting import (
+    holds_only_stored,
+    only_children_move,
+    pending_row,
+    priority_in,
+    row_of,
+    waits_for,
+)
 from kos_runtime.engine import messages as msg
-from kos_runtime.engine.clocks import Clocks
+from kos_runtime.engine.clocks import MOST_AT_ONCE, Clocks
 from kos_runtime.engine.families import TOKEN as FROM_FAMILY
 from kos_runtime.engine.families import Families
 from kos_runtime.engine.histories import Histories, hash_at
@@ -71,6 +78,7 @@ from kos_runtime.engine.recorder import Meta, Recorder, stored_timers
 from kos_runtime.engine.schedules import TOKEN as FROM_SCHEDULE
 from kos_runtime.engine.schedules import Schedules
 from kos_runtime.engine.starved import Starved
+from kos_runtime.engine.turns import Admission
 
 
 class Partition:
@@ -108,7 +116,7 @@ class Partition:
         self.links: dict[str, Link] = {}
         self.active = 0
         #: Runs that wait for a place among those at work.
-        self.queue: deque[str] = deque()
+        self.queue = Admission()
         self.more_pending = 0
         self._admitting: set[str] = set()
         #: What runs decided since the last ``ready``.
@@ -208,6 +216,8 @@ class Partition:
         if self._unfinished or (self.queue and self.active < self.limits.max_active_runs):
             return self.time
         due = [self.clocks.due(self.time), self.pools.overdue_at]
+        if self.pools.gates:
+            due.append(self.pools.opens_at())
         if self._timers:
             due.append(self._timers[0][0])
         if self.runs:
@@ -466,10 +476,10 @@ class Partition:
             return Accepted(run=run.id, position=meta.position, event="RunStarted")
         if run.id not in self._admitting:
             if run.parent is None:
-                self.queue.append(run.id)
+                self.queue.add(run.id, priority=0 if run.program is None else run.program.plan.priority)
             else:
                 # A family that has begun goes on before others begin.
-                self.queue.appendleft(run.id)
+                self.queue.put_first(run.id)
             self._admitting.add(run.id)
             self._touch(run)
         return Accepted(run=run.id, position=meta.position, event="RunPending")
@@ -480,8 +490,7 @@ class Partition:
             self._pending[run.id] = Desk(run, self.time, self.epoch, self.pools)
 
     def _admit(self) -> None:
-        while self.active < self.limits.max_active_runs and self.queue:
-            id = self.queue.popleft()
+        while self.active < self.limits.max_active_runs and (id := self.queue.take()):
             self._admitting.discard(id)
             run = self.runs.get(id)
             if run is None:
@@ -494,10 +503,10 @@ class Partition:
             self.more_pending = 0
 
     def _pending_loaded(self, item: msg.PendingLoaded) -> None:
-        for id in item.runs:
+        for id, priority in item.runs:
             if id not in self._admitting:
                 self._admitting.add(id)
-                self.queue.append(id)
+                self.queue.add(id, priority=priority)
 
     def mention(self, run: str, digests: Iterable[str]) -> None:
         """See to it that blobs which a run took over from another are known to be its own too."""
@@ -613,7 +622,7 @@ class Partition:
                 self._decide(run, "recovered", progress)
             self._fire_missed(run, meta)
         elif item.row.status == RunStatus.PENDING and run.id not in self._admitting and not _is_started(waiting):
-            self.queue.append(run.id)
+            self.queue.add(run.id, priority=priority_in(item.row.waiting))
             self._admitting.add(run.id)
         for parked in waiting:
             if isinstance(parked, msg.Request):
@@ -781,6 +790,8 @@ class Partition:
 
     def _grant(self) -> None:
         """Give free hands to who is next, and ask for processes where somebody waits."""
+        if self.pools.gates:
+            self._let_through()
         for pool in self.pools.pools.values():
             # Each gets one turn: who must run alone may have to go on waiting although hands are free.
             for _ in range(len(pool.waiting)):
@@ -799,6 +810,21 @@ class Partition:
                 pool.starting += 1
                 link = pool.link
                 self._effects.append(msg.StartProcess(pool.name, link.kind, link.target, link.settings, link.resources))
+
+    def _let_through(self) -> None:
+        """Look again at what a run's own limit kept from starting, as much as may start now."""
+        for gate in self.pools.with_waiting():
+            run = self.runs.get(gate.run)
+            if run is None:
+                gate.forget()
+                continue
+            for _ in range(len(gate.waiting)):
+                path = None if gate.shut(self.time, len(run.open)) else gate.next()
+                if path is None:
+                    break
+                if path in run.agenda:
+                    run.todo.append(path)
+                    self._decide(run, "turn", progress)
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -875,6 +901,8 @@ class Partition:
     def _sweep(self) -> None:
         """Check that every run at work waits for something, and say so when one does not."""
         self._next_sweep = self.time + self.limits.sweep_ms
+        if self.pools.gates:
+            self.pools.forget_gates(self.runs)
         for run in list(self.runs.values()):
             if 0 < run.deadline <= self.time:
                 self._decide(run, "sweep", decide.timer, DEADLINE_TIMER, 0)
@@ -924,10 +952,15 @@ class Partition:
             for schedule, its_meta, events, why in self.schedules.decided():
                 self.recorder.schedule(schedule, its_meta, events, why, batch)
         self.recorder.seal(batch)
+        self.clocks.left = MOST_AT_ONCE
         batch.timers_cleared.extend(self._stale)
         self._stale = []
         if batch.timers_set or batch.timers_cleared:
             self.clocks.changed(batch, self.time)
+        if (self.pools.gates or self.pools.forgotten) and batch.records:
+            batch.limits = [
+                LimitRow(name, self.codec.pack(plain) if plain else b"") for name, plain in self.pools.started()
+            ]
         for kept in batch.results:
             # It is looked for anew: the store has it from now on.
             self.cache.forget(stored_as(kept.key))
@@ -969,7 +1002,7 @@ class Partition:
         else:
             status, waiting = row_of(run)
             if status is RunStatus.CREATED and run.id in self._admitting:
-                status = RunStatus.PENDING
+                status, waiting = RunStatus.PENDING, pending_row(run)
         if meta.active is not (status is RunStatus.RUNNING and not (run.children and only_children_move(run))):
             meta.active = not meta.active
             self.active += 1 if meta.active else -1

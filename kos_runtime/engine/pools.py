@@ -3,15 +3,20 @@
 A pool is an agent kind with one demand of resources. Its processes have as many hands as actions that they run at
 once; a process may hold a little more than that, worth ``ahead_ms`` of work by what its actions have taken so far, so
 that short actions travel in large batches and long ones are not queued behind each other. Between runs the share is
-fair: each in turn starts one step, higher priorities first.
+fair: each in turn starts one step, by priority (``turns``). Limits of pools and of runs are ``gates``; without any nothing is
+asked of them.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import AgentLink
+from kos_runtime.core.plan.model import Limit
+from kos_runtime.engine.gates import Gate, RunGate, still_taken
 from kos_runtime.engine.limits import Limits
+from kos_runtime.engine.turns import Turns
 
 #: A dispatch: run, path, fence.
 Key = tuple[str, str, int]
@@ -47,8 +52,7 @@ class Pool:
     name: str
     link: AgentLink
     processes: dict[str, Process] = field(default_factory=dict)
-    #: priority → run → paths that wait, in turn.
-    queue: dict[int, OrderedDict[str, deque[str]]] = field(default_factory=dict)
+    queue: Turns = field(default_factory=Turns)
     waiting: set[tuple[str, str]] = field(default_factory=set)
     starting: int = 0
     #: Moving average of what an action took, in milliseconds; below 0 when nothing is known.
@@ -57,12 +61,19 @@ class Pool:
     #: The process that takes nothing new until it is empty, and who waits for it to run there alone.
     reserved: str = ""
     reserved_for: tuple[str, str] = ("", "")
+    #: What keeps more from starting than may, if anything does.
+    gate: Gate | None = None
+
+    def running(self) -> int:
+        """Return how many hands are taken, those of bodies that run on after their timeout too."""
+        return sum(len(process.holds) + process.stuck for process in self.processes.values())
 
     def ahead(self, hands: int, limits: Limits) -> int:
         """Return how many dispatches a process with so many hands may hold."""
         if self.mean_ms < 0:
             return hands
-        return max(hands, min(limits.max_ahead, int(hands * limits.ahead_ms / max(self.mean_ms, 0.005))))
+        worth = max(limits.ahead_ms / max(self.mean_ms, 1.0), limits.ahead_least_ms)
+        return max(hands, min(limits.max_ahead, int(hands * worth / max(self.mean_ms, 0.005))))
 
 
 class Pools:
@@ -73,13 +84,17 @@ class Pools:
         self.pools: dict[str, Pool] = {}
         self.processes: dict[str, Process] = {}
         self.granting = False
-        self.priority = 0
         #: Whose hands were found free by ``has_room``, for the ``take`` that follows.
         self.found: Process | None = None
         #: Log time in milliseconds, set before anything is asked.
         self.now = 0
         #: No dispatch is overdue before this instant.
         self.overdue_at = NEVER
+        #: Limits that are kept, by the name under which the store knows them; and what it knows of those not kept yet.
+        self.gates: dict[str, Gate] = {}
+        self._stored: dict[str, dict[str, Any]] = {}
+        #: Limits of which the store is to know nothing any more, with the next record.
+        self.forgotten: list[str] = []
         #: Nothing is given out any more: what is held ends, everything else waits for a successor.
         self.closed = False
 
@@ -87,11 +102,16 @@ class Pools:
         pool = self.pools.get(link.pool)
         if pool is None:
             pool = self.pools[link.pool] = Pool(link.pool, link)
+            if link.limit is not None:
+                name = f"pool/{link.pool}"
+                pool.gate = self.gates[name] = Gate(name, link.limit, self._still_taken(name))
         return pool
 
     # --- asked while deciding
 
-    def has_room(self, pool: str, run: str, path: str, *, alone: bool = False, avoid: Sequence[str] = ()) -> bool:
+    def has_room(
+        self, pool: str, run: str, path: str, *, alone: bool = False, avoid: Sequence[str] = (), priority: int = 0
+    ) -> bool:
         here = self.pools[pool]
         if avoid and not self.has_others(pool, avoid):
             avoid = ()
@@ -106,8 +126,7 @@ class Pools:
             here.reserved, here.reserved_for = ("" if least is None else least.name), (run, path)
         if (run, path) not in here.waiting:
             here.waiting.add((run, path))
-            turns = here.queue.setdefault(self.priority, OrderedDict())
-            turns.setdefault(run, deque()).append(path)
+            here.queue.add(run, path, priority)
         return False
 
     def has_others(self, pool: str, avoid: Sequence[str]) -> bool:
@@ -121,6 +140,8 @@ class Pools:
     ) -> str:
         process = self.found
         assert process is not None
+        if self.gates:
+            self._through_gates(process.pool, run)
         process.alone = alone
         self.held(process, (run, path, fence), timeout_ms)
         if heartbeat_ms:
@@ -132,7 +153,7 @@ class Pools:
 
         What is to run alone, because it may have ended a process before, needs one that holds nothing.
         """
-        if self.closed:
+        if self.closed or (pool.gate is not None and pool.gate.shut(self.now, pool.running())):
             return None
         best: Process | None = None
         reserved = pool.reserved if pool.reserved and not alone and self._is_reserved(pool) else ""
@@ -155,7 +176,7 @@ class Pools:
 
     def _awaits_suspect(self, pool: Pool) -> bool:
         """Say whether the reserved process is empty now."""
-        if not self._is_reserved(pool):
+        if not self._is_reserved(pool) or (pool.gate is not None and pool.gate.shut(self.now, pool.running())):
             return False
         process = pool.processes[pool.reserved]
         return not process.holds and not process.stuck
@@ -255,26 +276,90 @@ class Pools:
         """Take out who is next, if somebody waits and hands are free."""
         if not pool.waiting or (self._free(pool) is None and not self._awaits_suspect(pool)):
             return None
-        for priority in sorted(pool.queue, reverse=True):
-            turns = pool.queue[priority]
-            if not turns:
-                continue
-            run, paths = next(iter(turns.items()))
-            path = paths.popleft()
-            del turns[run]
-            if paths:
-                turns[run] = paths
-            if not turns:
-                del pool.queue[priority]
-            pool.waiting.discard((run, path))
-            return run, path
-        return None
+        turn = pool.queue.next()
+        if turn is not None:
+            pool.waiting.discard(turn)
+        return turn
 
     def wants_process(self, pool: Pool) -> bool:
         """Whether a pool should grow: somebody waits, nothing is on its way, and it may have more."""
+        if pool.gate is not None and pool.gate.shut(self.now, pool.running()):
+            # Whoever waits does not wait for hands.
+            return False
         if self.closed or pool.starting or len(pool.processes) >= max(pool.link.most, 1):
             return False
         if pool.failed and pool.processes:
             # What could not be placed beside them is left out until something changes.
             return False
         return bool(pool.waiting) or len(pool.processes) < pool.link.least
+
+    # --- limits
+
+    def restore(self, name: str, plain: dict[str, Any]) -> None:
+        """Take what the store knows of a limit: what was started under it counts when the limit is met again."""
+        self._stored[name] = plain
+
+    def _still_taken(self, name: str) -> list[list[int]]:
+        plain = self._stored.pop(name, None)
+        return [] if plain is None else still_taken(plain, self.now)
+
+    def admits(self, run: str, path: str, limit: Limit, running: int, priority: int) -> bool:
+        """Say whether more of a run with a limit may start beside what runs of it; if not, remember who asked."""
+        name = run_stream(run)
+        gate = self.gates.get(name)
+        if gate is None:
+            gate = self.gates[name] = RunGate(run, name, limit, self._still_taken(name))
+        assert isinstance(gate, RunGate)
+        if not gate.shut(self.now, running):
+            return True
+        gate.wait(path, priority)
+        return False
+
+    def held_back(self, name: str, running: int = -1) -> tuple[str, int] | None:
+        """Say what the limit of a pool is, or of a run of which so much runs, that keeps more from starting, and until when."""
+        if not self.gates:
+            return None
+        if running >= 0:
+            gate: Gate | None = self.gates[run_stream(name)]
+        else:
+            pool = self.pools[name]
+            gate, running = pool.gate, pool.running()
+        if gate is None or not gate.shut(self.now, running):
+            return None
+        return gate.words(), gate.opens_at(self.now)
+
+    def _through_gates(self, pool: str, run: str) -> None:
+        """Something of a run starts in a pool."""
+        for gate in (self.pools[pool].gate, self.gates.get(run_stream(run))):
+            if gate is not None:
+                gate.take(self.now)
+
+    def with_waiting(self) -> list[RunGate]:
+        """Return the limits of runs that keep something from starting."""
+        return [gate for gate in self.gates.values() if isinstance(gate, RunGate) and gate.waiting]
+
+    def opens_at(self) -> int:
+        """Return when a limit in time lets more start of what waits for it."""
+        waiting: Iterable[Gate | None] = [*self.with_waiting(), *(p.gate for p in self.pools.values() if p.waiting)]
+        return min((at for gate in waiting if gate is not None and (at := gate.opens_at(self.now))), default=NEVER)
+
+    def started(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Return what the store is to know of limits: those that are new of it, and nothing of those that are forgotten."""
+        for gate in self.gates.values():
+            if gate.changed:
+                gate.changed = False
+                yield gate.name, gate.to_plain()
+        for name in self.forgotten:
+            yield name, {}
+        self.forgotten = []
+
+    def forget_gates(self, runs: Container[str]) -> None:
+        """Let go of the limits of runs that are not in memory, once nothing of them counts any more."""
+        for gate in list(self.gates.values()):
+            if isinstance(gate, RunGate) and gate.run not in runs and gate.is_full(self.now):
+                del self.gates[gate.name]
+                self.forgotten.append(gate.name)
+        for name, plain in list(self._stored.items()):
+            if not still_taken(plain, self.now):
+                del self._stored[name]
+                self.forgotten.append(name)

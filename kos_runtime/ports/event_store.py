@@ -14,6 +14,7 @@ from kos_runtime.core.record import (
     CommandRow,
     Head,
     Lease,
+    LimitRow,
     Record,
     ResultRow,
     RunRow,
@@ -123,6 +124,10 @@ class LogReader(Protocol):
 
     def command(self, command_id: str) -> CommandRow | None:
         """Return what a command was answered, when it was carried out before."""
+        ...
+
+    def limits(self) -> list[LimitRow]:
+        """Return what is known of limits, in the order of their names."""
         ...
 
     def result(self, key: str) -> ResultRow | None:

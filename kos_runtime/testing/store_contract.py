@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeVar
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import AppendConflict, AppendUnknown, Fenced, InvariantViolation, KosError, StoreFull
 from kos_runtime.core.evidence import Evidence
-from kos_runtime.core.record import Batch, CommandRow, Head, Lease, Record, ResultRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import Batch, CommandRow, Head, Lease, LimitRow, Record, ResultRow, SnapshotRow, TimerRow
 from kos_runtime.core.verify import verify_partition
 from kos_runtime.ports.event_store import EventStore, LogReader
 from kos_runtime.testing.log_builder import LogBuilder, run_row, salt_of
@@ -80,6 +80,7 @@ class EventStoreContract(ABC):
             assert store.timers_due(2**62) == []
             assert store.command("c") is None
             assert store.result("k") is None
+            assert store.limits() == []
             assert (store.store_id, store.partition) == ("store-1", 0)
 
     def test_nobody_owns_a_log_that_was_never_claimed(self, tmp_path: Path) -> None:
@@ -357,6 +358,19 @@ class EventStoreContract(ABC):
             store.append(batch)
             assert store.result("x") is None
             assert store.result("y") == ResultRow("y", "b", "s", 1, 5)
+
+    def test_of_a_limit_the_newest_state_counts_and_an_empty_one_is_forgotten(self, tmp_path: Path) -> None:
+        with self._claimed(tmp_path) as (world, store, builder):
+            for rows in ([("b", b"1"), ("a", b"2")], [("a", b"3")]):
+                batch = builder.batch("run/a")
+                batch.limits = [LimitRow(name, state) for name, state in rows]
+                store.append(batch)
+            assert store.limits() == [LimitRow("a", b"3"), LimitRow("b", b"1")]
+            assert world.reader().limits() == store.limits()
+            batch = builder.batch("run/a")
+            batch.limits = [LimitRow("a", b"")]
+            store.append(batch)
+            assert store.limits() == [LimitRow("b", b"1")]
 
     def test_runs_timers_commands_and_the_rest_are_stored_with_the_records(self, tmp_path: Path) -> None:
         with self._claimed(tmp_path) as (world, store, builder):

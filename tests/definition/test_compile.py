@@ -272,7 +272,6 @@ def test_what_an_engine_must_know_how_to_run_is_named(feature: str) -> None:
 
 
 WHOLE_REQUIRED = {
-    "rate_limit": "  agents: {k: {agent: kExecutor, rate_limit: 60/m}}\n",
     "error_handling of a loop": "  error_handling: [{step: loop, on_failure: retry}]\n  loop_body: [{id: i, agent: k, action: x}]\n  max_iterations: 1\n",
     "synchronization point with sync: any": "  synchronization_points: [{id: p, wait_for: [a], sync: any}]\n",
 }

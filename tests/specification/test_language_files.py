@@ -89,7 +89,7 @@ def test_every_construct_of_the_grown_example_loads_and_what_does_not_run_is_nam
     assert [step.id for step in plan.body.steps][-4:] == ["announce", "await_ack", "give_up", "loop"]
     assert {requirement.feature for requirement in plan.requires} == {
         "authority_required", "coordination",
-        "rate_limit", "template",
+        "template",
     }  # fmt: skip
 
 

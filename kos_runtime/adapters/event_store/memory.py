@@ -24,6 +24,7 @@ from kos_runtime.core.record import (
     CommandRow,
     Head,
     Lease,
+    LimitRow,
     Record,
     ResultRow,
     RunRow,
@@ -175,6 +176,10 @@ class MemoryLogReader:
         """Return where the newest result of a key is kept, when one is."""
         row = self._readable().results.get(key)
         return None if row is None else _made(ResultRow, row)
+
+    def limits(self) -> list[LimitRow]:
+        """Return what is known of limits, in the order of their names."""
+        return [LimitRow(name, state) for name, state in sorted(self._readable().limits.items())]
 
     def evidence(self) -> MemoryEvidence:
         """Return the rows as they are stored, for verification."""

@@ -71,6 +71,7 @@ class MemoryLog:
         self.snapshots: dict[str, Row] = {}
         self.origins: dict[str, tuple[str, int]] = {}
         self.results: dict[str, Row] = {}
+        self.limits: dict[str, bytes] = {}
         self._late: Batch | None = None
 
     @property
@@ -117,6 +118,9 @@ class MemoryLog:
             self.results[result.key] = as_result(result)
         while len(self.results) > MAX_RESULTS:
             del self.results[next(iter(self.results))]
+        self.limits |= {row.name: row.state for row in batch.limits}
+        if batch.limits:
+            self.limits = {name: state for name, state in self.limits.items() if state}
         for stream in batch.emptied:
             self._empty(stream)
         for snapshot in batch.snapshots:

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import apsw
 
 from kos_runtime.adapters.event_store.faults import reading
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RESULT, RUN, SNAPSHOT, TIMER
+from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, LIMIT, RECORD, RESULT, RUN, SNAPSHOT, TIMER
 from kos_runtime.adapters.event_store.text import as_parameter, encoded, lossless, restored
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import StoreDamaged
@@ -20,6 +20,7 @@ from kos_runtime.core.record import (
     CommandRow,
     Head,
     Lease,
+    LimitRow,
     Record,
     ResultRow,
     RunRow,
@@ -286,6 +287,12 @@ class LogQueries:
         if not self.fetch("SELECT 1 FROM pragma_table_info('results') LIMIT 1"):
             return None
         return _only(ResultRow, self.select("{columns} FROM results WHERE key = {text}", RESULT, (key,)))
+
+    def limits(self) -> list[LimitRow]:
+        """Return what is known of limits, in the order of their names."""
+        if not self.fetch("SELECT 1 FROM pragma_table_info('limits') LIMIT 1"):
+            return []
+        return _built(LimitRow, self.select("{columns} FROM limits ORDER BY name", LIMIT))
 
     def select(
         self, query: str, columns: Sequence[str], bindings: Sequence[object] = (), alias: str = ""

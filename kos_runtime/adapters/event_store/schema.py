@@ -65,6 +65,7 @@ CREATE TABLE IF NOT EXISTS results(
     position INTEGER NOT NULL, at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS results_by_run ON results(run);
+CREATE TABLE IF NOT EXISTS limits(name TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 
 #: The columns of each row type, in the order of its dataclass, and which of them hold text.
@@ -79,6 +80,7 @@ BATCH_LINK: Final = ("first_offset", "count", "epoch", "root", "link")
 ORIGIN: Final = ("number", "store_id", "partition")
 TIMER: Final = ("due", "run", "path", "fence")
 COMMAND: Final = ("command_id", "offset", "answer")
+LIMIT: Final = ("name", "state")
 RESULT: Final = ("key", "run", "path", "position", "at")
 SNAPSHOT: Final = ("stream", "position", "offset", "fingerprint", "hash", "state")
 TEXT: Final = frozenset(

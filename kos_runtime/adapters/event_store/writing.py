@@ -6,7 +6,17 @@ from operator import attrgetter
 from typing import Final
 
 from kos_runtime.adapters.event_store.multirow import Execute, MultiRow, insertion
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, ORIGIN, RECORD, RESULT, RUN, SNAPSHOT, TIMER
+from kos_runtime.adapters.event_store.schema import (
+    BATCH_LINK,
+    COMMAND,
+    LIMIT,
+    ORIGIN,
+    RECORD,
+    RESULT,
+    RUN,
+    SNAPSHOT,
+    TIMER,
+)
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.record import Batch
@@ -38,6 +48,7 @@ _SNAPSHOTS: Final = insertion(
 )
 #: What comes last has the highest number, also where it takes another's place.
 _RESULTS: Final = MultiRow(f"INSERT OR REPLACE INTO results({', '.join(RESULT)}) VALUES", RESULT)
+_LIMITS: Final = MultiRow(f"INSERT OR REPLACE INTO limits({', '.join(LIMIT)}) VALUES", LIMIT)
 #: So many results are kept; the oldest give way.
 MAX_RESULTS: Final = 100_000
 
@@ -80,6 +91,7 @@ def carries_rows(batch: Batch) -> bool:
         or batch.blob_refs
         or batch.snapshots
         or batch.results
+        or batch.limits
         or batch.emptied
     )
 
@@ -159,6 +171,9 @@ def write(batch: Batch, execute: Execute, numbers: Numbers, next_number: int) ->
     if batch.results:
         _RESULTS.run(execute, _flat(map(_result, batch.results)))
         execute("DELETE FROM results WHERE number <= (SELECT max(number) FROM results) - ?", (MAX_RESULTS,))
+    if batch.limits:
+        _LIMITS.run(execute, _flat((row.name, row.state) for row in batch.limits))
+        execute("DELETE FROM limits WHERE state = x''", ())
     for stream, store, partition in batch.origins:
         execute(f"INSERT INTO origins({', '.join(ORIGIN)}) VALUES (?, ?, ?)", (numbers[stream], store, partition))  # noqa: S608 - the names are ours
     for stream in batch.emptied:

@@ -13,7 +13,7 @@ from kos_runtime.core.plan.model import Action, Body, ForEach, Group, Inlined, L
 #: What a plan says beside its steps, and may not change while it runs.
 WHOLE: Final = (
     "workflow", "version", "description", "inputs", "free_inputs", "outputs", "free_outputs", "variables", "pools", "timeout_ms",
-    "timeout_default_ms", "monitoring",
+    "timeout_default_ms", "monitoring", "priority", "limit",
 )  # fmt: skip
 _EMPTY: Final = Body(steps=())
 

@@ -7,7 +7,7 @@ later.
 from dataclasses import dataclass, field
 from typing import Any
 
-from kos_runtime.core.plan.model import PLAIN
+from kos_runtime.core.plan.model import PLAIN, Limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,8 @@ class AgentLink:
     settings: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
     #: What its class calls its version: results that another one gave are not taken.
     version: str = ""
+    #: How much of its pool may start; a pool is limited as a whole, so one with a limit has a name of its own.
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

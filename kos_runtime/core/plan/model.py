@@ -330,6 +330,16 @@ class OutputSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How much may start: ``most`` at once, ``starts`` in so many milliseconds; 0 is no limit. ``name`` is whose, for people."""
+
+    name: str = ""
+    most: int = 0
+    starts: int = 0
+    per_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """A name for agents of one kind with one demand of resources. ``most`` 0 means the engine's own choice."""
 
@@ -341,6 +351,8 @@ class Pool:
     rate_starts: int = 0
     rate_per_ms: int = 0
     authority: int = 0
+    #: Actions at once; 0 is no limit.
+    max_concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +390,9 @@ class Plan:
     timeout_default_ms: int = 1_800_000
     requires: tuple[Requirement, ...] = ()
     monitoring: dict[str, bool] = field(default_factory=dict, metadata=PLAIN)
+    #: Which run goes first where several wait, and how much of one may start.
+    priority: int = 0
+    limit: Limit | None = None
     extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
     #: The text that it was compiled from, with what else went into that: a change of the running workflow begins here.
     source: dict[str, Any] | None = field(default=None, metadata=PLAIN)

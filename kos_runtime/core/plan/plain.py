@@ -12,7 +12,7 @@ _CLASSES: Final[dict[str, type]] = {
         model.Backoff, model.Policy, model.Action, model.Decision, model.Break, model.Loop, model.ForEach, model.Group,
         model.Inlined, model.Child,
         model.SetVariables, model.Emit, model.Fail, model.Join, model.Wait, model.WaitFor, model.Field, model.Approval, model.OtherForm, model.Compensation, model.Cache, model.Step, model.Body,
-        model.InputSpec, model.OutputSpec, model.Pool, model.Requirement, model.Plan,
+        model.InputSpec, model.OutputSpec, model.Pool, model.Limit, model.Requirement, model.Plan,
         link.ParameterLink, link.FieldLink, link.ActionLink, link.AgentLink, link.ChildLink, link.Link,
     )
 }  # fmt: skip

@@ -73,6 +73,9 @@ class Program:
         self.digest = digest
         self.body = _body(plan.body, DEFAULT_ROOTS)
         self.outputs = _outputs(plan.outputs)
+        limited = frozenset(name for name, pool in plan.pools.items() if pool.rate_starts or pool.max_concurrency)
+        if limited or plan.priority or plan.limit is not None:
+            _in_turn(self.body, None if plan.priority or plan.limit is not None else limited)
 
 
 def _outputs(specs: tuple[model.OutputSpec, ...]) -> tuple[tuple[model.OutputSpec, Template | None], ...]:
@@ -158,10 +161,20 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
         or step.delivery == "at_most_once"
         or step.heartbeat_ms > 0
         or step.cache is not None
+        or step.priority != 0
     )
     if (node.is_plain or item) and node.inputs is not None and not special:
         node.names = _names(node.inputs, item)
     return node
+
+
+def _in_turn(body: BodyProgram, agents: frozenset[str] | None) -> None:
+    """What is of a priority or under a limit starts with more ceremony: the steps of some agents, None for all."""
+    for node in body.nodes.values():
+        if node.names is not None and (agents is None or getattr(node.form, "agent", "") in agents):
+            node.names = None
+        if node.body is not None:
+            _in_turn(node.body, agents)
 
 
 def _with_own_inputs(body: BodyProgram) -> None:

@@ -7,6 +7,8 @@ from typing import Any, Final
 from kos_runtime.core.instant import utc_text
 from kos_runtime.core.workflow import events as ev
 
+#: What keeps a step from starting is told so.
+HELD: Final = "no more than "
 #: Statuses that do not change any more.
 DONE: Final = frozenset({"completed", "skipped", "failed", "cancelled"})
 
@@ -248,6 +250,14 @@ def _reused(v: RunView, e: ev.ResultReused, time: int) -> None:
     _end(v, e.path, "completed", time).detail = f"the result of {e.step} in {e.run} at seq {e.seq}"
 
 
+def _held_back(v: RunView, e: ev.StepHeldBack, time: int) -> None:
+    del time
+    step = v.step(e.path)
+    if step.status == "pending":
+        step.status = "ready"
+    step.detail = f"{HELD}{e.limit}"
+
+
 def _step_failed(v: RunView, e: ev.StepFailed, time: int) -> None:
     step = v.step(e.path)
     step.status, step.error, step.started_at = "failing", e.error, step.started_at or time
@@ -301,6 +311,8 @@ def _form(form: str) -> Callable[[RunView, Any, int], None]:
 
 def _closed(v: RunView, e: Any, time: int) -> None:
     step = _end(v, e.path, "completed", time)
+    if step.detail.startswith(HELD):
+        step.detail = ""
     if isinstance(e, ev.LoopEnded):
         step.detail = f"{e.turns} turns, {e.reason}"
 
@@ -469,6 +481,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.StepScheduled: _scheduled,
     ev.StepCompleted: _step_completed,
     ev.ResultReused: _reused,
+    ev.StepHeldBack: _held_back,
     ev.StepFailed: _step_failed,
     ev.RetryScheduled: _retry,
     ev.StepRedispatched: _redispatched,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from kos_runtime.core.invocation import Invocation, Outcome
+from kos_runtime.core.plan.model import Limit
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.evolve import HANDLERS, evolve
@@ -16,10 +17,23 @@ from kos_runtime.core.workflow.state import Run
 class Pools(Protocol):
     """Who has hands free. The partition keeps it; deciding only asks."""
 
-    def has_room(self, pool: str, run: str, path: str, *, alone: bool = False, avoid: Sequence[str] = ()) -> bool:
+    def has_room(
+        self, pool: str, run: str, path: str, *, alone: bool = False, avoid: Sequence[str] = (), priority: int = 0
+    ) -> bool:
         """Say whether something of this pool can start now; if not, remember who asked.
 
         ``alone``: it needs a process that holds nothing else. ``avoid``: none of these, as long as there is another.
+        """
+        ...
+
+    def admits(self, run: str, path: str, limit: Limit, running: int, priority: int) -> bool:
+        """Say whether more of a run with a limit may start beside what runs of it; if not, remember who asked."""
+        ...
+
+    def held_back(self, name: str, running: int = -1) -> tuple[str, int] | None:
+        """Say what the limit of a pool is, or of a run of which so much runs, that keeps more from starting, and until when.
+
+        The instant is 0 where others must end first. None where no limit does.
         """
         ...
 

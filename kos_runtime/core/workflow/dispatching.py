@@ -60,7 +60,7 @@ def dispatch_first(desk: Desk, step: StepState, index: int = -1) -> bool:
     ):
         return dispatch(desk, step, index)
     if not desk.pools.has_room(agent.pool, run.id, step.path):
-        return False
+        return _waits(desk, step, agent.pool)
     values = compute_names(run, step, node.names, index)
     packed = b"" if values is None else run.codec.pack(values)
     if values is None or len(packed) > INLINE_LIMIT:
@@ -92,8 +92,15 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
         return True
     # What must not be repeated shares no process either: it would break off with whatever ends that.
     alone = step.kills > 0 or (action is not None and action.isolated) or step.node.step.delivery == "at_most_once"
-    if not has_room and not desk.pools.has_room(agent.pool, run.id, step.path, alone=alone, avoid=step.avoid):
-        return False
+    assert run.program is not None
+    plan = run.program.plan
+    priority = plan.priority + step.node.step.priority
+    if plan.limit is not None and not desk.pools.admits(run.id, step.path, plan.limit, len(run.open), priority):
+        return _waits(desk, step, run.id, len(run.open))
+    if not has_room and not desk.pools.has_room(
+        agent.pool, run.id, step.path, alone=alone, avoid=step.avoid, priority=priority
+    ):
+        return _waits(desk, step, agent.pool)
     own_index, at, owner = _place(run, step, index, path)
     try:
         found = _inputs(desk, owner, at, own_index, action)
@@ -148,6 +155,14 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
         )
     )
     return True
+
+
+def _waits(desk: Desk, step: StepState, whose: str, running: int = -1) -> bool:
+    """A step cannot start yet; if a limit is why, whoever looks at the run is told so. Returns False."""
+    held = desk.pools.held_back(whose, running)
+    if held is not None and desk.run.held.get(step.path) != step.fence:
+        desk.emit(ev.StepHeldBack(step.path, step.fence, *held))
+    return False
 
 
 def _place(run: Run, step: StepState, index: int, path: str) -> tuple[int, StepState | None, StepState]:

@@ -305,6 +305,19 @@ class ResultReused:
     blobs: list[list[Any]]
 
 
+@event("step_held_back")
+class StepHeldBack:
+    """A limit keeps a step, or more of its items, from starting: until ``due`` (log time), or, with 0, until others end.
+
+    ``limit`` says whose it is and what it allows. Said once before each attempt.
+    """
+
+    path: str
+    fence: int
+    limit: str
+    due: int
+
+
 @event("step_redispatched")
 class StepRedispatched:
     """A dispatch will not answer any more; the attempt goes to another process under a new fence."""
@@ -781,7 +794,7 @@ Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
     | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested | DeadlineSet | WaitStarted | WaitEnded | SignalAwaited | SignalReceived | SignalTaken
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
-    | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
+    | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepHeldBack | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered

@@ -371,6 +371,10 @@ def _result_reused(run: Run, e: ev.ResultReused) -> None:
     _end(run, step, StepStatus.COMPLETED)
 
 
+def _step_held_back(run: Run, e: ev.StepHeldBack) -> None:
+    run.held[e.path] = e.fence
+
+
 def _step_failed(run: Run, e: ev.StepFailed) -> None:
     step = run.steps.get(e.path) or step_at(run, e.path)
     run.open.pop(e.path, None)
@@ -786,6 +790,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.StepCompleted: _step_completed,
     ev.ResultSought: _result_sought,
     ev.ResultReused: _result_reused,
+    ev.StepHeldBack: _step_held_back,
     ev.StepFailed: _step_failed,
     ev.RetryScheduled: _retry_scheduled,
     ev.TimerFired: _timer_fired,

@@ -16,7 +16,7 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 11
+STATE_VERSION: Final = 12
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
@@ -26,7 +26,7 @@ FINGERPRINT: Final = (
 
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "plan_now", "link_digest", "link_now", "link_settings", "revision",
-    "inputs_packed", "vars", "agenda", "open", "manual", "waits", "signals", "signalled", "sought", "deadline", "left_ms", "paused", "cancelling", "undo_asked", "undoing", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms",
+    "inputs_packed", "vars", "agenda", "open", "manual", "waits", "signals", "signalled", "sought", "held", "deadline", "left_ms", "paused", "cancelling", "undo_asked", "undoing", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms",
     "children", "parent",
 )  # fmt: skip
 _STEP: Final = (

@@ -190,7 +190,7 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
+        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
         "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "sought", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
@@ -241,6 +241,8 @@ class Run:
         self.left_ms = 0
         #: path → under what the result of a step is kept, of steps that looked for one.
         self.sought: dict[str, str] = {}
+        #: path → fence of the last attempt before which it was said that a limit keeps the step from starting.
+        self.held: dict[str, int] = {}
         #: path → [task, prompt, fields] of each manual task.
         self.manual: dict[str, list[Any]] = {}
         #: path → [run, parent_close] of each child that has not ended.

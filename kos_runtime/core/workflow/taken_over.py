@@ -26,6 +26,7 @@ def begin_again(run: Run) -> None:
         run.waits,
         run.children,
         run.sought,
+        run.held,
     ):
         held.clear()
     run.todo.clear()

@@ -1,7 +1,12 @@
 """For what a run waits: the liveness invariant, as a function of state."""
 
+from typing import Final
+
 from kos_runtime.core.workflow.state import Run
 from kos_runtime.core.workflow.status import RunStatus
+
+#: The row of a run of a priority that waits to be admitted.
+_PRIORITY: Final = "a place, priority "
 
 
 def waits_for(run: Run) -> list[str]:
@@ -36,6 +41,17 @@ def row_of(run: Run) -> tuple[RunStatus, str]:
     if run.status is RunStatus.RUNNING and (run.manual or run.waits) and at_rest:
         return RunStatus.WAITING, "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in _by_kind(run) if paths)
     return run.status, ""
+
+
+def pending_row(run: Run) -> str:
+    """Return what the row of a run that waits for a place says beside that: its priority, unless it has none."""
+    priority = 0 if run.program is None else run.program.plan.priority
+    return f"{_PRIORITY}{priority}" if priority else ""
+
+
+def priority_in(row_waiting: str) -> int:
+    """Return the priority that the row of a run which waits for a place tells of."""
+    return int(row_waiting.removeprefix(_PRIORITY)) if row_waiting.startswith(_PRIORITY) else 0
 
 
 def _by_kind(run: Run) -> list[tuple[str, list[str]]]:
