@@ -7,6 +7,9 @@
     python -m benchmarks w2 [--width 1000] [--rounds 5]
     python -m benchmarks w3
     python -m benchmarks w5 [--waiting 100000]
+    python -m benchmarks mixed [--runs 1000] [--width 10000]
+    python -m benchmarks timers [--count 10000] [--spread-ms 0]
+    python -m benchmarks retries [--width 10000] [--rounds 3]
     python -m benchmarks profile
     python -m benchmarks peers [--rounds 5] [--only NAME,…] [--workloads w1,w2]
 """
@@ -23,12 +26,16 @@ def main(argv: list[str]) -> int:
 
         return int(peers(argv[1:]))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("workload", choices=["w1", "w2", "w3", "w5", "lonely", "profile", "peers"])
+    parser.add_argument(
+        "workload", choices=["w1", "w2", "w3", "w5", "lonely", "mixed", "timers", "retries", "profile", "peers"]
+    )
     parser.add_argument("--in-flight", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--width", type=int, default=1_000)
+    parser.add_argument("--runs", type=int, default=None, help="lonely: 200; mixed: 1000 small ones")
+    parser.add_argument("--width", type=int, default=None, help="w2: 1000; mixed, retries: 10000")
+    parser.add_argument("--count", type=int, default=10_000, help="timers: so many")
+    parser.add_argument("--spread-ms", type=int, default=0, help="timers: due within so long; 0: at one instant")
     parser.add_argument("--waiting", type=int, default=0, help="w5: so many runs that only wait, and nothing else")
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
     given = parser.parse_args(argv)
@@ -43,9 +50,15 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
         case "w1":
             return workloads.w1(in_flight=given.in_flight, seconds=given.seconds, rounds=given.rounds)
         case "w2":
-            return workloads.w2(width=given.width, rounds=max(given.rounds, 3))
+            return workloads.w2(width=given.width or 1_000, rounds=max(given.rounds, 3))
         case "lonely":
-            return workloads.lonely(runs=given.runs)
+            return workloads.lonely(runs=given.runs or 200)
+        case "mixed":
+            return workloads.mixed(runs=given.runs or 1_000, width=given.width or 10_000)
+        case "timers":
+            return workloads.timers(count=given.count, spread_ms=given.spread_ms)
+        case "retries":
+            return workloads.retries(width=given.width or 10_000, rounds=given.rounds)
         case "w3":
             return workloads.w3()
         case "profile":

@@ -71,15 +71,18 @@ class Local:
         self.count = self.answered = 0
         self.hold = False
 
-    def digests(self, plan: Plan) -> tuple[str, str]:
+    def digests(self, plan: Plan, link: Link = LINK) -> tuple[str, str]:
         put = self.blobs.put
-        return put(wiring.CODEC.pack(to_plain(plan))).digest, put(wiring.CODEC.pack(to_plain(LINK))).digest
+        return put(wiring.CODEC.pack(to_plain(plan))).digest, put(wiring.CODEC.pack(to_plain(link))).digest
 
-    def create(self, digests: tuple[str, str], count: int, *, start: bool = True) -> None:
+    def create(
+        self, digests: tuple[str, str], count: int, *, start: bool = True, inputs: dict[str, Any] | None = None
+    ) -> None:
+        given = {"d": PAYLOAD} if inputs is None else inputs
         for _ in range(count):
             self.count += 1
             command = CreateRun(
-                run=f"g{self.count:08d}", plan=digests[0], link=digests[1], settings={}, drivers={}, inputs={"d": PAYLOAD},
+                run=f"g{self.count:08d}", plan=digests[0], link=digests[1], settings={}, drivers={}, inputs=given,
                 seed=self.count, salt=os.urandom(16), author="user:benchmark", start=start,
             )  # fmt: skip
             self.inbox.append(msg.Request(self.count, "", command))

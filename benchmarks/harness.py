@@ -40,6 +40,15 @@ workflow:
     - {{id: join, agent: {AGENT}, action: join, inputs: {{count: "${{{{ len($steps.each.d) }}}}"}}}}
 """
 
+RETRIES: Final = (
+    FAN.replace("id: w2", "id: retries")
+    .replace("action: noop", "action: flaky")
+    .replace(
+        "      outputs: {d: $result}\n",
+        "      outputs: {d: $result}\n      retry: {max_retries: 3, backoff: {strategy: fixed, initial: 10ms, jitter: false}}\n",
+    )
+)
+
 
 class Runtime:
     """A partition and its agents on a local Ray. ``ask`` sends commands in one batch."""

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from agents import Agent, action
+from agents import ActionFailed, Agent, Context, action
 
 
 class Payload(BaseModel):
@@ -17,6 +17,13 @@ class Noop(Agent):
 
     @action
     def noop(self, d: Payload) -> Payload:
+        return d
+
+    @action
+    def flaky(self, context: Context, d: Payload) -> Payload:
+        """Fail the first attempt of every tenth."""
+        if d.n % 10 == 0 and context.attempt == 1:
+            raise ActionFailed("transient", "the first attempt of a tenth")
         return d
 
     @action

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import FAN, PAYLOAD, SEQUENTIAL, Runtime, median, percentile, running
+from benchmarks.harness import FAN, PAYLOAD, RETRIES, SEQUENTIAL, Runtime, median, percentile, running
 
 
 def w1(*, in_flight: int = 1_000, seconds: float = 10.0, rounds: int = 3) -> dict[str, Any]:
@@ -61,6 +61,36 @@ def w2(*, width: int = 1_000, rounds: int = 5) -> dict[str, Any]:
             runtime.wait(runtime.create(FAN, {"n": width})[0])
             values.append((width + 2) / (time.perf_counter() - begin))
     return _line("w2", median(values), "steps/s", width=width, rounds=[round(v) for v in values])
+
+
+def retries(*, width: int = 10_000, rounds: int = 3) -> dict[str, Any]:
+    """Steps a second of a ``for_each`` over so many items, of which a tenth fail at first and are tried again."""
+    with running(active=100) as runtime:
+        runtime.wait(runtime.create(RETRIES, {"n": min(width, 1_000)})[0])
+        values = []
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            runtime.wait(runtime.create(RETRIES, {"n": width})[0])
+            values.append((width + 2) / (time.perf_counter() - begin))
+    return _line(
+        "retries", median(values), "steps/s", width=width, retried=width // 10, rounds=[round(v) for v in values]
+    )
+
+
+def mixed(*, runs: int = 1_000, width: int = 10_000) -> dict[str, Any]:
+    """The small runs' median slowdown beside a wide one, as a share of what it is under first-come-first-served."""
+    from benchmarks.mixed import mixed as compare
+
+    found = compare(small=runs, wide=width)
+    return _line("mixed", found["ratio"], "of first-come-first-served", runs=runs, width=width, slowdown=found)
+
+
+def timers(*, count: int = 10_000, spread_ms: int = 0) -> dict[str, Any]:
+    """How late the latest of so many timers fires, in milliseconds, when all are due at once or within so long."""
+    from benchmarks.timers import timers as measure
+
+    found = measure(count, spread_ms)
+    return _line("timers", found["worst_ms"], "ms late", late=found)
 
 
 def w3(*, steps: int = 1_000, events: int = 100_000) -> dict[str, Any]:

@@ -86,6 +86,15 @@ def test_a_hand_whose_body_runs_on_after_its_timeout_takes_nothing() -> None:
     assert made.next_in_turn(pool) == ("r", "b")
 
 
+def test_a_process_holds_short_work_by_the_hundred_and_long_work_by_the_hand() -> None:
+    room = []
+    for mean in (0.05, 0.5, 1.0, 10.0, 1_000.0):
+        made, _ = pools("k-1")
+        made.measured(made.processes["k-1"], [mean])
+        room.append(made.processes["k-1"].room)
+    assert room == [2_048, 800, 400, 4, 2]
+
+
 def test_a_dispatch_is_overdue_once_after_its_timeout_and_the_grace() -> None:
     made, _ = pools("k-1")
     process = made.processes["k-1"]
