@@ -12,9 +12,9 @@ from kos_runtime.composition.describing import describe_action
 from kos_runtime.composition.discovery import Registry
 from kos_runtime.composition.families import Family, check_inputs
 from kos_runtime.composition.handing import check_implied, literal_misfit
+from kos_runtime.composition.services import KIND as SERVICE_KIND
 from kos_runtime.composition.services import TARGET as SERVICE
 from kos_runtime.composition.services import (
-    ServiceAgent,
     actions_of,
     how_to_configure,
     limit_of,
@@ -313,9 +313,9 @@ class _Linker:
         resources = dict(pool.resources) if pool is not None else {}
         limit = _limit_of(name, pool) or limit_of(names, settings)
         made = self.agents[name] = AgentLink(
-            kind=ServiceAgent.kind,
+            kind=SERVICE_KIND,
             target=SERVICE,
-            pool=_pool_name(ServiceAgent.kind, SERVICE, settings, resources, limit),
+            pool=_pool_name(SERVICE_KIND, SERVICE, settings, resources, limit),
             least=pool.least if pool is not None else 0,
             most=most_processes(
                 settings, pool.most if pool is not None and pool.most else self.settings.processes_per_agent

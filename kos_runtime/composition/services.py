@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kos_runtime.adapters.services.agent import TARGET, ServiceAgent
-from kos_runtime.adapters.services.spec import normal
+from kos_runtime.adapters.services.spec import KIND, TARGET, normal
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.link import ActionLink, FieldLink, ParameterLink
 from kos_runtime.core.plan.model import Limit
@@ -94,8 +93,8 @@ def how_to_configure(name: str, services: Mapping[str, Mapping[str, Any]]) -> st
 
 
 __all__ = [
+    "KIND",
     "TARGET",
-    "ServiceAgent",
     "actions_of",
     "how_to_configure",
     "limit_of",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kos_runtime.adapters.agent_runner import AgentRunner
+from kos_runtime.adapters.agent_runner.runner import AgentRunner
 from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
 from kos_runtime.adapters.calendar import CronCalendar
 from kos_runtime.adapters.clock import LogClock, wall_ms

@@ -233,7 +233,7 @@ def test_every_command_has_help(capsys: Output) -> None:
         (["get", "good"], ("ray", "pydantic")),
         (["events", "good"], ("ray", "pydantic")),
         (["verify", "--all"], ("ray", "pydantic")),
-        (["validate", "greet.yaml"], ("ray",)),
+        (["validate", "greet.yaml"], ("ray", "httpx2", "asyncio")),
         (["graph", "greet.yaml"], ("ray",)),
     ],
 )

@@ -9,7 +9,7 @@ something refused that it may? The second opinion is of ``outputs_values``.
 import random
 from typing import Any, Final
 
-from kos_runtime.adapters.agent_runner import AgentRunner
+from kos_runtime.adapters.agent_runner.runner import AgentRunner
 from kos_runtime.adapters.blob_store.memory import MemoryBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes, unpack_work

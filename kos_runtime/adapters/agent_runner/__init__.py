@@ -1,5 +1,4 @@
-"""What executes invocations inside an agent's process: the same under Ray and in one process."""
+"""What executes invocations inside an agent's process: the same under Ray and in one process.
 
-from kos_runtime.adapters.agent_runner.runner import AgentRunner, BatchResult
-
-__all__ = ["AgentRunner", "BatchResult"]
+Nothing is imported here: linking reads signatures, and has no use for what runs them.
+"""

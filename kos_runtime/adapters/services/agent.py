@@ -5,7 +5,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -15,19 +15,16 @@ from kos_runtime.adapters.secret_values import secret_value
 from kos_runtime.adapters.services.exchange import Bounds, CallFailed, check_status, exchange
 from kos_runtime.adapters.services.limiter import Limiter
 from kos_runtime.adapters.services.requests import request_of, result_of
-from kos_runtime.adapters.services.spec import Capability, Provider, check_inputs, with_secrets
+from kos_runtime.adapters.services.spec import KIND, Capability, Provider, check_inputs, with_secrets
 from kos_runtime.adapters.services.transport import GuardedTransport
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.ports.agent import ActionFailed, Agent, Context, action
-
-#: How an agent of this module is named in a link.
-TARGET: Final = f"{__name__}:ServiceAgent"
 
 
 class ServiceAgent(Agent):
     """``settings`` has ``providers``, in the order in which they are asked, each as ``spec.normal`` returns it."""
 
-    kind: ClassVar[str] = "kService"
+    kind: ClassVar[str] = KIND
 
     def __new__(cls, settings: Mapping[str, Any] | None = None) -> Self:
         """Make an object of a class of its own, whose actions are the capabilities that its settings name."""

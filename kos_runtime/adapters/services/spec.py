@@ -16,6 +16,9 @@ from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.types import misfit
 
+#: How the agent that calls services is named in a link, and its kind: said here, so that linking loads no HTTP.
+TARGET: Final = "kos_runtime.adapters.services.agent:ServiceAgent"
+KIND: Final = "kService"
 #: Words for what a capability takes and gives; ``?`` behind one says that it may be missing.
 TYPES: Final = ("string", "integer", "number", "boolean", "array", "object", "any")
 TIMEOUT: Final = "60s"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kos_runtime.adapters.agent_runner import AgentRunner
+from kos_runtime.adapters.agent_runner.runner import AgentRunner
 from kos_runtime.adapters.blob_store.memory import MemoryBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.core.failure import WorkflowError
