@@ -18,8 +18,10 @@ print(json.dumps([actors, [t.name for t in list_tasks(url, limit=1000)]]))
 """
 
 
-def test_actors_and_calls_are_named_after_agents_and_steps(tmp_path: Path) -> None:
-    world = World(tmp_path, ray_dashboard=True)
+def test_actors_and_calls_are_named_after_agents_and_steps_and_live_in_the_namespace_that_was_named(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, ray_dashboard=True, ray_namespace="team-a")
     try:
         run = world.start("three")
         wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
@@ -27,7 +29,8 @@ def test_actors_and_calls_are_named_after_agents_and_steps(tmp_path: Path) -> No
         url = world.ask("status")["dashboard"]
         wait_until(lambda: "middle@1" in asked(world, url)[1], "the dashboard heard of the step")
         actors, calls = asked(world, url)
-        assert ["kos/partition-0", "PartitionActor", "ALIVE", "kos"] in actors
+        assert ["kos/partition-0", "PartitionActor", "ALIVE", "team-a"] in actors
+        assert {namespace for *_, namespace in actors} == {"team-a"}
         agents = [name for name, kind, *_ in actors if kind == "kWorker"]
         assert agents
         assert agents == [f"kWorker-{number}" for number in sorted(int(name.rpartition("-")[2]) for name in agents)]

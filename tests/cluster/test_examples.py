@@ -1,16 +1,17 @@
 """The examples of driver scripts, and the story of the README, on a real local Ray and over real documents."""
 
+import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.cluster.world import is_alive, kill, wait_until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -70,29 +71,24 @@ def rows(folder: Path, *arguments: str) -> Any:
 
 def test_the_story_of_the_readme(tmp_path: Path) -> None:
     """Start, kill everything, see that it is interrupted, resume, and verify."""
-    (tmp_path / "slow.yaml").write_text(
-        "workflow:\n  id: slow\n  outputs: [{name: seconds, type: number}]\n  steps:\n"
-        '    - {id: a, agent: "tests.team:Team", action: greet, inputs: {name: x}}\n'
-        '    - {id: b, agent: "tests.team:Team", action: sleep, inputs: {seconds: 6.0}, outputs: {seconds: seconds}}\n'
-    )
-    run = kos(tmp_path, "run", "-d", "slow.yaml").stdout.strip()
-    deadline = time.monotonic() + 60
-    while not any(
-        line["type"] == "StepScheduled" and line["data"]["path"] == "b" for line in rows(tmp_path, "events", run)
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    flow, ledger, gate = Path(__file__).parent / "workflows" / "three.yaml", tmp_path / "ledger", tmp_path / "gate"
+    run = kos(tmp_path, "run", "-d", str(flow), "-p", f"ledger={ledger}", "-p", f"gate={gate}").stdout.strip()
+    wait_until(lambda: ledger.exists() and " middle " in ledger.read_text(), "the middle step began")
     pids = [int(agent["pid"]) for agent in rows(tmp_path, "agents") if agent.get("pid")]
     owner = json.loads((tmp_path / ".kos" / "owner.json").read_text())["pid"]
+    assert owner in pids
+    assert len(pids) >= 3, "the owner, its partition and an agent"
     for pid in {*pids, owner}:
-        os.kill(pid, signal.SIGKILL)
-    time.sleep(1.0)
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid)
+    wait_until(lambda: not any(map(is_alive, pids)), "all of them are gone")
     (row,) = rows(tmp_path, "ls")
     assert (row["run"], row["status"]) == (run, "interrupted")
+    gate.touch()
     kos(tmp_path, "resume", run)
     history = rows(tmp_path, "events", run)
-    assert sum(line["type"] == "StepCompleted" and line["data"]["path"] == "a" for line in history) == 1
-    assert sum(line["type"] == "StepScheduled" and line["data"]["path"] == "a" for line in history) == 1
-    assert rows(tmp_path, "get", run)["outputs"] == {"seconds": 6.0}
+    assert sum(line["type"] == "StepCompleted" and line["data"]["path"] == "before" for line in history) == 1
+    assert sum(line["type"] == "StepScheduled" and line["data"]["path"] == "before" for line in history) == 1
+    assert rows(tmp_path, "get", run)["outputs"] == {"first": 1, "last": 1}
     assert kos(tmp_path, "verify", "--all").stdout.startswith("✔")
     kos(tmp_path, "down")

@@ -1,6 +1,6 @@
 """The owner is killed, alone and with everything, and outlived."""
 
-import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,7 +44,8 @@ def test_a_killed_owner_leaves_nothing_behind_and_its_run_goes_on_from_the_log(o
     own_world.gate.unlink()
     second = begun(own_world)
     for pid in descendants(own_world.pid("kos/owner")):
-        kill(pid)
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid)
     wait_until(lambda: not is_owned(own_world.folder), "the lock is free")
     own_world.engine.close()
     own_world.open_gate()
@@ -120,23 +121,3 @@ def test_a_cluster_that_is_not_there_is_said_at_once(tmp_path: Path, address: st
         world.start("three")
     assert not is_owned(world.folder)
     world.engine.close()
-
-
-def test_the_actors_live_in_the_namespace_that_was_named(tmp_path: Path) -> None:
-    world = World(tmp_path, ray_namespace="team-a")
-    try:
-        world.open_gate()
-        world.result(world.start("three"))
-        about = json.loads((world.folder / "owner.json").read_text())
-        code = (
-            f"import ray; ray.init({about['address']!r}, namespace='other', log_to_driver=False);"
-            "print(*sorted({a['namespace'] for a in ray.util.list_named_actors(all_namespaces=True)}))"
-        )
-        environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(world.folder / "ray.token"),
-                       "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=90, check=False, env=environment
-        )
-        assert done.stdout.split() == ["team-a"], done.stderr[-2_000:]
-    finally:
-        world.close()
