@@ -1,10 +1,14 @@
-"""What holds for every test: settings of the person at the keyboard do not leak in, and only marked tests start Ray."""
+"""What holds for every test: settings of the person at the keyboard do not leak in, only marked tests start Ray, and the
+whole suite is shared out among processes, where those that start Ray stay together.
+"""
 
 import os
 import sys
 from typing import Any
 
 import pytest
+
+pytest_plugins = ["tests.sharing"]
 
 
 @pytest.fixture(autouse=True)

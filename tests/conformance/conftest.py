@@ -14,14 +14,15 @@ import pytest
 
 from tests.conformance.engines import Engine
 from tests.conformance.hosts import Host, Real, Virtual
+from tests.sharing import note
 
 HERE = Path(__file__).parent
 #: One in so many cases runs on Ray.
 SHARE = 5
-_counted = pytest.StashKey[tuple[int, int]]()
 ON_RAY = pytest.param("ray", marks=[pytest.mark.cluster, pytest.mark.slow])
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     on_ray = [item for item in items if HERE in item.path.parents and item.get_closest_marker("cluster") is not None]
     named = any("::" in argument for argument in config.args)
@@ -31,16 +32,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left = {item for item in on_ray if sha256(f"{commit} {item.nodeid}".encode()).digest()[0] % SHARE}
     config.hook.pytest_deselected(items=[item for item in on_ray if item in left])
     items[:] = [item for item in items if item not in left]
-    config.stash[_counted] = (len(on_ray) - len(left), len(on_ray))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    ran, all_of_them = config.stash.get(_counted, (0, 0))
-    if all_of_them:
-        terminalreporter.write_line(
-            f"conformance on Ray: {ran} of {all_of_them} cases, drawn by the commit; "
-            "all of them: KOS_CONFORMANCE=all pytest -m cluster tests/conformance"
-        )
+    note(
+        config,
+        f"conformance on Ray: {len(on_ray) - len(left)} of {len(on_ray)} cases, drawn by the commit; "
+        "all of them: KOS_CONFORMANCE=all pytest -m cluster tests/conformance",
+    )
 
 
 def _commit() -> str:
