@@ -21,7 +21,7 @@ from kos_runtime.core.workflow.waiting import waits_for
 _TERMINAL = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunQuarantined)
 _STEP_ENDS = (
     ev.StepCompleted, ev.ResultReused, ev.StepGaveUp, ev.StepSkipped, ev.ItemsJoined, ev.GroupSettled, ev.LoopEnded, ev.DecisionEnded,
-    ev.VariablesSet, ev.EventEmitted, ev.JoinReached, ev.ManualTaskAnswered,
+    ev.VariablesSet, ev.EventEmitted, ev.JoinReached, ev.ManualTaskAnswered, ev.ResultJoined,
 )  # fmt: skip
 
 
@@ -40,11 +40,38 @@ def check_store(
         found = _log(reading)
         rows = {row.run for row in reading.log.runs(limit=100_000)}
         found += [f"I3: run {run} was acknowledged and is not there" for run in created if run not in rows]
+        found += _families(reading, rows)
         for run in sorted(rows):
             found += _run(reading, run, [entry[1:] for entry in ledger or () if entry[0] == run])
         return found
     finally:
         reading.close()
+
+
+def _families(reading: Reading, rows: set[str]) -> list[str]:
+    """Check that no run asks for a child that is not there, and that none waits for one that is over."""
+    found = []
+    for run in sorted(rows):
+        waits: dict[str, str] = {}
+        events = [line.event for line in reading.lines(run)]
+        for event in events:
+            match event:
+                case ev.ChildRequested():
+                    waits[event.path] = event.child
+                    if event.child not in rows:
+                        found.append(f"I21: run {run} asked for {event.child}, which is not there")
+                case ev.ChildEnded() | ev.StepCancelled():
+                    waits.pop(event.path, None)
+                case ev.RunForked() | ev.RunRestored() | ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled():
+                    waits.clear()
+                case _:
+                    pass
+        row = reading.log.run(run)
+        for path, child in waits.items() if row is not None and row.status != "quarantined" else ():
+            other = reading.log.run(child)
+            if other is not None and other.status in {"completed", "failed", "cancelled", "quarantined"}:
+                found.append(f"I21: run {run} waits at {path} for {child}, which is {other.status}")
+    return found
 
 
 def _log(reading: Reading) -> list[str]:

@@ -83,7 +83,7 @@ def resume(*runs: Annotated[str, Named], common: Common | None = None) -> int:
     try:
         going = []
         for row in rows:
-            status = engine.reading.status(row)
+            status = engine.reading.standing(row)
             if status in BY_STATUS:
                 if status != "waiting":
                     common.say(f"run {row.run} is {status} already")

@@ -80,9 +80,9 @@ def _follow(common: Common, reading: Any, run: str, seen: int, wanted: Callable[
                 _print(common, [line], whole=False)
         if row.status in _OVER:
             return
-        if not said and reading.status(row) in {"interrupted", "waiting"}:
+        if not said and (status := reading.standing(row)) in {"interrupted", "waiting"}:
             said = True
-            common.say(f"run {run} is {reading.status(row)}: kos get {run} says how it goes on; Ctrl-C leaves")
+            common.say(f"run {run} is {status}: kos get {run} says how it goes on; Ctrl-C leaves")
         time.sleep(_LOOK_S)
 
 

@@ -55,8 +55,7 @@ def gc(
             return FAILED
         act = retention.purge if purge else retention.archive
         done = act(engine.folder, [row.run for row in rows], by=engine.author, reason=reason)
-        statuses = {row.run: row.status for row in rows}
-        told = [_line(kept.run, kept.what, kept.file, kept.freed, statuses[kept.run]) for kept in done]
+        told = [_line(kept.run, kept.what, kept.file, kept.freed, reading.log.run(kept.run).status) for kept in done]
         if common.is_data:
             common.emit(told, {})
         else:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from kos_runtime.cli.common import Common, Named, iso
 from kos_runtime.cli.describe import failure
@@ -10,6 +10,9 @@ from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import declared_steps, head, lines, top
 from kos_runtime.core.errors import NotFound
+
+#: Of so many children that a run waits for, each has a line.
+MOST_CHILDREN: Final = 16
 
 
 def get(*runs: Annotated[str, Named], at: int | None = None, common: Common | None = None) -> int:
@@ -130,7 +133,7 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
     console.print(head(view, status, now=now), style="bold", markup=False, soft_wrap=True)
     for style, line in lines(story, now=now):
         console.print(line, style=style, markup=False, overflow="ellipsis", no_wrap=True)
-    for text in (*tasks(row.run, view), *signals(row.run, view)) if status == "waiting" else ():
+    for text in waits(reading, row.run, view) if status == "waiting" else ():
         console.print(text, markup=False, soft_wrap=True)
     if view.parent:
         parent = view.parent
@@ -167,6 +170,20 @@ def halted(run: str, what: dict[str, Any]) -> str:
     by = f" by {what['by']}" if what["by"] else ""
     text = f"{what['what']}{by}" + (f": {what['reason']}" if what["reason"] else "")
     return f"{text}\ngo on with: kos resume {run}" if what["what"] == "paused" else text
+
+
+def waits(reading: Any, run: str, view: Any) -> list[str]:
+    """Say what a run waits for, and what the runs that it waits for do."""
+    from kos_runtime.client.families import awaited
+
+    found = [*tasks(run, view), *signals(run, view)]
+    for step, child in awaited(view)[:MOST_CHILDREN]:
+        row = reading.log.run(child)
+        found.append(f"waits for run {child} at {step}: {reading.status(row)}   see: kos get {child}")
+        found += waits(reading, child, reading.view(child)) if row.status == "waiting" else []
+    if more := len(awaited(view)) - MOST_CHILDREN:
+        found += [f"and for {more} more"] if more > 0 else []
+    return found
 
 
 def tasks(run: str, view: Any) -> list[str]:

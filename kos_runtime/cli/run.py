@@ -154,7 +154,7 @@ def report(common: Common, reading: Any, run: str, code: int) -> int:
     """Print a run's outputs, or why there are none."""
     row = reading.log.run(run)
     view = reading.view(run)
-    status = reading.status(row)
+    status = reading.standing(row)
     outputs = reading.outputs(view) if row.status == "completed" else None
     if common.is_data:
         common.emit([{"run": run, "status": status, "outputs": outputs, "error": view.error}], {}, one=True)
@@ -169,9 +169,9 @@ def report(common: Common, reading: Any, run: str, code: int) -> int:
     if status == "completed":
         common.say(f"\n✔ run {run} completed   events: kos events {run}   proof: kos verify {run}")
     elif status == "waiting":
-        from kos_runtime.cli.reading import signals, tasks
+        from kos_runtime.cli.reading import waits
 
-        for text in (*tasks(run, view), *signals(run, view)):
+        for text in waits(reading, run, view):
             common.say(text)
     elif status == "cancelled":
         common.say(f"⊘ run {run} was {(view.error or {}).get('message', status)}")
@@ -219,15 +219,19 @@ def _ask(engine: Any, run: str) -> bool:
 
     An answer that does not fit is asked for again; Ctrl-C and Ctrl-D leave the run waiting.
     """
+    from kos_runtime.client.families import asks
     from kos_runtime.core.errors import InvalidDefinition
 
-    for step in engine.view(run).waits_for_people[:1]:
-        if step.manual.get("kind") == "approval":
-            return _ask_approval(engine, run, step)
-        print(step.manual["prompt"], file=sys.stderr)
+    for of, step in asks(engine.reading, run):
+        asked = step.manual
+        if asked is None:
+            continue
+        if asked.get("kind") == "approval":
+            return _ask_approval(engine, of, step)
+        print(asked["prompt"], file=sys.stderr)
         while True:
             data = {}
-            for name, kind, required in step.manual["fields"]:
+            for name, kind, required in asked["fields"]:
                 try:
                     text = input(f"  {name} ({kind}{'' if required else ', may be empty'}): ")
                 except (EOFError, KeyboardInterrupt):
@@ -235,7 +239,7 @@ def _ask(engine: Any, run: str) -> bool:
                 if text or required:
                     data[name] = text if kind in {"string", "document"} else value_of(text)
             try:
-                engine.answer(run, step.path, data)
+                engine.answer(of, step.path, data)
             except InvalidDefinition as error:
                 print(f"error: {error}", file=sys.stderr)
             else:

@@ -45,7 +45,7 @@ class Story:
     def look(self) -> list[Any]:
         """Take in what happened since the last look, and return it."""
         row = self.reading.log.run(self.run)
-        status = self.reading.status(row)
+        status = self.reading.standing(row)
         fresh = list(self.reading.lines(self.run, after=self.view.seq))
         for line in fresh:
             if line.event is not None:

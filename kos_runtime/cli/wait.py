@@ -60,7 +60,7 @@ def _wait_one(common: Common, reading: Any, run: str, goal: str, step: str, dead
     gone = 0
     while True:
         row = reading.log.run(run)
-        status = reading.status(row)
+        status = reading.standing(row)
         if goal == "approval" and any(s.manual.get("kind") == "approval" for s in _asks(reading, row)):
             return OK
         if step:

@@ -36,8 +36,9 @@ def _waiting(common: Common, reading: Any, workflow: str | None) -> Iterator[Row
                 if step.manual is None and step.status != "waiting":
                     continue
                 asked = step.manual or {}
-                kind = asked.get("kind") or ("manual" if asked else "signal" if step.signal else "time")
-                who = list(asked.get("approvers", ())) or (["anybody"] if asked else [])
+                other = "signal" if step.signal else "child" if step.child else "time"
+                kind = asked.get("kind") or ("manual" if asked else other)
+                who = list(asked.get("approvers", ())) or (["anybody"] if asked else [step.child] * (kind == "child"))
                 yield {
                     "run": run.run, "step": step.path, "for": kind, "who": who,
                     "until": common.instant(step.until) if common.is_data else _until(step.until),

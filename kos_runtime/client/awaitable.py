@@ -177,6 +177,9 @@ class AsyncWorkflowEngine:
     async def events(self, run: str | AsyncRunHandle, *, after: int = 0) -> list[EventLine]:
         return await self._call(lambda: list(self.engine.events(_id(run), after=after)))
 
+    async def children(self, run: str | AsyncRunHandle) -> list[AsyncRunHandle]:
+        return [AsyncRunHandle(self, child) for child in await self._call(self.engine.children, _id(run))]
+
     async def result(self, run: str | AsyncRunHandle, timeout: float | None = None) -> dict[str, Any]:  # noqa: ASYNC109
         """Wait for a run's end and return its outputs, leaving the thread free between looks."""
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout

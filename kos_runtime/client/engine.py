@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kos_runtime.client import changing
+from kos_runtime.client.families import tasks_of
 from kos_runtime.client.owner import is_owned, once, reach_owner, start_owner
 from kos_runtime.client.reading import EventLine, Reading
 from kos_runtime.composition.commands import BadRequest, command_of, message_of, new_run_id, run_id_of_key
@@ -32,6 +33,7 @@ from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.plan.types import complete_inputs
 from kos_runtime.core.projection.steps import RunView
 from kos_runtime.core.record import PAYLOAD_LIMIT
+from kos_runtime.core.workflow.events import ChildRequested
 from kos_runtime.definition import (
     DefinitionError,
     EngineSettings,
@@ -75,7 +77,7 @@ class RunFailed(KosError):
 
 
 class RunWaits(KosError):
-    """A run waits for a person; ``tasks`` are the steps that do, with what is asked."""
+    """A run waits for a person; ``tasks`` are the steps that do, with what is asked: its own and those of its children."""
 
     def __init__(self, run: str, tasks: list[dict[str, Any]]) -> None:
         super().__init__(run, tasks)
@@ -83,7 +85,11 @@ class RunWaits(KosError):
 
     def __str__(self) -> str:
         whom = "a person" if any("signal" not in task for task in self.tasks) or not self.tasks else "a signal"
-        return f"run {self.run} waits for {whom} at {', '.join(task['step'] for task in self.tasks)}"
+        places = (
+            task["step"] if task.get("run") == self.run else f"{task['step']} of {task.get('run')}"
+            for task in self.tasks
+        )
+        return f"run {self.run} waits for {whom} at {', '.join(places)}"
 
 
 class RunHandle:
@@ -661,6 +667,11 @@ class WorkflowEngine:
     def view(self, run: str | RunHandle) -> RunView:
         return self.reading.view(_id(run))
 
+    def children(self, run: str | RunHandle) -> list[RunHandle]:
+        """Return the runs that a run asked for, in that order; each attempt of a step has one of its own."""
+        asked = (line.event for line in self.events(run))
+        return [RunHandle(self, event.child) for event in asked if isinstance(event, ChildRequested)]
+
     def result(self, run: str | RunHandle, timeout: float | None = None) -> dict[str, Any]:
         """Wait for a run's end and return its outputs.
 
@@ -674,17 +685,17 @@ class WorkflowEngine:
         deadline = None if timeout is None else time.monotonic() + timeout
         pause, gone = 0.005, 0
         while True:
-            status = self.get_workflow_status(id)
+            row = self.reading.log.run(id)
+            if row is None:
+                raise NotFound(f"no run {id!r} in {self.folder}")
+            status = self.reading.standing(row)
             if status in _TERMINAL:
                 view = self.view(id)
                 if status == "completed":
                     return self.reading.outputs(view)
                 raise RunFailed(id, status, view.error)
             if status == "waiting":
-                steps = self.view(id).steps.values()
-                tasks = [{"step": s.path, **s.manual} for s in steps if s.manual is not None]
-                tasks += [{"step": s.path, "signal": s.signal} for s in steps if s.signal]
-                raise RunWaits(id, tasks)
+                raise RunWaits(id, tasks_of(self.reading, id))
             gone = gone + 1 if status == "interrupted" else 0
             if gone > 20:
                 raise Unreachable(

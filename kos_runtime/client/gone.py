@@ -2,11 +2,13 @@
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from kos_runtime.client.reading import Reading
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.record import RunRow
+
+if TYPE_CHECKING:
+    from kos_runtime.client.reading import Reading
 
 #: What a run's row says when its payloads are gone.
 PURGED: Final = "purged"
@@ -29,7 +31,7 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def archive_problem(reading: Reading, run: str) -> str:
+def archive_problem(reading: "Reading", run: str) -> str:
     """Say what is wrong with an archived run's file, by what its last record says of it; empty when it is good."""
     row = reading.log.run(run)
     if row is None or not row.waiting.startswith(f"{ARCHIVED} into "):

@@ -9,6 +9,7 @@ from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.reader import SqliteLogReader
 from kos_runtime.adapters.ownership import owner_of
+from kos_runtime.client.families import standing
 from kos_runtime.core.errors import NotFound
 from kos_runtime.core.event import TYPES, UnknownEvent, rebuild
 from kos_runtime.core.identity import run_stream
@@ -99,6 +100,10 @@ class Reading:
             # It goes on by itself, and nobody has to do anything.
             return "running"
         return row.status
+
+    def standing(self, row: RunRow) -> str:
+        """Return a run's status for whoever follows it: one that only waits for its children is where they are."""
+        return standing(self, row)
 
     def owned(self) -> bool:
         """Say whether somebody owns the store right now."""

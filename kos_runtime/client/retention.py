@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kos_runtime.adapters.event_store.layout import sync_folder
+from kos_runtime.client.families import ended_children, goes_alone, waiting_root
 from kos_runtime.client.gone import ARCHIVED, OVER, PURGED, digest_of, is_gone
 from kos_runtime.client.offline import Keeper, kept
 from kos_runtime.client.reading import Reading
@@ -40,13 +41,19 @@ class Kept:
 
 
 def collectable(reading: Reading, *, statuses: Sequence[str] = OVER, before: int) -> list[RunRow]:
-    """Return the runs that ended before an instant (milliseconds) and still have their payloads, the oldest first."""
-    found: list[RunRow] = []
+    """Return the runs that ended before an instant (milliseconds) and still have their payloads, the oldest first.
+
+    A child that is awaited goes with the run at the root of its family, however it ended itself.
+    """
+    found: dict[str, RunRow] = {}
     after = 0
     while rows := reading.log.runs(status=list(statuses), newest_first=False, after_offset=after, limit=_PAGE):
-        found += [row for row in rows if row.updated_at < before and not is_gone(row)]
+        for row in rows:
+            if row.updated_at >= before or is_gone(row) or not goes_alone(reading, row):
+                continue
+            found |= {each.run: each for each in (row, *ended_children(reading, row.run))}
         after = rows[-1].created_offset
-    return found
+    return list(found.values())
 
 
 def archive(folder: Path, runs: Sequence[str], *, by: str, reason: str = "") -> list[Kept]:
@@ -75,9 +82,15 @@ def _each(folder: Path, runs: Sequence[str], by: str, reason: str, what: str, co
                 raise NotFound(f"no run {run!r} in {folder}")
             if row.status not in OVER:
                 raise InvalidDefinition(f"run {run} is {row.status}: only what has ended is archived or purged")
-            if is_gone(row):
-                continue
-            done.append(_take_away(keeper, reading, row, by, reason, what))
+            root = None if run in {each.run for each in done} else waiting_root(reading, row)
+            if root is not None:
+                raise InvalidDefinition(
+                    f"run {run} is a child in the family of run {root.run}, which is {root.status}: "
+                    "they are archived or purged together, when that has ended"
+                )
+            if not is_gone(row):
+                done.append(_take_away(keeper, reading, row, by, reason, what))
+            done += [_take_away(keeper, reading, each, by, reason, what) for each in ended_children(reading, run)]
     return done
 
 

@@ -80,15 +80,19 @@ def export_lines(reading: Reading, run: str) -> Iterator[str]:
     store, partition = reading.log.origin(stream) or (reading.log.store_id, reading.log.partition)
     row = reading.log.run(run)
     blobs: dict[str, None] = {}
+    links: list[str] = []
     for record in records:
         for event in rebuild(record.names, reading.codec.unpack(record.payload)):
             if isinstance(event, ev.RunCreated):
                 blobs[event.plan] = None
             elif isinstance(event, ev.RunLinked):
                 blobs[event.link] = None
+                links.append(event.link)
             elif isinstance(event, ev.PlanRevised):
                 blobs.update(dict.fromkeys((event.plan, event.link)))
+                links.append(event.link)
             blobs.update(dict.fromkeys(blobs_of(event)))
+    blobs.update(dict.fromkeys(_of_children(reading, links)))
     digest = sha256()
     lines = 1
 
@@ -120,6 +124,25 @@ def export_lines(reading: Reading, run: str) -> Iterator[str]:
             raise NotFound(f"run {run} cannot be exported: its value {blob} is gone or damaged: {error}") from error
         yield line({"blob": blob, "data": base64.b64encode(data).decode()})
     yield json.dumps({"end": lines, "sha256": digest.hexdigest()}, separators=(",", ":")) + "\n"
+
+
+def _of_children(reading: Reading, links: list[str]) -> Iterator[str]:
+    """Yield the plans and links of the sub-workflows that a run may call: a fork of it calls them again."""
+    seen: set[str] = set()
+    while links:
+        link = links.pop()
+        if link in seen:
+            continue
+        seen.add(link)
+        try:
+            children = from_plain(reading.codec.unpack(reading.blobs.get(link)), Link).children
+        except (KeyError, ValueError, StoreError):
+            # It is told as what is missing by whoever writes the values.
+            continue
+        for child in children.values():
+            yield child.plan
+            yield child.link
+            links.append(child.link)
 
 
 # --- in ---------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """Where sub-workflows and templates are found: a folder of definitions, by default that of the file that names them.
+Templates are also brought by installed packages; those of the folder come first.
 
 It is looked at when a run is linked, and only then. What was found is stored with the run, so that a file that is
 changed or taken away later changes nothing for it.
@@ -6,27 +7,23 @@ changed or taken away later changes nothing for it.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from kos_runtime.composition.packaged import MAX_BYTES, MAX_FILES, Packaged
 from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.core.nearest import nearest
 from kos_runtime.definition import DefinitionError, TemplatesDocument, WorkflowDocument, load
-
-#: A folder holds at most so many definitions.
-MAX_FILES: Final = 1_000
-#: Of what is larger than this nothing would be loaded anyway.
-_MAX_BYTES: Final = 2 << 20
 
 
 class Catalogue(Mapping[str, WorkflowDocument]):
     """See the module. As a mapping: the templates, each as a workflow of its own, by name."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """``folder`` None: there is nothing beside the definition."""
+    def __init__(self, folder: Path | None, packaged: Packaged | None = None) -> None:
+        """``folder`` None: there is nothing beside the definition. ``packaged``: what is installed, unless given."""
         self.folder = folder
+        self._packaged = packaged
         self._read = False
         self._workflows: dict[str, list[WorkflowDocument]] = {}
         self._templates: dict[str, WorkflowDocument] = {}
@@ -36,18 +33,48 @@ class Catalogue(Mapping[str, WorkflowDocument]):
     # --- templates
 
     def __getitem__(self, name: str) -> WorkflowDocument:
+        """Return a template.
+
+        Raises:
+            KeyError: There is none.
+            InvalidDefinition: Two packages bring one of that name.
+        """
         self._look()
-        return self._templates[name]
+        found = self._templates.get(name) or self.packaged.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         self._look()
-        return iter(self._templates)
+        return iter(dict.fromkeys((*self._templates, *self.packaged.names())))
 
     def __len__(self) -> int:
-        self._look()
-        return len(self._templates)
+        return len(list(iter(self)))
+
+    @property
+    def packaged(self) -> Packaged:
+        if self._packaged is None:
+            self._packaged = Packaged()
+        return self._packaged
+
+    def missing(self, name: str) -> str:
+        """Say that there is no such template, where it was looked for, and what is near."""
+        near = nearest(name, tuple(self))
+        hint = f"; did you mean {near!r}?" if near else ""
+        where = f"the catalogue {self.folder} and" if self.folder is not None else "the same file and"
+        return f"no template {name!r} in {where} the packages that are installed{hint}{self._unread()}"
 
     # --- workflows
+
+    def has_workflow(self, id: str) -> bool:
+        self._look()
+        return id in self._workflows
+
+    def workflows(self) -> list[str]:
+        """Return the ids of the workflows that are there."""
+        self._look()
+        return list(self._workflows)
 
     def workflow(self, id: str, versions: str = "") -> WorkflowDocument:
         """Return the workflow of that id: the newest version within a range such as ``>=1.0 <2.0``.
@@ -82,7 +109,8 @@ class Catalogue(Mapping[str, WorkflowDocument]):
         return newest
 
     def _unread(self) -> str:
-        return "".join(f"; {file} was left out: {why}" for file, why in list(self.broken.items())[:3])
+        broken = {**self.broken, **(self._packaged.broken if self._packaged is not None else {})}
+        return "".join(f"; {file} was left out: {why}" for file, why in list(broken.items())[:3])
 
     def _look(self) -> None:
         if self._read:
@@ -97,7 +125,7 @@ class Catalogue(Mapping[str, WorkflowDocument]):
             )
         for path in paths:
             try:
-                if path.stat().st_size > _MAX_BYTES:
+                if path.stat().st_size > MAX_BYTES:
                     self.broken[path.name] = "it is larger than 2 MiB"
                     continue
                 document = load(path.read_bytes(), str(path))

@@ -78,6 +78,8 @@ class Family:
             link="" if self.put is None else self.put(to_plain(linked.link)),
             settings=linked.settings,
             drivers=linked.drivers,
+            takes=tuple(spec.name for spec in plan.inputs),
+            takes_any=plan.free_inputs,
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.link import AgentLink
-from kos_runtime.core.plan.model import Action, Body, Plan, Step
+from kos_runtime.core.plan.model import Action, Body, Inlined, Plan, Step
 from kos_runtime.core.plan.types import misfit
 
 #: Words of the language that an annotation comes down to.
@@ -19,17 +19,27 @@ def literal_misfit(value: Any, word: str) -> str | None:
     return misfit(value, word)
 
 
-def check_implied(plan: Plan, body: Body, step: Step, agents: Mapping[str, AgentLink]) -> Iterator[str]:
+def inputs_of(around: Plan | Inlined) -> frozenset[str] | None:
+    """Return the names of the inputs that steps of a workflow or a template see, None where any may be given."""
+    if not around.free_inputs:
+        return frozenset(spec.name for spec in around.inputs)
+    return frozenset(around.given) if isinstance(around, Inlined) and around.given is not None else None
+
+
+def check_implied(
+    known: frozenset[str] | None, body: Body, step: Step, agents: Mapping[str, AgentLink]
+) -> Iterator[str]:
     """Yield what is certain to be missing from a step without inputs.
 
-    Such a step receives the workflow's inputs and what its direct predecessors expose. Where either is not known
-    (any input may be given, a result's keys are not declared, a predecessor may be skipped) nothing is said.
+    Such a step receives the inputs of what it stands in, which are ``known``, and what its direct predecessors expose.
+    Where either is not known (any input may be given, a result's keys are not declared, a predecessor may be skipped)
+    nothing is said.
     """
     form = step.form
-    if step.inputs is not None or not isinstance(form, Action) or plan.free_inputs or form.agent not in agents:
+    if step.inputs is not None or not isinstance(form, Action) or known is None or form.agent not in agents:
         return
     action = agents[form.agent].actions.get(form.action)
-    names = _handed(plan, body, step, agents)
+    names = _handed(known, body, step, agents)
     if action is None or names is None:
         return
     for parameter in action.parameters:
@@ -39,8 +49,8 @@ def check_implied(plan: Plan, body: Body, step: Step, agents: Mapping[str, Agent
             yield f"{form.agent}.{form.action} needs the input {parameter.name!r}, which nothing before it gives{hint}"
 
 
-def _handed(plan: Plan, body: Body, step: Step, agents: Mapping[str, AgentLink]) -> set[str] | None:
-    names = {spec.name for spec in plan.inputs}
+def _handed(known: frozenset[str], body: Body, step: Step, agents: Mapping[str, AgentLink]) -> set[str] | None:
+    names = set(known)
     members = {member.id: member for member in body.steps}
     for id_ in step.predecessors:
         exposed = _exposed(members[id_], agents) if id_ in members else None

@@ -11,7 +11,7 @@ from kos_runtime.adapters.codec import check_plain
 from kos_runtime.composition.describing import describe_action
 from kos_runtime.composition.discovery import Registry
 from kos_runtime.composition.families import Family, check_inputs
-from kos_runtime.composition.handing import check_implied, literal_misfit
+from kos_runtime.composition.handing import check_implied, inputs_of, literal_misfit
 from kos_runtime.composition.services import KIND as SERVICE_KIND
 from kos_runtime.composition.services import TARGET as SERVICE
 from kos_runtime.composition.services import (
@@ -49,6 +49,8 @@ from kos_runtime.ports.agent import Agent
 #: What this version stores in, by kind of store.
 DRIVERS: Final = {"state": ("sqlite",), "checkpoint": ("sqlite",), "audit": ("sqlite",)}
 #: A setting of such a name would stand in the log for ever.
+#: What a plan carries in the place of a template that was not there.
+ABSENT: Final = "template"
 _SECRET: Final = re.compile(r"(password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|_token)$", re.IGNORECASE)
 
 __all__ = ["DRIVERS", "Linked", "describe_action", "link", "problems"]
@@ -159,7 +161,7 @@ class _Linker:
 
     def run(self, runs: frozenset[str]) -> None:
         for requirement in self.plan.requires:
-            if requirement.feature in runs:
+            if requirement.feature in runs or requirement.feature == ABSENT:
                 continue
             self.problems.append(f"{requirement.feature} (at {requirement.where}) does not run in this version")
         for kind, driver in self.drivers.items():
@@ -168,17 +170,21 @@ class _Linker:
                     f"{kind}_backend: {driver} is not installed here; set engine.storage.{kind}_backend to "
                     f"{DRIVERS[kind][0]}, the embedded one"
                 )
-        steps = _steps(self.plan.body, "")
-        for where, step, _ in steps:
+        known = inputs_of(self.plan)
+        steps = [*_steps(self.plan.body, "", known), *_steps(self.plan.fallbacks, "", None)]
+        maybe = {step.id for step in self.plan.fallbacks.steps if isinstance(step.form, Child)}
+        for where, step, *_ in steps:
             form = step.form
             if isinstance(form, Action) or (isinstance(form, ForEach) and form.body is None):
                 self._step(where, step, form.agent, form.action)
-            elif isinstance(form, Child):
-                self._child(where, form)
-        for where, step, body in steps:
-            for problem in check_implied(self.plan, body, step, self.agents):
+            elif isinstance(form, Child) and (where not in maybe or self._is_workflow(form.workflow)):
+                self._child(where, form, as_fallback=where in maybe)
+            elif isinstance(form, OtherForm) and form.name == ABSENT:
+                self._template(where, str(form.settings[ABSENT].get("use", "")))
+        for where, step, body, known in steps:
+            for problem in check_implied(known, body, step, self.agents):
                 self._error(f"step {where}: {problem}")
-        for where, step, _ in steps:
+        for where, step, *_ in steps:
             if step.compensate is not None:
                 self._compensation(where, step.compensate)
         ladders = {rung for policy in self.plan.policies for rung in policy.ladder}
@@ -194,7 +200,15 @@ class _Linker:
                         f"{policy.rule}: {policy.escalation_agent} has no action {ASK_ACTION}, so it cannot be asked"
                     )
 
-    def _child(self, where: str, form: Child) -> None:
+    def _template(self, where: str, name: str) -> None:
+        """A template that was not there when the plan was compiled."""
+        missing = f"no template {name!r} is here" if self.family is None else self.family.catalogue.missing(name)
+        self.problems.append(f"step {where}: {missing}")
+
+    def _is_workflow(self, id: str) -> bool:
+        return self.family is not None and self.family.catalogue.has_workflow(id)
+
+    def _child(self, where: str, form: Child, *, as_fallback: bool = False) -> None:
         if form.key in self.children:
             return
         if self.family is None:
@@ -205,7 +219,8 @@ class _Linker:
         except InvalidDefinition as error:
             self.problems.append(f"step {where}: {error}")
             return
-        for problem in check_inputs(plan, form):
+        # What stands in for a step is given what that was given.
+        for problem in () if as_fallback else check_inputs(plan, form):
             self._error(f"step {where}: {problem}")
 
     def _error(self, message: str) -> None:
@@ -419,17 +434,21 @@ def _pool_name(
     return f"{kind}{demand}#{sha256(what.encode()).hexdigest()[:8]}"
 
 
-def _steps(body: Body, prefix: str) -> list[tuple[str, Step, Body]]:
-    """Return every step with its path and the body that it stands in."""
+def _steps(
+    body: Body, prefix: str, known: frozenset[str] | None
+) -> list[tuple[str, Step, Body, frozenset[str] | None]]:
+    """Return every step with its path, the body that it stands in, and the inputs that it sees there."""
     found = []
     for step in body.steps:
         where = f"{prefix}{step.id}"
-        found.append((where, step, body))
+        found.append((where, step, body, known))
         match step.form:
-            case Loop(body=inner) | Group(body=inner) | Inlined(body=inner):
-                found += _steps(inner, f"{where}/")
+            case Inlined(body=inner):
+                found += _steps(inner, f"{where}/", inputs_of(step.form))
+            case Loop(body=inner) | Group(body=inner):
+                found += _steps(inner, f"{where}/", known)
             case ForEach(body=inner) | OtherForm(body=inner) if inner is not None:
-                found += _steps(inner, f"{where}/")
+                found += _steps(inner, f"{where}/", known)
             case Decision() | _:
                 pass
     return found

@@ -1,9 +1,10 @@
 """A checked definition becomes a plan: edges, policies and defaults made explicit, meaning checked on the way."""
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from kos_runtime.core.identity import is_name
 from kos_runtime.core.instant import format_duration, parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.core.plan.types import misfit
@@ -20,7 +21,7 @@ from kos_runtime.definition.references import Scope, Texts, Use
 from kos_runtime.definition.schedules import check_schedule
 from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.definition.shapes import Check
-from kos_runtime.definition.templates import Inside
+from kos_runtime.definition.templates import Inside, inline, template_of
 
 #: Keys of a step that are carried along and do not run yet.
 _NOT_YET: Final = ("authority_required",)
@@ -40,6 +41,7 @@ def compile_workflow(
         DefinitionError: The definition means nothing; every error is in it.
     """
     compiler = Compiler(document, settings or EngineSettings(), templates_for(document, templates))
+    compiler.is_workflow = getattr(templates, "has_workflow", compiler.is_workflow)
     plan = compiler.plan()
     problems = compiler.check.problems
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -82,6 +84,10 @@ class Compiler:
         self.templates = templates
         #: Pools, under the names by which steps call them.
         self.pools: dict[str, model.Pool] = {}
+        #: Whether there is a workflow of an id, as far as whoever brings the templates knows.
+        self.is_workflow: Callable[[str], bool] = (lambda _: False) if inside is None else inside.compiler.is_workflow
+        #: What fallbacks name beside steps, each with where that stands.
+        self.fallbacks: dict[str, Path] = {}
         self._count = 0 if inside is None else inside.compiler.count
 
     @property
@@ -100,6 +106,7 @@ class Compiler:
         self.check.problems += inner.check.problems
         self.requires += [(requirement, path) for requirement, _ in inner.requires]
         self.pools.update(inner.pools)
+        self.fallbacks = {**dict.fromkeys(inner.fallbacks, path), **self.fallbacks}
         self._count = inner.count
 
     def need(self, feature: str, where: str, path: Path) -> None:
@@ -118,6 +125,8 @@ class Compiler:
         scope = Scope(names=self._names(entries), prefix="" if self.inside is None else self.inside.prefix)
         scope.names.on_demand.update(self.policies.fallback_steps)
         body, _ = self.body(entries, scope, chained=content.get("execution_order") != "parallel")
+        self.fallbacks.update(self.policies.other_fallbacks)
+        fallbacks = self._fallbacks(scope) if self.inside is None else model.Body(steps=())
         self.policies.finish()
         inputs = tuple(self._input(i, spec) for i, spec in enumerate(content.get("inputs") or []))
         outputs = tuple(self._output(i, spec, scope) for i, spec in enumerate(content.get("outputs") or []))
@@ -136,6 +145,7 @@ class Compiler:
             pools=dict(self.pools),
             body=body,
             policies=self.policies.table(),
+            fallbacks=fallbacks,
             compensate_on=tuple((content.get("compensation") or {}).get("on") or ("failed", "cancelled")),
             timeout_ms=parse_duration(content["timeout"])
             if "timeout" in content
@@ -147,6 +157,23 @@ class Compiler:
             limit=self._limit(),
             extras={key: content[key] for key in ("schedule",) if key in content},
         )
+
+    def _fallbacks(self, scope: Scope) -> model.Body:
+        """Compile the templates that fallbacks name, and those that these name; other names may be those of workflows."""
+        made: dict[str, model.Step] = {}
+        while left := [name for name in self.fallbacks if name not in made]:
+            name, path = left[0], self.fallbacks[left[0]]
+            form: model.Form = model.Child(workflow=name)
+            if template_of(self, name) is not None:
+                form, _ = inline(self, {"id": name, "template": {"use": name}}, path, scope, name)
+            made[name] = model.Step(
+                id=name,
+                form=form,
+                on_demand=True,
+                timeout_ms=self.settings.timeout_default_ms,
+                policies=self.policies.of(Entry({"id": name}, path), name, form),
+            )
+        return model.Body(steps=tuple(step for step in made.values() if is_name(step.id)))
 
     def _schedule(self, schedule: dict[str, Any], inputs: Sequence[model.InputSpec]) -> None:
         path = (*self.at, "schedule")

@@ -16,6 +16,7 @@ from kos_runtime.definition.assemble import Entry
 from kos_runtime.definition.language import KINDS
 from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
+from kos_runtime.definition.templates import template_of
 
 if TYPE_CHECKING:
     from kos_runtime.definition.compile import Compiler
@@ -38,8 +39,9 @@ class Policies:
         self.steps = {entry.id for entry in entries} | {m.id for e in entries for m in e.step.get("members") or ()}
         self.forms = {entry.id: kind_of(entry.step) for entry in entries}
         self.templates = templates
-        #: Steps that a fallback names: they run only then.
+        #: Steps that a fallback names: they run only then. And other names, each with where it stands.
         self.fallback_steps: set[str] = set()
+        self.other_fallbacks: dict[str, Path] = {}
         self._seen: set[str] = set()
         self._selectors = _Selectors(self.handlers)
         if self._selectors.is_overfull:
@@ -89,15 +91,17 @@ class Policies:
         if fallback in self.steps:
             self.fallback_steps.add(fallback)
             kind = self.forms.get(fallback, "group")
-            if kind != "action":
+            if kind not in {"action", "template", "workflow"}:
                 self.compiler.need(f"fallback to a {kind.removeprefix('parallel_')}", where, path)
             return "step"
-        if fallback in self.templates:
-            self.compiler.need("fallback to a template", where, path)
+        self.other_fallbacks.setdefault(fallback, path)
+        if template_of(self.compiler, fallback) is not None:
             return "template"
+        if self.compiler.is_workflow(fallback):
+            return "workflow"
         near = self.compiler.check.nearest(fallback, {*self.steps, *self.templates})
         hint = "an action of the same agent, if it has one of that name, else a manual task"
-        message = f"fallback {fallback!r} names no step, workflow or template of this file"
+        message = f"fallback {fallback!r} names no step, workflow or template that is here"
         self.compiler.check.warn(path, "KOS213", message, hint + (f"; did you mean {near!r}?" if near else ""))
         return ""
 

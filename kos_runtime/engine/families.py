@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 
 #: The token of a request that nobody outside waits for.
 TOKEN: Final = -3
+#: A run of so many steps and turns leaves memory while it waits, however soon its children may end: it is loaded quickly.
+SMALL: Final = 64
+
+
+def parent_of(item: msg.Loaded) -> list[Any] | None:
+    """Return ``[run, path, attempt, depth, mode]`` of the step whose child a run is, of one that was not folded yet."""
+    if item.snapshot is not None:
+        found: list[Any] | None = item.snapshot["parent"]
+        return found
+    for event in (event for _, events in item.history[:2] for event in events):
+        if isinstance(event, ev.RunSpawned):
+            return [event.parent, event.path, event.attempt, event.depth, event.mode]
+    return None
 
 
 class Families:
@@ -37,7 +50,7 @@ class Families:
         *,
         decide: Callable[..., Any],
         create: Callable[[msg.Request], None],
-        load: Callable[[msg.ToParent | msg.ToChild], None],
+        load: Callable[[msg.ToParent | msg.ToChild | msg.Report], None],
     ) -> None:
         """``load`` keeps something for a run until it is in memory."""
         self._partition = partition
@@ -53,9 +66,11 @@ class Families:
             self._owed.extend((run.id, item) for item in desk.owed)
             desk.owed = None
         if run.parent is not None and run.status in TERMINAL and run.parent[4] != "detach":
-            parent, path, *_ = run.parent
-            end = ev.ChildEnded(path, run.id, run.status.value, run.outputs, run.outputs_blobs, run.error)
-            self._owed.append((run.id, msg.ToParent(parent, end)))
+            self._ended(run, run.parent[0], run.parent[1])
+
+    def _ended(self, run: Run, parent: str, path: str) -> None:
+        end = ev.ChildEnded(path, run.id, run.status.value, run.outputs, run.outputs_blobs, run.error)
+        self._owed.append((run.id, msg.ToParent(parent, end)))
 
     def set_aside(self, id: str, run: Run | None, why: str) -> None:
         """A run was struck out: what it had decided is not owed any more; its parent hears what became of it."""
@@ -102,6 +117,8 @@ class Families:
             return
         if not isinstance(answer, Accepted):
             self._failed(command.run, command.parent, REFUSED, ErrorType.VALIDATION, answer.message)
+        elif answer.existing and command.parent[4] != "detach":
+            self.tell(msg.Report(command.run, command.parent[1], command.parent[0]))
         elif command.parent[4] == "detach":
             outputs = self._partition.codec.pack({"run": command.run})
             end = ev.ChildEnded(command.parent[1], command.run, DETACHED, outputs, [], None)
@@ -112,11 +129,29 @@ class Families:
         end = ev.ChildEnded(str(parent[1]), child, status, b"", [], error)
         self._owed.append((child, msg.ToParent(str(parent[0]), end)))
 
-    def tell(self, item: msg.ToParent | msg.ToChild) -> None:
+    def keeps(self, run: Run) -> bool:
+        """Say whether a run that waits stays in memory: a large one whose children are at work is wanted again soon."""
+        if len(run.steps) + len(run.scopes) <= SMALL:
+            return False
+        return any(child in self._partition.runs for child, _ in run.children.values())
+
+    def ask(self, run: Run) -> None:
+        """Nobody listened for a while: have the children of a run say how they stand."""
+        for path, (child, _) in list(run.children.items()):
+            self.tell(msg.Report(child, path, run.id))
+
+    def not_to_be_had(self, item: msg.Report, status: str, why: str) -> None:
+        """A child cannot say how it stands."""
+        self._failed(item.run, [item.parent, item.path], status, ErrorType.UNKNOWN, why)
+
+    def tell(self, item: msg.ToParent | msg.ToChild | msg.Report) -> None:
         """Give a run what it is owed; one that is not in memory is loaded for it."""
         run = self._partition.runs.get(item.run)
         if run is None:
             self._load(item)
+        elif isinstance(item, msg.Report):
+            if run.status in TERMINAL:
+                self._ended(run, item.parent, item.path)
         elif isinstance(item, msg.ToParent):
             self._decide(run, f"child:{item.end.child}", children.child_ended, item.end)
         else:

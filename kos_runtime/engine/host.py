@@ -451,10 +451,12 @@ class Host:
             loaded.damage = f"its compiled plan {plan} is gone"
         elif loaded.link is None:
             loaded.damage = f"its link {link} is gone"
+        loaded.lost = bool(loaded.damage)
         for plan, link in dict.fromkeys(wanted_plans):
             program, linked = self.program(plan), self.link(link)
             if program is None or linked is None:
                 loaded.damage = f"the plan {plan} or the link {link} of a change is gone"
+                loaded.lost = True
                 break
             loaded.plans[plan], loaded.links[link] = program, linked
         return loaded

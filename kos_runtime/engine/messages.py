@@ -95,8 +95,9 @@ class Loaded:
     #: Of its last record.
     last_hash: bytes = b""
     last_offset: int = 0
-    #: Why it cannot be folded, empty when it can.
+    #: Why it cannot be folded, empty when it can; ``lost`` when what it follows, its plan or its link, is gone.
     damage: str = ""
+    lost: bool = False
     #: Of each record, where the whole history was wanted.
     hashes: list[bytes] = field(default_factory=list)
 
@@ -201,9 +202,18 @@ class ToChild:
     parent: str
 
 
+@dataclass(slots=True)
+class Report:
+    """Its parent does not know how a run stands: nobody listened when it may have ended."""
+
+    run: str
+    path: str
+    parent: str
+
+
 Input = (
     Request | Repeated | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
-    | TimersLoaded | PendingLoaded | HistoryLoaded | InstantsLoaded | ToParent | ToChild
+    | TimersLoaded | PendingLoaded | HistoryLoaded | InstantsLoaded | ToParent | ToChild | Report
 )  # fmt: skip
 
 # --- asked of the host --------------------------------------------------------------------------

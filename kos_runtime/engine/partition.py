@@ -23,7 +23,7 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
-from kos_runtime.core.record import Batch, CommandRow, Head, LimitRow, TimerRow
+from kos_runtime.core.record import Batch, CommandRow, Head, LimitRow, RunRow, TimerRow
 from kos_runtime.core.schedule.commands import Scheduling
 from kos_runtime.core.workflow import decide, executing, forking, people, reopening, requeueing, revising, steering
 from kos_runtime.core.workflow import events as ev
@@ -59,18 +59,11 @@ from kos_runtime.core.workflow.reusing import stored_as
 from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec, Run
 from kos_runtime.core.workflow.status import TERMINAL, RunStatus
-from kos_runtime.core.workflow.waiting import (
-    holds_only_stored,
-    only_children_move,
-    pending_row,
-    priority_in,
-    row_of,
-    waits_for,
-)
+from kos_runtime.core.workflow.waiting import holds_only_stored, pending_row, priority_in, row_of, waits_for
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.clocks import MOST_AT_ONCE, Clocks
 from kos_runtime.engine.families import TOKEN as FROM_FAMILY
-from kos_runtime.engine.families import Families
+from kos_runtime.engine.families import Families, parent_of
 from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
@@ -191,7 +184,7 @@ class Partition:
                     self.schedules.told(item)
                 case msg.Reconciled():
                     self._all_reported()
-                case msg.ToParent() | msg.ToChild():
+                case msg.ToParent() | msg.ToChild() | msg.Report():
                     self.families.tell(item)
         if self.schedules.entries:
             self.schedules.tick()
@@ -414,8 +407,9 @@ class Partition:
 
     def _create(self, item: msg.Request, command: CreateRun) -> None:
         meta = self.metas.get(command.run)
-        if meta is None and command.key and command.run not in self._parked:
+        if meta is None and (command.key or command.parent is not None) and command.run not in self._parked:
             # Whether a run of this key exists is one point read; ids without a key are random and not looked up.
+            # That of a child follows from its parent, which may have been set aside when it had asked.
             self._park(command.run, item)
             return
         if meta is not None:
@@ -537,6 +531,7 @@ class Partition:
             if isinstance(command, RequeueRun):
                 for path, (due, fence) in run.timers.items():
                     heappush(self._timers, (due, run.id, path, fence))
+                self.families.ask(run)
             position = meta.position + (not answer.existing)
             plain = {"run": run.id, "position": position, "event": answer.event}
             if command_id:
@@ -553,14 +548,16 @@ class Partition:
         if waiting is None:
             waiting = self._parked[run] = deque()
             failed = isinstance(item, msg.Request) and isinstance(item.command, RetryStep | RequeueRun)
-            ended = isinstance(item, msg.Request) and isinstance(item.command, RestoreRun)
+            ended = isinstance(item, msg.Report) or (
+                isinstance(item, msg.Request) and isinstance(item.command, RestoreRun)
+            )
             self._loads.append(msg.LoadRun(run, failed, ended))
         if isinstance(item, msg.Request) and len(waiting) >= self.limits.max_parked:
             self._reply(item, Rejected(code="busy", message=f"busy: run {run} is being loaded"))
             return
         waiting.append(item)
 
-    def _bring(self, item: msg.ToParent | msg.ToChild) -> None:
+    def _bring(self, item: msg.ToParent | msg.ToChild | msg.Report) -> None:
         """Have a run loaded for what another owes it; one that was just set aside hears nothing more."""
         if item.run not in self._quarantine:
             self._park(item.run, item)
@@ -575,7 +572,9 @@ class Partition:
         waiting = self._parked.pop(item.run, deque())
         if item.row is None:
             for parked in waiting:
-                if isinstance(parked, msg.Request):
+                if isinstance(parked, msg.Report):
+                    self.families.not_to_be_had(parked, "lost", "there is no such run")
+                elif isinstance(parked, msg.Request):
                     if isinstance(parked.command, CreateRun):
                         self._parked[item.run] = deque()  # it does not exist: creating it asks no more
                         self._create(parked, parked.command)
@@ -586,12 +585,11 @@ class Partition:
         over = item.row.status in TERMINAL and not item.history and item.snapshot is None
         aside = item.row.status == RunStatus.QUARANTINED and not item.history
         if over or aside or item.damage:
+            if item.lost and not over and not aside:
+                self._lose(item)
             self._answer_ended(item, waiting)
             return
-        meta = Meta(item.salt, item.last_hash, item.row.position, item.row.created_at, item.snapshot_position)
-        meta.status, meta.waiting, meta.input_digest = item.row.status, item.row.waiting, item.row.input_digest
-        meta.position = item.history[-1][0] if item.history else max(item.snapshot_position, meta.position)
-        meta.offset, meta.snapshot_at = item.last_offset, self.time
+        meta = self._meta(item, item.row)
         run = self._fold(item)
         if run is None or item.program is None or item.link is None:
             self.metas[item.run] = meta
@@ -636,11 +634,29 @@ class Partition:
                 self._outcomes(parked)
             elif isinstance(parked, msg.TimersLoaded):
                 self._timers_loaded(parked)
-            elif isinstance(parked, msg.ToParent | msg.ToChild):
+            elif isinstance(parked, msg.ToParent | msg.ToChild | msg.Report):
                 self.families.tell(parked)
         self._touch(run)
         if self._reconciled and self._orphans:
             self._lose_orphans("its owner was restarted")
+
+    def _meta(self, item: msg.Loaded, row: RunRow) -> Meta:
+        meta = Meta(item.salt, item.last_hash, row.position, row.created_at, item.snapshot_position)
+        meta.status, meta.waiting, meta.input_digest = row.status, row.waiting, row.input_digest
+        meta.position = item.history[-1][0] if item.history else max(item.snapshot_position, meta.position)
+        meta.offset, meta.snapshot_at = item.last_offset, self.time
+        return meta
+
+    def _lose(self, item: msg.Loaded) -> None:
+        """A child cannot go on, since what it follows is gone: it is set aside, and its parent hears why."""
+        parent = parent_of(item)
+        if parent is None or parent[4] == "detach" or item.row is None:
+            return
+        run = Run(item.run, self.store_id, self.codec, self.cache)
+        run.workflow, run.version, run.name = item.row.workflow, item.row.version, item.row.name
+        run.key, run.plan_digest, run.parent = item.row.key, item.row.plan_digest, parent
+        self.metas[item.run] = self._meta(item, item.row)
+        self._set_aside(item.run, item.damage, b"", run)
 
     def _fold(self, item: msg.Loaded) -> Run | None:
         assert item.row is not None
@@ -648,9 +664,8 @@ class Partition:
         # What its row says of it, in case that it cannot be folded.
         run.workflow, run.version, run.name = item.row.workflow, item.row.version, item.row.name
         run.key, run.plan_digest = item.row.key, item.row.plan_digest
-        for event in (event for _, events in item.history[:1] for event in events if isinstance(event, ev.RunSpawned)):
-            # Known before anything else can go wrong: its parent is to hear of it.
-            evolve(run, event)
+        # Known before anything else can go wrong: its parent is to hear of it.
+        run.parent = parent_of(item)
         if item.program is None or item.link is None:
             self._set_aside(run.id, item.damage or "its plan or its link is gone", b"", run)
             return None
@@ -681,6 +696,13 @@ class Partition:
         for parked in waiting:
             if isinstance(parked, msg.TimersLoaded):
                 self._stale.extend(parked.timers)
+            if isinstance(parked, msg.Report):
+                if item.row.status in TERMINAL and not (item.damage or item.history):
+                    # Somebody else asked first, and less.
+                    self._park(item.run, parked)
+                    continue
+                why = item.damage or f"it is {item.row.status}"
+                self.families.not_to_be_had(parked, item.row.status, why)
             if not isinstance(parked, msg.Request) or parked.token == PROMISED:
                 continue
             if isinstance(parked.command, CreateRun):
@@ -911,6 +933,9 @@ class Partition:
             elif run.agenda and run.id not in self._pending and run.id not in self._starved:
                 run.todo.extend(run.agenda)
                 self._decide(run, "sweep", progress)
+            elif run.children and self.metas[run.id].status in AT_REST:
+                # It was kept for the sake of its children, which may have left meanwhile.
+                self._unchanged.append(run.id)
 
     # --- containment ----------------------------------------------------------------------------
 
@@ -1003,7 +1028,7 @@ class Partition:
             status, waiting = row_of(run)
             if status is RunStatus.CREATED and run.id in self._admitting:
                 status, waiting = RunStatus.PENDING, pending_row(run)
-        if meta.active is not (status is RunStatus.RUNNING and not (run.children and only_children_move(run))):
+        if meta.active is not (status is RunStatus.RUNNING):
             meta.active = not meta.active
             self.active += 1 if meta.active else -1
         if status != meta.status or waiting != meta.waiting:
@@ -1069,6 +1094,8 @@ class Partition:
             return False
         run = self.runs.get(run_id)
         if run is None:
+            return False
+        if run.children and self.families.keeps(run):
             return False
         return run.status is RunStatus.QUARANTINED or (not run.open and holds_only_stored(run))
 

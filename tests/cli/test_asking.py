@@ -53,6 +53,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.given: list[dict[str, Any]] = []
+        self.reading = self
 
     def view(self, run: str) -> RunView:
         view = RunView(run)

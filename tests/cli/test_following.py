@@ -38,7 +38,7 @@ class Log:
     def run(self, run: str) -> str:
         return run
 
-    def status(self, row: str) -> str:
+    def standing(self, row: str) -> str:
         return self.status_now
 
     def lines(self, run: str, *, after: int = 0) -> Iterator[EventLine]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import kos_runtime
+from kos_runtime.cli import main
 from kos_runtime.composition.catalogue import Catalogue
 from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.definition import EngineSettings
@@ -100,7 +101,9 @@ def test_another_catalogue_is_named(tmp_path: Path) -> None:
     (away / "outer.yaml").rename(tmp_path / "outer.yaml")
     with (
         engine(tmp_path) as kos,
-        pytest.raises(InvalidDefinition, match=r"template .* does not run|no workflow 'inner'"),
+        pytest.raises(
+            InvalidDefinition, match=r"step deeper: no workflow 'inner' in(.|\n)*step two: no template 'greeting' in"
+        ),
     ):
         kos.start(tmp_path / "outer.yaml", who="you")
     with engine(tmp_path, catalogue=str(away)) as kos:
@@ -138,3 +141,64 @@ def test_a_file_that_is_changed_later_changes_nothing_for_a_run(tmp_path: Path) 
             path.unlink()
         kos.execute_workflow(run)
         assert run.result(timeout=30)["said"].startswith("hello you 2.0")
+
+
+def installed(at: Path, name: str, monkeypatch: pytest.MonkeyPatch, **files: str) -> None:
+    """Install a package that brings templates."""
+    package, info = at / f"{name}_templates", at / f"{name}-1.0.dist-info"
+    for folder in (package, info):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for file, text in files.items():
+        (package / f"{file}.yaml").write_text(text)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[kos_runtime.templates]\n{name} = {name}_templates\n")
+    monkeypatch.syspath_prepend(at)
+
+
+USES = "workflow: {id: uses, steps: [{id: two, template: {use: greeting, with: {who: you}}}]}\n"
+
+
+def test_templates_of_an_installed_package_are_used_and_those_of_the_catalogue_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path / "site", "acme", monkeypatch, greetings=TEMPLATES, notes="a: [")
+    (tmp_path / "uses.yaml").write_text(USES)
+    with engine(tmp_path) as kos:
+        run = kos.start(tmp_path / "uses.yaml")
+        assert run.result(timeout=30) == {"text": "hello you"}
+        (tmp_path / "own.yaml").write_text(TEMPLATES.replace("name: $inputs.who", "name: nobody"))
+        assert kos.start(tmp_path / "uses.yaml").result(timeout=30) == {"text": "hello nobody"}
+        (tmp_path / "uses.yaml").write_text(USES.replace("greeting", "greting"))
+        with pytest.raises(
+            InvalidDefinition, match=r"no template 'greting' .*did you mean 'greeting'.*notes.yaml of acme 1.0"
+        ):
+            kos.start(tmp_path / "uses.yaml")
+
+
+def test_one_template_of_two_packages_is_refused_until_one_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("acme", "apex"):
+        installed(tmp_path / name, name, monkeypatch, greetings=TEMPLATES)
+    (tmp_path / "uses.yaml").write_text(USES)
+    said = "'greeting' is brought by acme 1.0 and by apex 1.0"
+    with engine(tmp_path) as kos, pytest.raises(InvalidDefinition, match=said):
+        kos.start(tmp_path / "uses.yaml")
+    assert main(["validate", str(tmp_path / "uses.yaml")]) != 0
+    assert said in capsys.readouterr().err
+
+
+def test_a_package_that_cannot_be_imported_is_left_out_and_told_when_something_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path / "site", "broken", monkeypatch)
+    (tmp_path / "site" / "broken_templates" / "__init__.py").write_text("raise SystemExit(3)")
+    (tmp_path / "uses.yaml").write_text(USES)
+    with (
+        engine(tmp_path) as kos,
+        pytest.raises(
+            InvalidDefinition, match=r"broken 1.0 was left out: broken_templates cannot be imported: SystemExit"
+        ),
+    ):
+        kos.start(tmp_path / "uses.yaml")

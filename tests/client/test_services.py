@@ -53,6 +53,26 @@ def test_the_template_of_the_mission_runs_with_one_chat_service(model: Server, t
     assert first.headers["Idempotency-Key"] != second.headers["Idempotency-Key"]
 
 
+def test_the_template_of_the_mission_is_used_by_a_workflow_with_inputs_of_its_own(
+    model: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "asks.yaml").write_text(
+        """
+workflow:
+  id: asks
+  inputs: [{name: question, type: string, required: true}]
+  outputs: [{name: fine, type: boolean, value: $steps.chain.valid}]
+  steps: [{id: chain, template: {use: simple_llm_chain, with: {prompt: $inputs.question}}}]
+"""
+    )
+    (tmp_path / "templates.yaml").write_bytes((EXAMPLES / "templates.yaml").read_bytes())
+    with engine(tmp_path, gpt=chat(model.url)) as kos:
+        assert kos.start(tmp_path / "asks.yaml", question="hello").result(timeout=20) == {"fine": True}
+    assert model.asked[0].json["messages"] == [{"role": "user", "content": "hello"}]
+    with engine(tmp_path) as kos, pytest.raises(InvalidDefinition, match="no service 'llm_service' is configured"):
+        kos.start(tmp_path / "asks.yaml", question="hello")
+
+
 def test_without_a_service_the_run_says_at_link_what_to_configure(tmp_path: Path) -> None:
     with engine(tmp_path) as kos, pytest.raises(InvalidDefinition) as caught:
         kos.start(f"{EXAMPLES / 'templates.yaml'}#simple_llm_chain", prompt="hello")

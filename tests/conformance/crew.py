@@ -33,6 +33,14 @@ class Crew(Agent):
         raise ActionFailed("permanent", f"refused {value}")
 
     @action
+    def pick(self, value: int, context: Context | None = None) -> dict[str, Any]:
+        """Give back what is not below zero, and fail for good of what is."""
+        self._write(context)
+        if value < 0:
+            raise ActionFailed("permanent", f"picked {value}")
+        return {"value": value, "key": "" if context is None else context.idempotency_key}
+
+    @action
     def stumble(self, value: Any = None, context: Context | None = None) -> dict[str, Any]:
         """Fail in a way that may pass."""
         self._write(context)

@@ -12,7 +12,9 @@ from kos_runtime.client import RunFailed, RunWaits
 from kos_runtime.client.changing import addition, modification
 from kos_runtime.client.owner import is_owned, reach_owner
 from kos_runtime.client.reading import Reading
+from kos_runtime.composition.catalogue import Catalogue
 from kos_runtime.composition.discovery import Registry
+from kos_runtime.composition.families import Family
 from kos_runtime.composition.linking import Linked, link, link_again
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.plan.plain import to_plain
@@ -27,8 +29,9 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RevisePlan,
 )
+from kos_runtime.core.workflow.status import TERMINAL
 from kos_runtime.definition import EngineSettings, WorkflowDocument, compile_workflow, load
-from kos_runtime.definition.changing import Change, changed, source_of
+from kos_runtime.definition.changing import Change, changed, source_of, used_templates
 from tests.conformance.crew import Crew
 from tests.engine.world import CODEC, HANGS, World, restored, state_of
 from tests.oracle import check_store
@@ -56,6 +59,10 @@ class Ended:
 class Host(Protocol):
     """A refused command raises ``InvalidDefinition``."""
 
+    def beside(self, name: str, text: str) -> None:
+        """Put a definition where others find it."""
+        ...
+
     def start(self, text: str, **inputs: Any) -> str: ...
     def until(self, run: str, path: str) -> None:
         """Go on until an attempt of a step is held."""
@@ -63,6 +70,10 @@ class Host(Protocol):
 
     def until_completed(self, run: str, path: str) -> None:
         """Go on until a step has completed."""
+        ...
+
+    def child(self, run: str) -> str:
+        """Go on until a run has asked for a child, and return that."""
         ...
 
     def open_gate(self) -> None:
@@ -147,12 +158,18 @@ class Virtual:
 
         return run
 
+    def beside(self, name: str, text: str) -> None:
+        (self._folder / f"{name}.yaml").write_text(text)
+
     def start(self, text: str, **inputs: Any) -> str:
         document = load(text, "row.yaml")
         assert isinstance(document, WorkflowDocument)
-        settings = EngineSettings()
-        plan = replace(compile_workflow(document, settings=settings)[0], source=source_of(document, settings))
-        linked = link(plan, Registry(), settings, str(self._folder))
+        settings, catalogue = EngineSettings(), Catalogue(self._folder)
+        compiled = compile_workflow(document, settings=settings, templates=catalogue)[0]
+        plan = replace(compiled, source=source_of(document, settings, used_templates(compiled, catalogue)))
+        blobs = self.world.blobs
+        family = Family(catalogue, settings, str(self._folder), put=lambda value: blobs.put(CODEC.pack(value)).digest)
+        linked = link(plan, Registry(), settings, str(self._folder), family=family)
         self._count += 1
         self._open = False
         run = f"run{self._count}"
@@ -176,6 +193,13 @@ class Virtual:
                 return
             self._step(run)
         raise AssertionError(f"{path} never completed")
+
+    def child(self, run: str) -> str:
+        for _ in range(10_000):
+            if asked := _children(self, run):
+                return asked[0]
+            self._step(run)
+        raise AssertionError(f"{run} asked for no child")
 
     def until(self, run: str, path: str) -> None:
         for _ in range(10_000):
@@ -210,7 +234,7 @@ class Virtual:
     def finish(self, run: str) -> Ended:
         for _ in range(100_000):
             if not self._step(run):
-                if self.world.host.partition.is_idle():
+                if self.world.host.partition.is_idle() or self.world.status(run) in TERMINAL:
                     break
                 due = self.world.host.partition.next_due()
                 self.world.clock.advance_to(max(due or 0, self.world.clock.now() + 1))
@@ -295,6 +319,9 @@ class Real:
         host: Any = self.kind
         self.engine = kos_runtime.client.connect(self.folder, host=host, settings=settings)
 
+    def beside(self, name: str, text: str) -> None:
+        (self.folder.parent / f"{name}.yaml").write_text(text)
+
     def start(self, text: str, **inputs: Any) -> str:
         self.gate.unlink(missing_ok=True)
         self._files += 1
@@ -306,6 +333,10 @@ class Real:
 
     def until_completed(self, run: str, path: str) -> None:
         _wait(lambda: _has_completed(self, run, path), f"{path} completed")
+
+    def child(self, run: str) -> str:
+        _wait(lambda: _children(self, run), f"{run} asks for a child")
+        return _children(self, run)[0]
 
     def until(self, run: str, path: str) -> None:
         _wait(lambda: path in self.executed(run), f"{path} is held")
@@ -389,6 +420,10 @@ class Real:
 
 def _has_completed(host: Host, run: str, path: str) -> bool:
     return any(isinstance(event, ev.StepCompleted) and event.path == path for event in host.events(run))
+
+
+def _children(host: Host, run: str) -> list[str]:
+    return [event.child for event in host.events(run) if isinstance(event, ev.ChildRequested)]
 
 
 def _wait(holds: Callable[[], Any], what: str) -> None:

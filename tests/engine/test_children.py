@@ -11,11 +11,23 @@ from kos_runtime.core.plan.link import ChildLink, Link
 from kos_runtime.core.plan.model import Body, Child, ForEach, Group, InputSpec, Plan, Policy, Step
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CancelRun, ForkRun, RetryStep
+from kos_runtime.core.workflow.commands import (
+    Accepted,
+    AnswerTask,
+    CancelRun,
+    ForkRun,
+    PauseRun,
+    RequeueRun,
+    RestoreRun,
+    ResumeRun,
+    RetryStep,
+)
 from kos_runtime.core.workflow.spawning import child_id, is_child, root_of
 from kos_runtime.core.workflow.waiting import waits_for
+from kos_runtime.engine import partition as partition_module
+from kos_runtime.engine.families import Families
 from kos_runtime.engine.limits import Limits
-from tests.engine.world import CODEC, Fails, World, act, link_for, plan, restored, state_of
+from tests.engine.world import CODEC, HANGS, Fails, World, act, link_for, plan, restored, state_of
 
 Script = dict[str, Any]
 
@@ -198,7 +210,7 @@ def fails(_: Any, **__: Any) -> Any:
 def test_a_cancelled_parent_calls_its_child_off_or_leaves_it(parent_close: str) -> None:
     world = start(World({"fails": fails}), plan(calls(parent_close=parent_close)), other=asks())
     child = of("deeper")
-    assert world.status() == "running"
+    assert world.status() == "waiting"
     assert world.status(child) == "waiting"
     answer = world.virtual.request(CancelRun(run="r", by="user:t", reason="enough", grace_ms=0), command_id="c")
     world.virtual.run_until_idle()
@@ -291,7 +303,63 @@ def test_a_failed_parent_that_is_retried_asks_for_another_child() -> None:
     world.virtual.request(RetryStep(run="r", path="", retries=1, by="user:t"), command_id="t")
     world.virtual.run_until_idle()
     assert world.status() == "completed"
-    assert world.named(ev.ChildRequested)[-1].child == of("deeper", 2)
+    first, again = world.named(ev.ChildRequested)
+    assert (first.child, again.attempt) == (of("deeper"), 2)
+    assert world.status(again.child) == "completed"
+
+
+def test_an_item_that_is_done_again_as_a_whole_asks_for_a_child_of_its_own() -> None:
+    tries = iter([Fails(ErrorType.PERMANENT), {"ok": True}])
+
+    def flaky(_: Any) -> Any:
+        value = next(tries)
+        if isinstance(value, Fails):
+            raise value
+        return value
+
+    never = (Policy(rule="none", ladder=("fail",)),)
+    each = Step(id="each", form=ForEach(items=[1], body=Body(steps=(calls(),))))
+    world = start(World({"flaky": flaky}), plan(each, policies=never), other=plan(act("a", "flaky"), policies=never))
+    assert world.status() == "failed"
+    world.virtual.request(RetryStep(run="r", path="", retries=1, by="user:t"), command_id="t")
+    world.virtual.run_until_idle()
+    assert world.status() == "completed"
+    first, again = world.named(ev.ChildRequested)
+    assert (first.attempt, again.attempt) == (1, 1)
+    assert first.child != again.child
+
+
+def test_a_run_that_is_restored_asks_for_children_of_its_own() -> None:
+    world = start(World({"double": doubles}), plan(calls(inputs={"n": 1}, idempotent=True)), other=double())
+    (asked,) = world.named(ev.ChildRequested)
+    answer = world.virtual.request(RestoreRun(run="r", to=1, by="user:t", reason="again"), command_id="b")
+    world.virtual.run_until_idle()
+    assert isinstance(answer, Accepted), answer
+    assert world.status() == "completed"
+    again = world.named(ev.ChildRequested)[-1]
+    assert again.child != asked.child
+    assert world.outputs(again.child) == {"twice": 2}
+
+
+def test_a_parent_that_was_struck_out_after_it_had_asked_takes_the_child_that_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World({"double": doubles})
+    link = linked(world, other=double())
+    settled = Families._start
+
+    def struck(families: Families, parent: str, item: Any) -> None:
+        settled(families, parent, item)
+        world.host.partition._set_aside(parent, "struck out", b"")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Families, "_start", struck)
+        world.create(plan(calls(inputs={"n": 1})), link=link)
+        world.virtual.run_until_idle()
+    assert world.store.run("r") is None
+    assert world.status(of("deeper")) == "completed"
+    world.run(plan(calls(inputs={"n": 1})), link=link)
+    assert world.outputs() == {"twice": 2}
 
 
 def test_a_parent_waits_for_its_child_and_its_state_survives_a_snapshot() -> None:
@@ -304,6 +372,144 @@ def test_a_parent_waits_for_its_child_and_its_state_survives_a_snapshot() -> Non
     again.virtual.request(AnswerTask(run=of("deeper"), path="ask", data={"result": 5}, by="user:t"), command_id="a")
     again.virtual.run_until_idle()
     assert again.status() == "completed"
+
+
+def test_a_run_that_only_waits_for_its_child_says_so_and_holds_nothing() -> None:
+    world = start(World({"fails": fails}), plan(calls()), other=asks())
+    row = world.store.run("r")
+    assert row is not None
+    assert (row.status, row.waiting) == ("waiting", f"child: {of('deeper')}")
+    partition = world.host.partition
+    assert (partition.active, len(partition.runs)) == (0, 0)
+    world.answer("ask", {"result": 1}, run=of("deeper"))
+    assert world.outputs() == {"result": 1}
+
+
+def test_a_child_at_work_leaves_its_parent_out_of_memory() -> None:
+    world = World({"holds": lambda _: HANGS})
+    world.create(plan(calls()), {}, run="r", link=linked(world, other=plan(act("a", "holds"))))
+    for _ in range(20):
+        world.virtual.step()
+    assert set(world.host.partition.runs) == {of("deeper")}
+    assert (world.status(), world.host.partition.active) == ("waiting", 1)
+
+
+def test_a_large_run_stays_in_memory_while_its_children_are_at_work() -> None:
+    each = ForEach(items="$inputs.numbers", body=Body(steps=(calls(),)), max_concurrency=100)
+    child = plan(act("ask", "fails"), policies=(Policy(rule="manual", ladder=("manual",)),))
+    world = World({"fails": lambda _: HANGS})
+    parent = plan(Step(id="all", form=each))
+    world.create(parent, {"numbers": list(range(40))}, run="r", link=linked(world, other=child))
+    for _ in range(20):
+        world.virtual.step()
+    row = world.store.run("r")
+    assert row is not None
+    assert row.waiting.endswith(", 24 more")
+    assert "r" in world.host.partition.runs
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_parent_that_waits_too_long_fails_and_calls_its_child_off(killed: bool) -> None:
+    world = start(World({"fails": fails}), plan(calls(), timeout_ms=60_000), other=asks())
+    assert not world.host.partition.runs
+    if killed:
+        now = world.clock.now()
+        world = world.crash()
+        world.clock.advance_to(now)
+    world.clock.advance_to(world.clock.now() + 60_000)
+    world.virtual.run_until_idle()
+    (failed,) = world.named(ev.RunFailed)
+    assert failed.error["type"] == "timeout"
+    assert world.status(of("deeper")) == "cancelled"
+
+
+def test_a_paused_parent_hears_of_its_child_and_goes_on_when_it_is_resumed() -> None:
+    world = start(World({"fails": fails}), plan(calls()), other=asks())
+    world.virtual.request(PauseRun(run="r", by="user:t"), command_id="p")
+    world.answer("ask", {"result": 1}, run=of("deeper"))
+    assert world.status() == "paused"
+    assert len(world.named(ev.ChildEnded)) == 1
+    again = world.crash()
+    again.virtual.request(ResumeRun(run="r", by="user:t"), command_id="g")
+    again.virtual.run_until_idle()
+    assert again.outputs() == {"result": 1}
+
+
+def lost(world: World, *, at: str) -> World:
+    """Take the stored plan or link of a child away, and have somebody else go on with the store."""
+    row = world.store.run(of("deeper"))
+    assert row is not None
+    (link,) = [e.link for e in world.named(ev.RunLinked, row.run)]
+    world.blobs.delete(row.plan_digest if at == "plan" else link, not_after_ms=1 << 60)
+    again = world.crash()
+    again.virtual.run_until_idle()
+    return again
+
+
+@pytest.mark.parametrize("at", ["plan", "link"])
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_child_that_cannot_go_on_since_its_plan_is_lost_fails_the_step_of_its_parent(at: str, snapshot: bool) -> None:
+    limits = Limits(snapshot_at_rest=1, snapshot_records=1) if snapshot else Limits()
+    skip = (Policy(rule="s", ladder=("retry", "skip", "fail")),)
+    parent = plan(calls(), act("after", "double", after=("deeper",), inputs={"n": 1}), policies=skip)
+    world = start(World({"fails": fails, "double": doubles}, limits=limits), parent, other=asks())
+    again = lost(world, at=at)
+    assert again.status(of("deeper")) == "waiting"
+    again.virtual.request(AnswerTask(run=of("deeper"), path="ask", data={"result": 5}, by="user:t"), command_id="a")
+    again.virtual.run_until_idle()
+    assert again.status(of("deeper")) == "quarantined"
+    (failed,) = again.named(ev.StepFailed)
+    assert (failed.error["type"], failed.error["recoverable"]) == ("unknown", False)
+    assert f"its {'compiled plan' if at == 'plan' else 'link'}" in failed.error["message"]
+    assert "child run quarantined" in failed.error["message"]
+    assert again.outputs() == {"twice": 2}
+
+
+def test_a_child_whose_deciding_raises_fails_the_step_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = start(World({"fails": fails}), plan(calls(), policies=(Policy(rule="s", ladder=("skip",)),)), other=asks())
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a hole in deciding")
+
+    monkeypatch.setattr("kos_runtime.core.workflow.decide.answer", broken)
+    monkeypatch.setitem(partition_module._STEERING, AnswerTask, broken)
+    world.virtual.request(AnswerTask(run=of("deeper"), path="ask", data={"result": 5}, by="user:t"), command_id="a")
+    world.virtual.run_until_idle()
+    assert world.status(of("deeper")) == "quarantined"
+    (failed,) = world.named(ev.StepFailed)
+    assert "it was set aside: ValueError: a hole in deciding" in failed.error["message"]
+    assert world.status() == "completed"
+
+
+@pytest.mark.parametrize("ends", ["completed", "quarantined", "waiting"])
+def test_a_parent_that_was_set_aside_hears_of_its_child_when_it_goes_on(
+    ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = start(World({"fails": fails}), plan(calls()), other=asks())
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a hole in deciding")
+
+    def breaks(kind: type, run: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setitem(partition_module._STEERING, kind, broken)
+            world.virtual.request(kind(run=run, by="user:t"), command_id=f"b {run}")
+            world.virtual.run_until_idle()
+
+    breaks(PauseRun, "r")
+    assert world.status() == "quarantined"
+    if ends == "completed":
+        world.answer("ask", {"result": 5}, run=of("deeper"))
+    elif ends == "quarantined":
+        breaks(PauseRun, of("deeper"))
+    assert world.status(of("deeper")) == ends
+    assert not world.named(ev.ChildEnded)
+    world.virtual.request(RequeueRun(run="r", path="", by="user:t"), command_id="q")
+    world.virtual.run_until_idle()
+    assert world.status() == {"completed": "completed", "quarantined": "failed", "waiting": "waiting"}[ends]
+    if ends == "waiting":
+        world.answer("ask", {"result": 5}, run=of("deeper"))
+        assert world.status() == "completed"
 
 
 class Stops(Exception):

@@ -93,6 +93,7 @@ Every history is checked for these, whatever was done to the processes that wrot
 | I14 | what was executed is what was dispatched: each fence once, and nothing after its completion |
 | I15 | hash chains and snapshots verify |
 | I20 | a run at work always waits for something |
+| I21 | a run asks for no child that is not there, and waits for none that is over |
 
 I10 (compensation), I11 (timers of their own), I16 (exported audit), I17 (grants), I18 (limits over runs) and I19 (messages
 between agents) have no subject yet: what they speak of does not run in this version.

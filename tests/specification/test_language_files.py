@@ -59,7 +59,7 @@ def test_the_missions_workflow_loads_and_means_what_it_says() -> None:
     assert [render(problem).splitlines()[0] for problem in warnings] == [
         (
             "research-and-summarize.yaml:65:17: warning[KOS213]: fallback 'manual_research' names no step, workflow or "
-            "template of this file; an action of the same agent, if it has one of that name, else a manual task"
+            "template that is here; an action of the same agent, if it has one of that name, else a manual task"
         ),
         (
             "research-and-summarize.yaml:71:3: warning[KOS221]: monitoring: progress_tracking, performance_metrics, "

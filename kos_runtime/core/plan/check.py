@@ -49,7 +49,8 @@ def faults(plan: Plan) -> tuple[Fault, ...]:
     """Return what does not hold in a plan, in the order of its steps; nothing for a sound one."""
     found = [] if is_name(plan.workflow) else [Fault("", f"{plan.workflow!r:.80} is no name")]
     found += _body(plan, plan.body, "", DEFAULT_ROOTS, 0)
-    count = sum(1 for _ in steps_of(plan.body))
+    found += _body(plan, plan.fallbacks, "~", DEFAULT_ROOTS, 0)
+    count = sum(1 for body in (plan.body, plan.fallbacks) for _ in steps_of(body))
     if count > MAX_STEPS:
         found.append(Fault("", f"it has {count} steps, at most {MAX_STEPS} are allowed"))
     for spec in plan.outputs:

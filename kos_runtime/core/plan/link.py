@@ -64,7 +64,8 @@ class AgentLink:
 class ChildLink:
     """Which workflow a sub-workflow is: the version that was found, and the digests of its plan and of its own link.
 
-    ``settings`` and ``drivers`` are what its ``RunLinked`` says beside that.
+    ``settings`` and ``drivers`` are what its ``RunLinked`` says beside that; ``takes`` the inputs that it declares, any
+    others too with ``takes_any``.
     """
 
     workflow: str
@@ -73,6 +74,8 @@ class ChildLink:
     link: str
     settings: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
     drivers: dict[str, str] = field(default_factory=dict, metadata=PLAIN)
+    takes: tuple[str, ...] = ()
+    takes_any: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

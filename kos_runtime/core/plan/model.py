@@ -383,6 +383,8 @@ class Plan:
     pools: dict[str, Pool] = field(default_factory=dict)
     body: Body
     policies: tuple[Policy, ...] = (Policy(rule="default"),)
+    #: Steps of no body: templates, and workflows if the link has them, that stand in where a policy names them.
+    fallbacks: Body = field(default_factory=lambda: Body(steps=()))
     #: After which ends of a run its completed steps are undone: failed, cancelled.
     compensate_on: tuple[str, ...] = ("failed", "cancelled")
     timeout_ms: int = 0

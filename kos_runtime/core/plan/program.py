@@ -66,12 +66,13 @@ class BodyProgram:
 class Program:
     """The whole plan. ``outputs`` pairs each declared output with its parsed value, None when it is looked up."""
 
-    __slots__ = ("body", "digest", "outputs", "plan")
+    __slots__ = ("body", "digest", "fallbacks", "outputs", "plan")
 
     def __init__(self, plan: model.Plan, digest: str) -> None:
         self.plan = plan
         self.digest = digest
         self.body = _body(plan.body, DEFAULT_ROOTS)
+        self.fallbacks = _body(plan.fallbacks, DEFAULT_ROOTS)
         self.outputs = _outputs(plan.outputs)
         limited = frozenset(name for name, pool in plan.pools.items() if pool.rate_starts or pool.max_concurrency)
         if limited or plan.priority or plan.limit is not None:

@@ -445,7 +445,9 @@ def _template(v: RunView, e: ev.TemplateOpened, time: int) -> None:
 
 def _child(v: RunView, e: ev.ChildRequested, time: int) -> None:
     step = v.step(e.path)
-    step.form, step.status, step.started_at = "workflow", "running", step.started_at or time
+    # Of one that goes on alone nothing is waited for.
+    step.form, step.status = "workflow", "running" if e.mode == "detach" else "waiting"
+    step.started_at = step.started_at or time
     step.attempt, step.retry_at, step.child = e.attempt, 0, e.child
     version = f" {e.version}" if e.version else ""
     step.detail = f"run {e.child} of {e.workflow}{version}"

@@ -1,6 +1,6 @@
 """Step keys that are no steps of a body but stand beside one: who stands in for it, and what undoes it.
 
-A fallback step runs as ``PATH~STEP``, what undoes a completed step as ``PATH:undo``. Neither is counted by the body;
+A fallback step, template or workflow runs as ``PATH~STEP``, what undoes a completed step as ``PATH:undo``. Neither is counted by the body;
 whatever it comes to is told to the step that it stands beside, or to the run that is being compensated.
 """
 
@@ -8,10 +8,12 @@ import re
 from typing import Final
 
 from kos_runtime.core.errors import InvariantViolation
+from kos_runtime.core.plan.model import Action, Child, Inlined
 from kos_runtime.core.plan.program import Node
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.state import CLOSE, ENTER, Run, StepState
+from kos_runtime.core.workflow.state import CLOSE, ENTER, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
+from kos_runtime.core.workflow.values import template_around
 
 #: A step keeps so many of the processes that it failed in.
 MAX_AVOIDED: Final = 16
@@ -33,17 +35,33 @@ def node_at(run: Run, path: str) -> Node:
         InvariantViolation: There is none.
     """
     assert run.program is not None
-    body, node = run.program.body, None
+    body, around, node = run.program.body, run.program.body, None
     for part in _PLACE.sub("", path).split("/"):
         id, _, stand_in = part.partition("~")
         if stand_in:
-            return run.program.body.nodes[stand_in]
-        node = None if body is None else body.nodes.get(id)
+            node = around.nodes.get(stand_in) or run.program.fallbacks.nodes.get(stand_in)
+        else:
+            node = None if body is None else body.nodes.get(id)
         if node is None:
             raise InvariantViolation(f"no step {path!r} in the plan of run {run.id}")
         body = node.body  # type: ignore[assignment]
+        if isinstance(node.form, Inlined) and body is not None:
+            around = body
     assert node is not None
     return node
+
+
+def fallback_node(run: Run, scope: Scope, name: str) -> Node | None:
+    """Return what stands in under a name for a step of a body: a step of the template or the run that stands aside, else
+    a template or a workflow that was compiled for that.
+    """
+    assert run.program is not None
+    template = template_around(scope)
+    body = run.program.body if template is None else template.node.body
+    node = None if body is None else body.nodes.get(name)
+    if node is not None and node.step.on_demand and isinstance(node.form, Action | Inlined | Child):
+        return node
+    return run.program.fallbacks.nodes.get(name)
 
 
 def avoid(step: StepState) -> None:
@@ -62,11 +80,13 @@ def reassigned(run: Run, e: ev.StepReassigned) -> None:
 
 
 def stand_in(run: Run, e: ev.FallbackStepStarted) -> None:
-    assert run.program is not None
     step = run.steps[e.path]
+    node = fallback_node(run, step.scope, e.step)
+    if node is None:
+        raise InvariantViolation(f"nothing stands in as {e.step!r} in the plan of run {run.id}")
     run.agenda.pop(e.path, None)
     step.status, step.then = StepStatus.FALLBACK, "fallback"
-    other = StepState(e.stand_in, e.step, step.scope, run.program.body.nodes[e.step])
+    other = StepState(e.stand_in, e.step, step.scope, node)
     other.beside, other.of = "stand_in", e.path
     _open(run, other)
 

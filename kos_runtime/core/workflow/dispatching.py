@@ -9,7 +9,7 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.identity import idempotency_key
 from kos_runtime.core.invocation import Gather, Invocation
 from kos_runtime.core.plan.link import ActionLink, AgentLink
-from kos_runtime.core.plan.model import Action, ForEach
+from kos_runtime.core.plan.model import Action, Child, ForEach, Inlined
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow import stored
@@ -115,7 +115,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     fence = max(0 if at is None else at.fence, run.fences) + 1
     model = step.node.step
     process = desk.pools.take(run.id, path, fence, model.timeout_ms, alone=alone, heartbeat_ms=model.heartbeat_ms)
-    part = (owner.fan is not None and owner.fan.parts) or (step.beside == "stand_in" and _is_part(run, step.of))
+    part = (owner.fan is not None and owner.fan.parts) or (step.beside == "stand_in" and is_part(run, step.of))
     record = not owner.node.inputs_are_stable and not part and (attempt == 1 or _has_none(at))
     if sought and run.sought.get(path) != sought:
         desk.emit(ev.ResultSought(path, sought))
@@ -199,7 +199,7 @@ def _has_none(step: StepState | None) -> bool:
     return step is not None and step.inputs is None and step.inputs_blob is None
 
 
-def _is_part(run: Run, path: str) -> bool:
+def is_part(run: Run, path: str) -> bool:
     if run.steps[path].index < 0:
         return False
     fan = run.steps[path[: path.rindex("[")]].fan
@@ -266,6 +266,44 @@ def _inputs(desk: Desk, owner: StepState, at: StepState | None, index: int, acti
     if fan is not None and fan.parts:
         _cut(found, fan.over, fan.bounds[index], fan.bounds[index + 1])
     return found
+
+
+def given_to(desk: Desk, step: StepState) -> dict[str, Any]:
+    """Return what the step was given that a template or a workflow stands in for, every value of it loaded.
+
+    Raises:
+        ExpressionError, ValueError: It cannot be told, or holds a secret.
+        NeedsData: A value lies in a blob that is not loaded.
+    """
+    run = desk.run
+    failed = run.steps[step.of]
+    owner = run.steps[step.of[: step.of.rindex("[")]] if failed.index >= 0 else failed
+    match owner.node.form:
+        case Action() | ForEach():
+            agent_name, action_name = names_of(failed)
+            action = linked(desk, agent_name, action_name)[1]
+            found = _inputs(desk, owner, failed, failed.index, action)
+            for gather in found.gathers:
+                _put_loaded(desk, found.values, gather)
+            return found.values
+        case Child():
+            view = View(run, owner.scope, owner)
+            return {name: evaluate_template(value, view) for name, value in (owner.node.values or {}).items()}
+        case Inlined() if owner.inputs is not None or owner.inputs_blob is not None:
+            return recorded_inputs(desk, owner)
+        case _:
+            return {}
+
+
+def _put_loaded(desk: Desk, values: dict[str, Any], gather: Gather) -> None:
+    name = ".".join(map(str, gather.place))
+    if any(piece.secret for piece in gather.pieces):
+        raise ValueError(f"{name} holds a secret, which is handed to an action only")
+    value = _gathered_array(desk, gather)
+    at: Any = values
+    for key in gather.place[:-1]:
+        at = at[key]
+    at[gather.place[-1]] = value if gather.cut is None else value[gather.cut[0] : gather.cut[1]]
 
 
 def inputs_now(desk: Desk, step: StepState) -> Any:
@@ -344,7 +382,7 @@ def split(desk: Desk, step: StepState, action: ActionLink) -> None:
 
 
 def _gathered_array(desk: Desk, gather: Gather) -> Any:
-    """Load what a gather would bring, to count it."""
+    """Load what a gather would bring."""
     if any(piece.secret for piece in gather.pieces):
         return None
     blobs = [(piece.blob.digest, piece.blob.size) for piece in gather.pieces if piece.blob is not None]

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from kos_runtime.core.chance import draw
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
-from kos_runtime.core.plan.model import Action, Approval, ForEach, Policy
+from kos_runtime.core.plan.model import Action, Approval, Child, ForEach, Policy
 from kos_runtime.core.policy.retry import delay_before
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.beside import stand_in_path
+from kos_runtime.core.workflow.beside import fallback_node, stand_in_path
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import step_at
 from kos_runtime.core.workflow.state import StepState
@@ -126,23 +126,25 @@ def _next_rung(desk: Desk, step: StepState, policy: Policy, error: WorkflowError
 
 def may_fall_back(desk: Desk, step: StepState, name: str) -> bool:
     """Say whether a fallback is still to be tried: each is, once."""
-    if is_fallback_step(desk, name):
-        return step.id != name and stand_in_path(step.path, name) not in desk.run.steps
+    if stands_in(desk, step, name):
+        # Nor does one stand in for a step of its own.
+        return step.id != name and f"~{name}/" not in step.path and stand_in_path(step.path, name) not in desk.run.steps
     return step.then != "fallback" and not step.action
 
 
-def is_fallback_step(desk: Desk, name: str) -> bool:
-    """Say whether a name is that of a step of the run's own body that stands aside until it is named."""
-    assert desk.run.program is not None
-    node = desk.run.program.body.nodes.get(name)
-    return node is not None and node.step.on_demand and isinstance(node.form, Action)
+def stands_in(desk: Desk, step: StepState, name: str) -> bool:
+    """Say whether a name is that of a step that stands aside until it is named, of a template, or of a workflow."""
+    node = fallback_node(desk.run, step.scope, name)
+    if node is None or not isinstance(node.form, Child):
+        return node is not None
+    return desk.run.link is not None and node.form.key in desk.run.link.children
 
 
 def fall_back(desk: Desk, step: StepState, name: str, rule: str) -> None:
-    """A fallback is a step, else an action of the same agent, else a manual task of that name."""
+    """A fallback is a step, a template or a workflow, else an action of the same agent, else a manual task of that name."""
     form: Any = step.node.form
     agent = None if desk.run.link is None else desk.run.link.agents.get(step.instead or getattr(form, "agent", ""))
-    if is_fallback_step(desk, name):
+    if stands_in(desk, step, name):
         desk.emit(ev.FallbackStepStarted(step.path, name, stand_in_path(step.path, name), rule))
     elif agent is not None and name in agent.actions:
         desk.emit(ev.FallbackStarted(step.path, name, rule))

@@ -9,6 +9,7 @@ from kos_runtime.core.plan.types import complete_inputs
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.dispatching import given_to
 from kos_runtime.core.workflow.ending import NoOutputs, outputs_of
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.results import MissingOutput, exposed_of
@@ -20,7 +21,7 @@ def open_template(desk: Desk, step: StepState, form: Inlined) -> None:
     """Compute a template's inputs and begin its steps."""
     view = View(desk.run, step.scope, step)
     try:
-        values = _given(step, form, view)
+        values = _given(desk, step, form, view)
         values, problems = complete_inputs(form, values)
         packed, blob = desk.pack_large(values, INLINE_LIMIT)
     except (ExpressionError, ValueError) as error:
@@ -34,11 +35,14 @@ def open_template(desk: Desk, step: StepState, form: Inlined) -> None:
     desk.emit(ev.TemplateOpened(step.path, form.template, packed or b"", stored))
 
 
-def _given(step: StepState, form: Inlined, view: View) -> dict[str, Any]:
-    """Return what the step gives the template; without ``with``, the inputs of what is around that it declares."""
+def _given(desk: Desk, step: StepState, form: Inlined, view: View) -> dict[str, Any]:
+    """Return what the step gives the template; without ``with``, the inputs of what is around that it declares.
+
+    One that stands in for a step is given the inputs of that.
+    """
     if step.node.values is not None:
         return {name: evaluate_template(value, view) for name, value in step.node.values.items()}
-    around: dict[str, Any] = view.lookup("inputs", ())
+    around: dict[str, Any] = given_to(desk, step) if step.beside == "stand_in" else view.lookup("inputs", ())
     known = {spec.name for spec in form.inputs}
     return {name: value for name, value in around.items() if form.free_inputs or name in known}
 

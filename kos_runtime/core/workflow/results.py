@@ -5,8 +5,9 @@ from typing import Any
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.dispatching import is_part
 from kos_runtime.core.workflow.ending import keep_large
-from kos_runtime.core.workflow.state import StepState
+from kos_runtime.core.workflow.state import Run, StepState
 from kos_runtime.core.workflow.values import blob_value, dotted
 
 
@@ -27,10 +28,10 @@ def exposed_of(
         ValueError: Something is larger than any value may be.
     """
     kept = {blob[0]: blob for blob in blobs}
-    outputs = step.node.outputs
+    outputs, is_part = _outputs(desk.run, step)
     if outputs is None:
         outputs = [(name, name) for name in (*values, *kept)]
-        if not any(name == "result" for name, _ in outputs):
+        if not is_part and not any(name == "result" for name, _ in outputs):
             outputs.append(("result", "$result"))
     exposed: dict[str, Any] = {}
     handed: list[list[Any]] = []
@@ -51,6 +52,20 @@ def exposed_of(
                 raise MissingOutput(message) from None
     large = keep_large(desk, exposed)
     return desk.run.codec.pack(exposed), [*handed, *large]
+
+
+def _outputs(run: Run, step: StepState) -> tuple[list[tuple[str, str]] | None, bool]:
+    """Return what is said of a step's outputs, and whether it gives a part, to which that is applied later.
+
+    A template or a workflow that stands in for a step gives what an action of that would.
+    """
+    assert run.program is not None
+    made = run.program.fallbacks.nodes.get(step.id)
+    if step.beside != "stand_in" or made is None or made.step != step.node.step:
+        return step.node.outputs, False
+    if is_part(run, step.of):
+        return None, True
+    return run.steps[step.of].node.outputs, False
 
 
 def _whole(desk: Desk, step: StepState, values: dict[str, Any], blobs: list[list[Any]]) -> dict[str, Any]:

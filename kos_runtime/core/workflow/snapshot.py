@@ -11,7 +11,7 @@ from kos_runtime.core.event import BY_NAME
 from kos_runtime.core.plan.program import Node
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as _events
-from kos_runtime.core.workflow.beside import node_at
+from kos_runtime.core.workflow.beside import fallback_node, node_at
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
@@ -125,8 +125,9 @@ def _node(run: Run, plain: dict[str, Any], scope: Scope) -> Node:
         undo = node_at(run, plain["of"]).undo
         assert undo is not None
         return undo
-    # Steps that stand in for others are those of the run's own body.
-    return (run.scopes[""] if plain["beside"] == "stand_in" else scope).body.nodes[plain["id"]]
+    node = fallback_node(run, scope, plain["id"]) if plain["beside"] == "stand_in" else scope.body.nodes[plain["id"]]
+    assert node is not None
+    return node
 
 
 def _restore_step(run: Run, path: str, stored: dict[str, Any], owners: dict[str, Any]) -> StepState:

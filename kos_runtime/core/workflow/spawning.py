@@ -16,9 +16,10 @@ from kos_runtime.core.plan.model import Child
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.dispatching import given_to
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
 from kos_runtime.core.workflow.results import MissingOutput, exposed_of
-from kos_runtime.core.workflow.state import StepState
+from kos_runtime.core.workflow.state import FENCES_A_LIFE, StepState
 from kos_runtime.core.workflow.values import View
 
 #: Runs lie in one another at most so deep.
@@ -49,12 +50,13 @@ class StopChild:
     grace_ms: int = GRACE_MS
 
 
-def child_id(store: str, parent: str, path: str, attempt: int, mode: str) -> str:
+def child_id(store: str, parent: str, path: str, attempt: int, mode: str, life: str = "") -> str:
     """Return the id of the run that an attempt of a step asks for.
 
     An awaited one begins with the id of the run at the root of its family; one that is detached has a family of its own.
+    ``life`` tells apart what a run asked for before it was reopened or restored: attempts are counted anew then.
     """
-    digest = sha256(f"{store}\x00child\x00{parent}\x00{path}\x00{attempt}".encode()).hexdigest()
+    digest = sha256(f"{store}\x00child\x00{parent}\x00{path}\x00{attempt}{life}".encode()).hexdigest()
     return digest[:24] if mode == "detach" else f"{root_of(parent)}-{digest[:12]}"
 
 
@@ -84,13 +86,20 @@ def request_child(desk: Desk, step: StepState, form: Child) -> None:
         return
     view = View(run, step.scope, step)
     try:
-        values = {name: evaluate_template(value, view) for name, value in (step.node.values or {}).items()}
+        if step.beside == "stand_in" and not form.inputs:
+            values = {
+                name: value for name, value in given_to(desk, step).items() if found.takes_any or name in found.takes
+            }
+        else:
+            values = {name: evaluate_template(value, view) for name, value in (step.node.values or {}).items()}
         packed, blob = desk.pack_large(values, INLINE_LIMIT)
     except (ExpressionError, ValueError) as error:
         _refuse(desk, step, f"the inputs of {step.path}: {error}")
         return
     attempt = step.attempt + 1
-    child = child_id(run.store_id, run.id, step.path, attempt, form.mode)
+    lives = (run.generation, run.fences // FENCES_A_LIFE)
+    life = f"\x00{lives[0]}.{lives[1]}" if any(lives) else ""
+    child = child_id(run.store_id, run.id, step.path, attempt, form.mode, life)
     stored = [blob.digest, blob.size] if blob is not None else None
     desk.emit(
         ev.ChildRequested(

@@ -1,5 +1,6 @@
 """For what a run waits: the liveness invariant, as a function of state."""
 
+from itertools import islice
 from typing import Final
 
 from kos_runtime.core.workflow.state import Run
@@ -7,6 +8,8 @@ from kos_runtime.core.workflow.status import RunStatus
 
 #: The row of a run of a priority that waits to be admitted.
 _PRIORITY: Final = "a place, priority "
+#: A row names so many of the runs that a run waits for.
+MOST_NAMED: Final = 16
 
 
 def waits_for(run: Run) -> list[str]:
@@ -37,8 +40,8 @@ def row_of(run: Run) -> tuple[RunStatus, str]:
         why = f"paused by {by}" + (f": {reason}" if reason else "")
         # What still runs may end, and is listened to: a successor must load the run for that.
         return (RunStatus.RUNNING if run.open else RunStatus.PAUSED), why
-    at_rest = is_at_rest(run) and holds_only_stored(run) and not run.children
-    if run.status is RunStatus.RUNNING and (run.manual or run.waits) and at_rest:
+    at_rest = is_at_rest(run) and holds_only_stored(run)
+    if run.status is RunStatus.RUNNING and (run.manual or run.waits or run.children) and at_rest:
         return RunStatus.WAITING, "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in _by_kind(run) if paths)
     return run.status, ""
 
@@ -56,7 +59,8 @@ def priority_in(row_waiting: str) -> int:
 
 def _by_kind(run: Run) -> list[tuple[str, list[str]]]:
     """Return who waits for what, people first, time last: what stands there alone keeps the store's owner."""
-    kinds: dict[str, list[str]] = {"manual": list(run.manual), "approval": [], "signal": [], "time": []}
+    kinds: dict[str, list[str]] = {"manual": list(run.manual), "approval": [], "signal": []}
+    kinds |= {"child": named_children(run), "time": []}
     for path, what in run.waits.items():
         kinds[what["kind"]].append(path)
     return list(kinds.items())
@@ -67,9 +71,17 @@ def holds_only_stored(run: Run) -> bool:
     return not run.timers or run.timers.keys() <= run.waits.keys()
 
 
-def only_children_move(run: Run) -> bool:
-    """Say whether nothing but its children can move a run, so that it needs no place among those at work."""
-    return bool(run.children) and is_at_rest(run) and holds_only_stored(run)
+def named_children(run: Run) -> list[str]:
+    """Return the runs that a run waits for, as its row tells of them: the first few, and how many there are besides."""
+    named = [child for child, _ in islice(run.children.values(), MOST_NAMED)]
+    more = len(run.children) - len(named)
+    return [*named, f"{more} more"] if more else named
+
+
+def waited_for(row_waiting: str) -> dict[str, list[str]]:
+    """Return what a row says that its run waits for: steps or, of children, runs, by kind."""
+    parts = (part.partition(": ") for part in row_waiting.split("; ") if part)
+    return {kind: named.split(", ") for kind, _, named in parts}
 
 
 def waits_for_time(row_waiting: str) -> bool:
