@@ -76,7 +76,8 @@ class Program:
         self.outputs = _outputs(plan.outputs)
         limited = frozenset(name for name, pool in plan.pools.items() if pool.rate_starts or pool.max_concurrency)
         if limited or plan.priority or plan.limit is not None:
-            _in_turn(self.body, None if plan.priority or plan.limit is not None else limited)
+            for body in (self.body, self.fallbacks):
+                _in_turn(body, None if plan.priority or plan.limit is not None else limited)
 
 
 def _outputs(specs: tuple[model.OutputSpec, ...]) -> tuple[tuple[model.OutputSpec, Template | None], ...]:
