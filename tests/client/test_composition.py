@@ -179,10 +179,10 @@ def test_templates_of_an_installed_package_are_used_and_those_of_the_catalogue_c
 def test_one_template_of_two_packages_is_refused_until_one_is_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("acme", "apex"):
+    for name in ("first", "second"):
         installed(tmp_path / name, name, monkeypatch, greetings=TEMPLATES)
     (tmp_path / "uses.yaml").write_text(USES)
-    said = "'greeting' is brought by acme 1.0 and by apex 1.0"
+    said = "'greeting' is brought by first 1.0 and by second 1.0"
     with engine(tmp_path) as kos, pytest.raises(InvalidDefinition, match=said):
         kos.start(tmp_path / "uses.yaml")
     assert main(["validate", str(tmp_path / "uses.yaml")]) != 0
