@@ -136,6 +136,7 @@ class WorkflowEngine:
         self._reading: Reading | None = None
         self._channel: Any = None
         self._process: Any = None
+        self._following: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -153,6 +154,9 @@ class WorkflowEngine:
         if self._process is not None:
             host, store = self._process
             host.close()
+            if self._following is not None:
+                self._following.close()
+                self._following = None
             store.close()
             self._process = None
         if self._reading is not None:
@@ -732,9 +736,12 @@ class WorkflowEngine:
         if self._process is not None or self._has_owner():
             return
         if self._host == "process":
+            from kos_runtime.composition.monitoring import Following, Monitor
             from kos_runtime.composition.wiring import open_in_process
 
             self._process = open_in_process(str(self.folder), self.settings)
+            if Monitor.is_asked_for(self.settings):
+                self._following = Following(self.folder, self.settings, lambda *_, **__: None)
             return
         self._channel = reach_owner(self.folder)
         if self._channel is None:

@@ -47,7 +47,7 @@ from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.ports.agent import Agent
 
 #: What this version stores in, by kind of store.
-DRIVERS: Final = {"state": ("sqlite",), "checkpoint": ("sqlite",), "audit": ("sqlite",)}
+DRIVERS: Final = {"state": ("sqlite",), "checkpoint": ("sqlite",), "audit": ("sqlite", "json_lines")}
 #: A setting of such a name would stand in the log for ever.
 #: What a plan carries in the place of a template that was not there.
 ABSENT: Final = "template"

@@ -24,6 +24,7 @@ from kos_runtime.adapters.ownership import HeldByAnother, Ownership
 from kos_runtime.adapters.telemetry import line_writer
 from kos_runtime.composition import on_ray
 from kos_runtime.composition.commands import OPERATIONS, BadRequest, command_of, message_of, refusal
+from kos_runtime.composition.monitoring import Following, Monitor
 from kos_runtime.composition.reaper import watch_over_session
 from kos_runtime.core.errors import KosError
 from kos_runtime.core.workflow.commands import Accepted, Answer, Command, CreateRun, Rejected
@@ -103,6 +104,7 @@ class Owner:
         self._state: dict[str, Any] = {}
         self._ray: dict[str, Any] = {}
         self._supervisor: Any = None
+        self._following: Following | None = None
 
     def run(self) -> int:
         """Do everything; return the exit code."""
@@ -155,6 +157,8 @@ class Owner:
         setup = on_ray.setup_of(self.folder, self.settings, namespace=self.settings.ray_namespace)
         self._supervisor = Supervisor(setup, on_ray.make_codec(), self._log)
         self._state = self._supervisor.wait_ready(READY_S)
+        if Monitor.is_asked_for(self.settings):
+            self._following = Following(self.folder, self.settings, self._log)
         self._log("owner_ready", **self._ray, epoch=self._state["epoch"], pid=os.getpid())
 
     def _serve(self) -> None:
@@ -173,6 +177,8 @@ class Owner:
         with contextlib.suppress(Exception):
             if self._supervisor is not None:
                 self._supervisor.stop(STOP_S, GRACE_S)
+        if self._following is not None:
+            self._following.close()
         if "kos_runtime.actors.runtime" in sys.modules:
             from kos_runtime.actors import runtime
 

@@ -68,21 +68,7 @@ def _document(data: dict[str, Any], source: Source, to: Check) -> Document:
             return TemplatesDocument(TEMPLATES.check(data["templates"], ("templates",), to), source)
         case _:
             checked = FILE.check({k: v for k, v in data.items() if k in FILE.keys}, (), to)
-            _without_effect(data, to)
             return EngineDocument(checked, source)
-
-
-def _without_effect(data: dict[str, Any], to: Check) -> None:
-    """Say which settings load and change nothing in this version."""
-    engine = data.get("engine")
-    if not isinstance(engine, dict):
-        return
-    monitoring = engine.get("monitoring")
-    on = [name for name, flag in monitoring.items() if flag is True] if isinstance(monitoring, dict) else []
-    if on:
-        message = f"engine.monitoring: {', '.join(on)} {'has' if len(on) == 1 else 'have'} no effect in this version"
-        hint = "no metrics or audit sinks are written yet; the log itself has every event"
-        to.warn(("engine", "monitoring"), "KOS221", message, hint, key=True)
 
 
 def check(

@@ -111,16 +111,11 @@ def test_a_mark_never_reaches_beyond_its_line() -> None:
     ("text", "words"),
     [
         (
-            "workflow:\n  id: w\n  monitoring: {audit_trail: true, progress_tracking: false}\n  steps: [{id: a, set: {x: 1}}]\n",
-            ["monitoring: audit_trail has no effect in this version"],
+            "workflow:\n  id: w\n  monitoring: {audit_trail: true, progress_tracking: true}\n  steps: [{id: a, set: {x: 1}}]\n",
+            ["monitoring: progress_tracking has no effect in this version"],
         ),
         ("workflow:\n  id: w\n  monitoring: {audit_trail: false}\n  steps: [{id: a, set: {x: 1}}]\n", []),
-        (
-            "engine: {checkpoint_interval: 5m, max_workflow_duration: 1h, monitoring: {audit_logging: true}}\n",
-            [
-                "engine.monitoring: audit_logging has no effect",
-            ],
-        ),
+        ("engine: {checkpoint_interval: 5m, monitoring: {audit_logging: true, metrics_collection: true}}\n", []),
         ("engine: {retry_default: 1}\n", None),
         ("engine: {execution: {retry_default: 1}, monitoring: {audit_logging: false}}\n", []),
     ],
