@@ -453,9 +453,10 @@ class Compiler:
         if "compensate" in raw:
             self.check.fail(at, "KOS109", "cache does not go with compensate", "what was not done cannot be undone")
         said = said if isinstance(said, dict) else {}
-        return model.Cache(
-            key=said.get("key"), has_key="key" in said, ttl_ms=parse_duration(said["ttl"]) if "ttl" in said else 0
-        )
+        ttl_ms = parse_duration(said["ttl"]) if "ttl" in said else 0
+        if "ttl" in said and not ttl_ms:
+            self.check.fail((*at, "ttl"), "KOS106", "ttl: must be above 0", "without it a result may be of any age")
+        return model.Cache(key=said.get("key"), has_key="key" in said, ttl_ms=ttl_ms)
 
     def _compensation(self, entry: Entry, kind: str, where: str) -> model.Compensation | None:
         said = entry.step.get("compensate")

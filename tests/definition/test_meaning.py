@@ -192,6 +192,10 @@ WHOLE = {
         HEAD + "    - {id: a, agent: k, action: x, delivery: at_most_once, cache: true}\n",
         "4:67 KOS109 cache does not go with delivery: at_most_once; what acts once is not looked up",
     ),
+    "a result that may be of no age": (
+        HEAD + "    - {id: a, agent: k, action: x, cache: {ttl: 0s}}\n",
+        "4:49 KOS106 ttl: must be above 0; without it a result may be of any age",
+    ),
     "a result that is kept of what is undone": (
         HEAD + "    - {id: a, agent: k, action: x, cache: {ttl: 1h}, compensate: {agent: k, action: y}}\n",
         "4:43 KOS109 cache does not go with compensate; what was not done cannot be undone",

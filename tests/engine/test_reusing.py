@@ -16,7 +16,7 @@ from kos_runtime.core.workflow.commands import Accepted, ExecuteStep, RestoreRun
 from kos_runtime.definition import WorkflowDocument, compile_workflow, load
 
 from .test_waiting import settle
-from .world import Fails, World, link_for
+from .world import Fails, World, link_for, spread_over
 
 HOUR = 3_600_000
 ONE = "  steps: [{id: s, agent: k, action: work, inputs: {x: $inputs.x}, cache: true}]"
@@ -153,6 +153,21 @@ def test_items_and_large_values_are_taken_one_by_one() -> None:
     assert [item["y"][0] for item in world.outputs("b")["ys"]] == ["3", "4", "1", "1"]
     (blob,) = world.named(ev.ResultReused, "b")[0].blobs[:1]
     assert (blob[1], "run/b") in world.store.log.blob_refs
+
+
+def test_what_stands_in_for_another_step_neither_takes_nor_leaves_a_result() -> None:
+    text = (
+        "  steps:\n    - {id: a, agent: k, action: part, parallel: true, inputs: {xs: $inputs.xs}}\n"
+        "    - {id: b, agent: k, action: work, inputs: {x: 1}, cache: true}\n"
+        "  error_handling: [{step: a, on_failure: fallback, fallback: b}]\n"
+    )
+    actions = {"part": _fails, "work": lambda _, x: {"ys": [x]}}
+    world = World(actions)
+    world.run(plan_of(text), {"xs": [1, 2]}, link=link_for(actions, part=spread_over("xs", "ys")))
+    settle(world)
+    assert world.status() == "completed"
+    assert [path for path, *_ in world.executed if "~" in path] == ["a[0]~b", "a[1]~b"]
+    assert not world.named(ev.ResultSought)
 
 
 def test_what_was_purged_is_not_there_any_more() -> None:

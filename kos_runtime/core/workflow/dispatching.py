@@ -87,7 +87,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     path = step.path if index < 0 else f"{step.path}[{index}]"
     agent_name, action_name = names_of(step)
     agent, action = linked(desk, agent_name, action_name)
-    sought = "" if step.node.step.cache is None else _sought(desk, step, index, path)
+    sought = "" if step.node.step.cache is None or step.beside else _sought(desk, step, index, path)
     if sought is None or (sought and may_take(run, step) and take_kept(desk, step, path, sought)):
         return True
     # What must not be repeated shares no process either: it would break off with whatever ends that.
