@@ -317,3 +317,20 @@ def test_a_fork_goes_on_beside_others_when_places_are_few() -> None:
     world.run(chain(), {"x": 0})
     assert isinstance(fork(world, 3), Accepted)
     assert world.folded("f").status is RunStatus.COMPLETED
+
+
+def test_a_point_between_a_failure_and_what_was_decided_of_it_is_one_to_go_on_from() -> None:
+    def fails(invocation: Any, **_: Any) -> Any:
+        if invocation.run == "r":
+            raise Fails(ErrorType.PERMANENT)
+        return {}
+
+    world = World({"fails": fails}, limits=Limits(max_record_events=1))
+    each = Step(id="e", form=ForEach(items=[1, 2, 3], agent="k", action="fails", on_item_failure="collect"))
+    world.run(plan(each))
+    at = next(
+        record.position for record in world.store.stream(run_stream("r")) if record.names.startswith("step_failed.")
+    )
+    assert isinstance(fork(world, at), Accepted)
+    assert world.status("f") == "completed"
+    assert [event.failed for event in world.named(ev.ItemsJoined, "f")] == [0]

@@ -22,6 +22,8 @@ class Workflows:
 
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(seed)
+        #: What decides when something starts, and whether at all, but not what comes of it; drawn apart from the rest.
+        self.when = random.Random(f"when {seed}")
         self.count = 0
 
     def workflow(self) -> dict[str, Any]:
@@ -37,6 +39,12 @@ class Workflows:
                 "escalation_agent": "boss",
             }
             content["error_handling"] = [handler, {"errors": ["timeout"], "on_failure": "fail"}]
+        if self.when.random() < 0.2:
+            content |= self.when.choice(
+                [{"rate_limit": "40/s"}, {"max_concurrency": 2}, {"max_concurrency": 1, "rate_limit": "200/s"}]
+            )
+        if self.when.random() < 0.2:
+            content["priority"] = self.when.randint(-2, 2)
         return {"workflow": content}
 
     @staticmethod
@@ -83,7 +91,14 @@ class Workflows:
 
     def act(self, seen: list[str], around: list[str], *actions: str) -> dict[str, Any]:
         inputs = {"a": self.value(seen, around), "b": self.value(seen, around)}
-        return {"agent": "k", "action": self.draw.choice(actions), "inputs": inputs, "outputs": {"v": "v"}}
+        action = self.draw.choice(actions)
+        step = {"agent": "k", "action": action, "inputs": inputs, "outputs": {"v": "v"}}
+        if self.when.random() < 0.15:
+            step["priority"] = self.when.randint(-1, 3)
+        if action == "add" and self.when.random() < 0.25:
+            # What it gives follows from its inputs alone, so it does not matter whose it is.
+            step["cache"] = self.when.choice([True, {"ttl": "1h"}])
+        return step
 
     def _action(self, _: int, seen: list[str], around: list[str]) -> tuple[Steps, list[str]]:
         step = {"id": self.id(), **self.act(seen, around, "add", "add", "flaky")}

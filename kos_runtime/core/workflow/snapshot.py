@@ -16,7 +16,7 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 12
+STATE_VERSION: Final = 13
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(

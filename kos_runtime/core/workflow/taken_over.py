@@ -58,6 +58,12 @@ def take_over(run: Run) -> None:
             run.agenda[path] = AGAIN
         del run.open[path]
         run.todo.append(path)
+    for path, step in run.steps.items():
+        if step.status is StepStatus.FAILING and path not in run.agenda:
+            # A long decision is several records, and the point lies between a failure and what was decided of it.
+            step.then = "redispatch"
+            run.agenda[path] = AGAIN
+            run.todo.append(path)
     for path in list(run.children):
         # They answer to whoever asked for them: another is asked for.
         del run.children[path]
