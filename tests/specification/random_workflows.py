@@ -92,7 +92,7 @@ class Workflows:
     def act(self, seen: list[str], around: list[str], *actions: str) -> dict[str, Any]:
         inputs = {"a": self.value(seen, around), "b": self.value(seen, around)}
         action = self.draw.choice(actions)
-        step = {"agent": "k", "action": action, "inputs": inputs, "outputs": {"v": "v"}}
+        step: dict[str, Any] = {"agent": "k", "action": action, "inputs": inputs, "outputs": {"v": "v"}}
         if self.when.random() < 0.15:
             step["priority"] = self.when.randint(-1, 3)
         if action == "add" and self.when.random() < 0.25:
