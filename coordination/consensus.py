@@ -45,7 +45,7 @@ MAX_RETRY_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class Vote:
     """A question put to peers."""
 
     question: Question
@@ -155,7 +155,7 @@ class Peer:
     """One peer's state."""
 
     me: str
-    proposal: Proposal
+    vote: Vote
     others: tuple[str, ...]
     is_elector: bool
     incarnation: int = 1
@@ -169,12 +169,12 @@ class Peer:
 
 
 class ConsensusPeer:
-    """The machine of one peer. Its setup is a ``Proposal``; its node's name is an elector's."""
+    """The machine of one peer. Its setup is a ``Vote``; its node's name is an elector's."""
 
     name = "consensus"
     version = 1
 
-    def initial(self, me: str, setup: Proposal) -> Peer:
+    def initial(self, me: str, setup: Vote) -> Peer:
         names = [name for name, _ in setup.question.electors]
         return Peer(me, setup, tuple(name for name in names if name != me), me in names)
 
@@ -197,7 +197,7 @@ class ConsensusPeer:
         elif kind is Answered:
             self._fold_answer(state.rounds[fact.answer.round - 1].proposer, fact)
         elif kind is Decided:
-            state.rounds[fact.round - 1].decided = read(state.proposal.question, fact.value)
+            state.rounds[fact.round - 1].decided = read(state.vote.question, fact.value)
         elif kind is Waited:
             place = state.rounds[fact.round - 1]
             place.waits += 1
@@ -234,8 +234,8 @@ class ConsensusPeer:
     def _begin(self, state: Peer, incarnation: int, now: int) -> Transition:
         if not state.rounds:
             facts: list[Any] = [] if incarnation == 1 else [Recovered(incarnation)]
-            facts.append(Opened(1, now + state.proposal.deadline_ms))
-            timer = SetTimer("round", now + min(_wait(state, 1, 0), state.proposal.deadline_ms))
+            facts.append(Opened(1, now + state.vote.deadline_ms))
+            timer = SetTimer("round", now + min(_wait(state, 1, 0), state.vote.deadline_ms))
             return Transition(facts, timers=(timer,), consults=(_consult(state, 1),))
         place, number = state.rounds[-1], state.current
         made = Transition([Recovered(incarnation)])
@@ -262,7 +262,7 @@ class ConsensusPeer:
         if state.me in place.ballots:
             same = place.ballots[state.me] == ballot
             return Transition(reply=None if same else Refused("conflict", f"{state.me} has voted in round {command.round}"))
-        if problem := unfit(state.proposal.question, ballot):
+        if problem := unfit(state.vote.question, ballot):
             return Transition(reply=Refused("invalid", problem))
         if place.decided is not None:
             return Transition(reply=Refused("conflict", f"round {command.round} is over"))
@@ -293,7 +293,7 @@ class ConsensusPeer:
             return self._on_ballot(state, place, sender, body, now)
         if kind is DecisionSent:
             made = Transition([])
-            self._decided(state, number, read(state.proposal.question, body.value), now, made)
+            self._decided(state, number, read(state.vote.question, body.value), now, made)
             return made
         if kind is BallotsWanted:
             mine = place.ballots.get(state.me)
@@ -306,7 +306,7 @@ class ConsensusPeer:
         if sender in place.ballots:
             return Transition(ignored="that ballot is known")
         ballot = Ballot(sender, body.choices, body.reason)
-        if problem := unfit(state.proposal.question, ballot):
+        if problem := unfit(state.vote.question, ballot):
             return Transition(ignored=problem)
         made = Transition([], notes=(BallotHeard(sender, body),))
         self._propose_if_ready(state, place, body.round, [*place.ballots.values(), ballot], now, made)
@@ -314,7 +314,7 @@ class ConsensusPeer:
 
     def _on_accept(self, state: Peer, place: Round, sender: str, body: paxos.Accept) -> Transition:
         try:
-            read(state.proposal.question, body.value)
+            read(state.vote.question, body.value)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             return Transition(ignored=f"{sender} proposed what does not hold: {error}")
         accepted, answer = paxos.on_accept(place.acceptor, body)
@@ -326,7 +326,7 @@ class ConsensusPeer:
         self, state: Peer, place: Round, number: int, ballots: list[Ballot], now: int, made: Transition
     ) -> None:
         """Propose at once when nothing can change any more, if it is this peer's to go first; else after a while."""
-        if place.proposer.number > paxos.NONE or not is_settled(state.proposal.question, ballots):
+        if place.proposer.number > paxos.NONE or not is_settled(state.vote.question, ballots):
             return
         if _is_first(state):
             self._propose(state, place, number, ballots, now, made)
@@ -338,7 +338,7 @@ class ConsensusPeer:
         facts = list(made.facts)
         sends = list(made.sends)
         if _is_first(state) and place.proposer.number == paxos.NONE and state.incarnation == 1 and place.acceptor.promised == paxos.NONE:
-            value = certify(state.proposal.question, ballots).value
+            value = certify(state.vote.question, ballots).value
             first = paxos.Number(1, state.me, 1)
             facts += (paxos.Proposing(number, first, value), paxos.Accepted(number, first, value))
             sends += _to_all(state, paxos.Accept(number, first, value))
@@ -358,8 +358,8 @@ class ConsensusPeer:
 
     def _alone(self, state: Peer, place: Round, number: int, ballots: Iterable[Ballot], now: int, made: Transition) -> None:
         """An electorate of one has agreed with itself as soon as it has recorded what."""
-        value = certify(state.proposal.question, ballots).value if not place.acceptor.value else place.acceptor.value
-        self._decided(state, number, read(state.proposal.question, value), now, made)
+        value = certify(state.vote.question, ballots).value if not place.acceptor.value else place.acceptor.value
+        self._decided(state, number, read(state.vote.question, value), now, made)
 
     def _on_answer(self, state: Peer, place: Round, sender: str, body: Any, now: int) -> Transition:
         proposer = place.proposer
@@ -372,7 +372,7 @@ class ConsensusPeer:
         if type(body) is paxos.Promise:
             promises = {**proposer.promises, sender: body}
             if proposer.value is None and paxos.has_quorum(promises, electors):
-                own = certify(state.proposal.question, place.ballots.values()).value
+                own = certify(state.vote.question, place.ballots.values()).value
                 value = paxos.free_value(promises, own)
                 asked = paxos.Accept(body.round, body.number, value)
                 facts: list[Any] = [paxos.Proposing(body.round, body.number, value)]
@@ -385,7 +385,7 @@ class ConsensusPeer:
         if type(body) is paxos.AcceptedBy:
             accepts = {**proposer.accepts, sender: True}
             if paxos.has_quorum(accepts, electors) and proposer.value is not None:
-                self._decided(state, body.round, read(state.proposal.question, proposer.value), now, made)
+                self._decided(state, body.round, read(state.vote.question, proposer.value), now, made)
             return made
         return Transition(ignored=f"no peer says {type(body).__name__}")
 
@@ -395,7 +395,7 @@ class ConsensusPeer:
         if place.decided is not None:
             return Transition(ignored="decided already")
         ballots = list(place.ballots.values())
-        if now < place.deadline and not is_settled(state.proposal.question, ballots):
+        if now < place.deadline and not is_settled(state.vote.question, ballots):
             made = Transition(sends=[Send(to, BallotsWanted(number)) for to in state.others if to not in place.ballots])
             made.notes = (Waited(number),)
             made.timers = (SetTimer("round", min(place.deadline, now + _wait(state, number, place.waits + 1))),)
@@ -417,8 +417,8 @@ class ConsensusPeer:
     def _go_on(self, state: Peer, number: int, found: Certificate, now: int, made: Transition) -> None:
         """Begin the next round when this one came to nothing, else come to the end."""
         outcome = found.outcome
-        if not outcome.is_decided and number < state.proposal.rounds:
-            deadline = now + state.proposal.deadline_ms
+        if not outcome.is_decided and number < state.vote.rounds:
+            deadline = now + state.vote.deadline_ms
             made.facts = [*made.facts, Opened(number + 1, deadline)]
             made.timers = (SetTimer("round", min(deadline, now + _wait(state, number + 1, 0))),)
             made.consults = (_consult(state, number + 1, found),)
@@ -443,9 +443,9 @@ def result_of(found: Certificate, number: int) -> dict[str, Any]:
 
 def _consult(state: Peer, number: int, before: Certificate | None = None) -> Consult:
     shown = [] if before is None else [[b.elector, list(b.choices), b.reason] for b in before.ballots]
-    asked = state.proposal.question
+    asked = state.vote.question
     question = {"subject": asked.subject, "options": list(asked.options), "round": number, "before": shown}
-    return Consult(state.me, f"{state.proposal.id}#{number}/{state.me}", question)
+    return Consult(state.me, f"{state.vote.id}#{number}/{state.me}", question)
 
 
 def _to_all(state: Peer, body: Any) -> list[Send]:
@@ -460,4 +460,4 @@ def _is_first(state: Peer) -> bool:
 def _wait(state: Peer, number: int, waits: int) -> int:
     """Return how long to wait, in milliseconds: doubled each time, and by a draw between one and two times that."""
     least = min(RETRY_MS << min(waits, 10), MAX_RETRY_MS)
-    return least + int(least * draw(state.proposal.seed, f"{state.proposal.id}/{state.me}", number * 1_000 + waits, "retry"))
+    return least + int(least * draw(state.vote.seed, f"{state.vote.id}/{state.me}", number * 1_000 + waits, "retry"))

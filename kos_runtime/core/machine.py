@@ -182,8 +182,8 @@ class Coordinator(Protocol):
     async def command(self, stream: str, node: str, command: Any) -> Any:
         """Give a node a command, and return its reply once that is durable."""
 
-    async def outcome(self, stream: str) -> Any:
-        """Wait for the first ``Concluded`` of any node of the stream, and return its value."""
+    async def until(self, stream: str, found: Callable[[Any], bool]) -> Any:
+        """Return the first recorded fact of the stream's nodes that is what is looked for, or wait for it."""
 
 
 @event("coordination_concluded")

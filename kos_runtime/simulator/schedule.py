@@ -94,13 +94,21 @@ class Schedule:
     """One run of a protocol under one seed."""
 
     def __init__(
-        self, machine: Machine[Any], setup: Any, nodes: Sequence[str], answer: Answer, seed: int, faults: Faults | None = None
+        self, machine: Machine[Any], setup: Any, nodes: Sequence[str], answer: Answer, seed: int, faults: Faults | None = None,
+        keeps: Sequence[str] = (), until: Sequence[str] = (),
     ) -> None:
+        """Set up a schedule.
+
+        Nodes that ``keeps`` names may crash, and always come back with their disk. The schedule is over when those that
+        ``until`` names have concluded: all, unless given.
+        """
         self._rng = Random(f"{seed}/schedule")  # noqa: S311  # repeatable on purpose
         self.faults = drawn(self._rng) if faults is None else faults
         self._machine, self._setup, self._answer = machine, setup, answer
         self._nodes = {name: _Node(name) for name in nodes}
         self._names = tuple(nodes)
+        self._keeps = frozenset(keeps)
+        self._until = tuple(until) or self._names
         self._due: list[_Due] = []
         self._order = 0
         self._sides: dict[str, int] = {}
@@ -110,7 +118,8 @@ class Schedule:
         #: What came how often: for tables that show that nothing was vacuous.
         self.seen: dict[str, int] = {}
         for name in nodes:
-            if self._lost < (len(nodes) - 1) // 2 and self._rng.random() < self.faults.dead / len(nodes):
+            dies = self._rng.random() < self.faults.dead / len(nodes)
+            if dies and self._may_lose(name):
                 self._lost += 1
                 self._nodes[name].gone = True
                 self._count("dead from the beginning")
@@ -124,9 +133,9 @@ class Schedule:
         self._put(at - self.now, node, 0, Commanded(command))
 
     def run(self) -> Trace:
-        """Run to the end: until every node has concluded, or nothing is left to do, or patience is over."""
+        """Run to the end: until all have concluded, or nothing is left to do, or patience is over."""
         end = self.faults.heal_ms + self.faults.patience_ms
-        open_nodes = {name for name in self._names if not self._nodes[name].gone}
+        open_nodes = {name for name in self._until if not self._nodes[name].gone}
         while self._due and open_nodes and len(self.steps) < MAX_STEPS:
             due = heappop(self._due)
             if due.at > end:
@@ -151,6 +160,9 @@ class Schedule:
     def _put(self, after: int, node: str, life: int, stimulus: Stimulus | None, token: int = 0, sender: str = "") -> None:
         self._order += 1
         heappush(self._due, _Due(self.now + after, self._order, node, life, stimulus, token, sender))
+
+    def _may_lose(self, name: str) -> bool:
+        return name not in self._keeps and self._lost < (len(self._names) - 1) // 2
 
     @property
     def _is_healed(self) -> bool:
@@ -220,7 +232,7 @@ class Schedule:
     def _die(self, node: _Node) -> None:
         node.run = None
         rng = self._rng
-        if rng.random() < self.faults.amnesia and self._lost < (len(self._names) - 1) // 2:
+        if rng.random() < self.faults.amnesia and self._may_lose(node.name):
             self._lost += 1
             node.gone = True
             self._count("lost its disk")
