@@ -8,7 +8,7 @@ _PUBLIC = {
     "LoadDistribution": "peer_to_peer",
     "HierarchicalCoordination": "hierarchical", "AuthorityGrant": "hierarchical", "NotAllowed": "hierarchical",
     "DelegationResult": "authority", "RecoveryAction": "assignment",
-    "Grant": "grant", "Limits": "grant", "Use": "grant", "Hierarchy": "hierarchy", "hierarchy": "hierarchy",
+    "Grant": "grant", "Limits": "grant", "Use": "grant", "Hierarchy": "levels", "hierarchy": "levels",
     "Version": "conflict", "Resolution": "conflict",
 }  # fmt: skip
 

@@ -20,13 +20,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from coordination.load import two_choices
+from coordination.worker import Alive, CancelWork, Hello, Result, ResultTaken, Work
 from kos_runtime.core.chance import draw
 from kos_runtime.core.envelope import Envelope
 from kos_runtime.core.event import event
-from kos_runtime.core.machine import Began, Commanded, Concluded, Fired, Received, Recovered, Refused, Send, SetTimer, Stimulus, Transition
-
-from coordination.load import two_choices
-from coordination.worker import Alive, CancelWork, Hello, Result, ResultTaken, Work
+from kos_runtime.core.machine import (
+    Began,
+    Commanded,
+    Concluded,
+    Fired,
+    Received,
+    Recovered,
+    Refused,
+    Send,
+    SetTimer,
+    Stimulus,
+    Transition,
+)
 
 STRIKES: Final = 3
 STRIKE_MS: Final = 60_000
@@ -399,7 +410,9 @@ def _take(draft: Draft, worker: str, said: Result) -> None:
         draft.ignored = "this lease is over"
         if said.epoch not in state.heard and 0 < said.epoch <= state.epochs and 0 <= said.task < len(state.setup.tasks):
             # One fact for each epoch: who repeats itself does not fill the log.
-            draft.facts.append(ResultDiscarded(said.task, said.epoch, "duplicate" if said.task in state.done else "stale"))
+            draft.facts.append(
+                ResultDiscarded(said.task, said.epoch, "duplicate" if said.task in state.done else "stale")
+            )
         return
     if said.error:
         draft.lose(lease, "failed", said.error, strike=True)

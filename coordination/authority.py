@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from coordination.grant import Grant, Limits, Use, chain, malformed, objection, wider
+from coordination.levels import Hierarchy
 from kos_runtime.core.event import event
 from kos_runtime.core.machine import Began, Commanded, Consult, Fired, Refused, SetTimer, Stimulus, Transition
 from kos_runtime.core.nearest import nearest
-
-from coordination.grant import Grant, Limits, Use, chain, malformed, objection, wider
-from coordination.hierarchy import Hierarchy
 
 #: An instance holds at most so many grants, and so many open escalations.
 MAX_GRANTS: Final = 100_000
@@ -334,7 +333,9 @@ def _is_void(state: Held, id: str, now: int) -> str:
 def _revoke(state: Held, id: str, by: str) -> Transition:
     if id not in state.grants:
         near = nearest(id, tuple(state.grants))
-        return Transition(reply=Refused("not_found", f"there is no grant {id!r}" + (f"; did you mean {near!r}?" if near else "")))
+        return Transition(
+            reply=Refused("not_found", f"there is no grant {id!r}" + (f"; did you mean {near!r}?" if near else ""))
+        )
     if by != state.setup.hierarchy.person and all(grant.issuer != by for grant in chain(state.grants, id)):
         return Transition(reply=Refused("denied", f"{by} gave neither {id!r} nor anything that it is cut from"))
     return Transition() if id in state.revoked else Transition([Revoked(id, by)])
@@ -394,7 +395,9 @@ def _delegate_down(state: Held, command: Delegate, here: int, now: int) -> Trans
         return Transition(reply=DelegationResult(task, refused=f"down from level {here} is a level from {here + 1} on"))
     below = tree.below(command.by, command.level)
     if not below:
-        return Transition(reply=DelegationResult(task, refused=f"nobody below {command.by} is at level {command.level}"))
+        return Transition(
+            reply=DelegationResult(task, refused=f"nobody below {command.by} is at level {command.level}")
+        )
     to = min(below, key=lambda name: (state.load.get(name, 0), name))
     facts: list[Any] = []
     grant = ""
@@ -419,11 +422,15 @@ def _as(use: Use, agent: str) -> Use:
 
 def _cut(parent: Grant, id: str, subject: str, use: Use, now: int, expires_ms: int) -> Grant:
     """Cut from a grant what one task needs, and no more: that action, that target, that cost."""
-    limits = Limits(use.cost if parent.limits.cost is not None or use.cost else None, parent.limits.count, parent.limits.fan_out)
+    limits = Limits(
+        use.cost if parent.limits.cost is not None or use.cost else None, parent.limits.count, parent.limits.fan_out
+    )
     ends = min(parent.expires_at, now + expires_ms)
     begins = max(parent.not_before, now)
     depth = parent.depth - 1
-    return Grant(id, parent.id, parent.subject, subject, (use.action,), use.target or parent.scope, limits, begins, ends, depth)
+    return Grant(
+        id, parent.id, parent.subject, subject, (use.action,), use.target or parent.scope, limits, begins, ends, depth
+    )
 
 
 # --- escalation ---------------------------------------------------------------------------------
@@ -431,7 +438,14 @@ def _cut(parent: Grant, id: str, subject: str, use: Use, now: int, expires_ms: i
 
 def _ask(name: str, request: Request) -> Consult:
     use = request.use
-    question = {"request": name, "agent": use.agent, "action": use.action, "target": use.target, "cost": use.cost, "reason": request.reason}
+    question = {
+        "request": name,
+        "agent": use.agent,
+        "action": use.action,
+        "target": use.target,
+        "cost": use.cost,
+        "reason": request.reason,
+    }
     return Consult(request.to, f"{name}/{request.to}", question)
 
 

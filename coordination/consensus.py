@@ -17,6 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from coordination import paxos
+from coordination.certificate import Certificate, certify, read
+from coordination.voting import Ballot, Question, is_settled, unfit
 from kos_runtime.core.chance import draw
 from kos_runtime.core.envelope import Envelope, message
 from kos_runtime.core.event import event
@@ -34,10 +37,6 @@ from kos_runtime.core.machine import (
     Stimulus,
     Transition,
 )
-
-from coordination import paxos
-from coordination.certificate import Certificate, certify, read
-from coordination.voting import Ballot, Question, is_settled, unfit
 
 #: The first wait before a proposal that came to nothing is tried again; it doubles up to ``MAX_RETRY_MS``.
 RETRY_MS: Final = 200
@@ -210,11 +209,10 @@ class ConsensusPeer:
         answer = fact.answer
         if type(answer) is paxos.Refusal:
             proposer.seen = max(proposer.seen, answer.promised)
-        elif answer.number == proposer.number:
-            if type(answer) is paxos.Promise:
-                proposer.promises[fact.acceptor] = answer
-            else:
-                proposer.accepts[fact.acceptor] = True
+        elif type(answer) is paxos.Promise:
+            proposer.promises[fact.acceptor] = answer
+        else:
+            proposer.accepts[fact.acceptor] = True
 
     # --- deciding -------------------------------------------------------------------------------
 
@@ -261,7 +259,9 @@ class ConsensusPeer:
         ballot = Ballot(state.me, tuple(command.choices), command.reason)
         if state.me in place.ballots:
             same = place.ballots[state.me] == ballot
-            return Transition(reply=None if same else Refused("conflict", f"{state.me} has voted in round {command.round}"))
+            return Transition(
+                reply=None if same else Refused("conflict", f"{state.me} has voted in round {command.round}")
+            )
         if problem := unfit(state.vote.question, ballot):
             return Transition(reply=Refused("invalid", problem))
         if place.decided is not None:
@@ -333,11 +333,18 @@ class ConsensusPeer:
         else:
             made.timers = (SetTimer("round", now + _wait(state, number, 1)),)
 
-    def _propose(self, state: Peer, place: Round, number: int, ballots: Iterable[Ballot], now: int, made: Transition) -> None:
+    def _propose(
+        self, state: Peer, place: Round, number: int, ballots: Iterable[Ballot], now: int, made: Transition
+    ) -> None:
         made.timers = (SetTimer("round", now + _wait(state, number, place.waits + 1)),)
         facts = list(made.facts)
         sends = list(made.sends)
-        if _is_first(state) and place.proposer.number == paxos.NONE and state.incarnation == 1 and place.acceptor.promised == paxos.NONE:
+        if (
+            _is_first(state)
+            and place.proposer.number == paxos.NONE
+            and state.incarnation == 1
+            and place.acceptor.promised == paxos.NONE
+        ):
             value = certify(state.vote.question, ballots).value
             first = paxos.Number(1, state.me, 1)
             facts += (paxos.Proposing(number, first, value), paxos.Accepted(number, first, value))
@@ -356,7 +363,9 @@ class ConsensusPeer:
         if not state.others:
             self._alone(state, place, number, ballots, now, made)
 
-    def _alone(self, state: Peer, place: Round, number: int, ballots: Iterable[Ballot], now: int, made: Transition) -> None:
+    def _alone(
+        self, state: Peer, place: Round, number: int, ballots: Iterable[Ballot], now: int, made: Transition
+    ) -> None:
         """An electorate of one has agreed with itself as soon as it has recorded what."""
         value = certify(state.vote.question, ballots).value if not place.acceptor.value else place.acceptor.value
         self._decided(state, number, read(state.vote.question, value), now, made)

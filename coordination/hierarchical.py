@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from kos_runtime.core.machine import Coordinator, Refused
-
 from coordination.authority import (
     Act,
     Answer,
@@ -18,7 +16,8 @@ from coordination.authority import (
     Revoke,
 )
 from coordination.grant import Grant, Use
-from coordination.hierarchy import Hierarchy
+from coordination.levels import Hierarchy
+from kos_runtime.core.machine import Coordinator, Refused
 
 _NODE = "authority"
 
@@ -106,7 +105,9 @@ class HierarchicalCoordination:
         """
         return str(await self._insist(Act(Use(agent_id, action, target, cost))))
 
-    async def escalate_authority(self, request: Use, reason: str = "", *, expires_ms: int = 3_600_000) -> AuthorityGrant:
+    async def escalate_authority(
+        self, request: Use, reason: str = "", *, expires_ms: int = 3_600_000
+    ) -> AuthorityGrant:
         """Ask those above for authority, level by level, and wait for an answer; the last is a person.
 
         Raises:

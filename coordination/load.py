@@ -172,7 +172,10 @@ class Balancer:
             return Transition(reply=())
         seed, count = state.setup.seed, state.epochs
         victim = two_choices(
-            victims, lambda peer: -len(state.queues[peer]), draw(seed, thief, count, "first"), draw(seed, thief, count, "second")
+            victims,
+            lambda peer: -len(state.queues[peer]),
+            draw(seed, thief, count, "first"),
+            draw(seed, thief, count, "second"),
         )
         tail = list(state.queues[victim])
         taken = tail[len(tail) - len(tail) // 2 :]

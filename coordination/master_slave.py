@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kos_runtime.core.machine import Concluded, Coordinator, Refused
-
 from coordination.assignment import Fail, RecoveryAction, assignment
 from coordination.tasks import Assigning
+from kos_runtime.core.machine import Concluded, Coordinator, Refused
 
 
 class TaskDistribution(NamedTuple):
@@ -71,7 +70,7 @@ class MasterSlaveCoordination:
         """
         action = await self._engine.command(of.stream, self.master, Fail(slave_id, error))
         if isinstance(action, Refused):
-            raise ValueError(action.message)
+            raise ValueError(action.message)  # noqa: TRY004  # not a wrong type: a wrong name
         assert isinstance(action, RecoveryAction)
         return action
 

@@ -17,10 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from coordination.quorum import majority
 from kos_runtime.core.envelope import message
 from kos_runtime.core.event import event
-
-from coordination.quorum import majority
 
 
 class Number(NamedTuple):
@@ -121,7 +120,9 @@ class Acceptor:
 def on_prepare(acceptor: Acceptor, asked: Prepare) -> tuple[Promised | None, Promise | Refusal]:
     """Promise, if the number is higher than any promised. The answer leaves behind the fact."""
     if asked.number > acceptor.promised:
-        return Promised(asked.round, asked.number), Promise(asked.round, asked.number, acceptor.accepted, acceptor.value)
+        return Promised(asked.round, asked.number), Promise(
+            asked.round, asked.number, acceptor.accepted, acceptor.value
+        )
     if asked.number == acceptor.promised:
         # The same question again: a repeated answer says what is true now, and is as durable as the first.
         return None, Promise(asked.round, asked.number, acceptor.accepted, acceptor.value)

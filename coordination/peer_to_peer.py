@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kos_runtime.core.machine import Concluded, Coordinator, Refused
-
 from coordination.conflict import Resolution, Version, resolve, settle
 from coordination.consensus import ConsensusPeer, Vote
 from coordination.load import Balanced, Balancer, Submit, fairness
 from coordination.merging import text
 from coordination.voting import question
+from kos_runtime.core.machine import Concluded, Coordinator, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +112,7 @@ class PeerToPeerCoordination:
         await self._engine.open(stream, Balancer(), Balanced(self.peers, self._seed), ["load"])
         placed = await self._engine.command(stream, "load", Submit(tuple(tasks)))
         if isinstance(placed, Refused):
-            raise ValueError(placed.message)
+            raise ValueError(placed.message)  # noqa: TRY004  # not a wrong type: too many
         found: dict[str, list[str]] = {peer: [] for peer in self.peers}
         for task, peer in placed.items():
             found[peer].append(task)
@@ -121,7 +120,11 @@ class PeerToPeerCoordination:
         return LoadDistribution({peer: tuple(given) for peer, given in found.items()}, even)
 
     async def resolve_conflict(
-        self, versions: Sequence[Version], strategies: Mapping[str, str], default: str = "escalate", rule: str = "majority"
+        self,
+        versions: Sequence[Version],
+        strategies: Mapping[str, str],
+        default: str = "escalate",
+        rule: str = "majority",
     ) -> Resolution:
         """Settle a conflict: by what was known, then field by field as ``strategies`` say. The peers vote where it is theirs.
 

@@ -27,9 +27,7 @@ def preferences(ballots: Iterable[tuple[Sequence[str], int]], options: Sequence[
 def strongest_paths(preferred: Sequence[Sequence[int]]) -> list[list[int]]:
     """Return the strength of the strongest path from each option to each other, after Floyd and Warshall."""
     count = len(preferred)
-    paths = [
-        [preferred[i][j] if preferred[i][j] > preferred[j][i] else 0 for j in range(count)] for i in range(count)
-    ]
+    paths = [[preferred[i][j] if preferred[i][j] > preferred[j][i] else 0 for j in range(count)] for i in range(count)]
     for k in range(count):
         through = paths[k]
         for i in range(count):

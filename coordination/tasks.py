@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from kos_runtime.core.machine import Stimulus, Transition
-
 from coordination import assignment, worker
 from coordination.assignment import Assignment, Master
 from coordination.worker import Slave
+from kos_runtime.core.machine import Stimulus, Transition
 
 
 class Assigning:

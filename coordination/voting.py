@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Literal
 
-from kos_runtime.core.nearest import nearest
-
 from coordination import schulze
 from coordination.quorum import HALF, MAX_OPTIONS, electorate, share
+from kos_runtime.core.nearest import nearest
 
 Rule = Literal["majority", "supermajority", "unanimous", "weighted", "approval", "schulze"]
 RULES: Final[tuple[Rule, ...]] = ("majority", "supermajority", "unanimous", "weighted", "approval", "schulze")
@@ -83,7 +82,9 @@ def question(
     """
     if rule not in RULES:
         near = nearest(rule, RULES)
-        raise ValueError(f"no rule {rule!r}" + (f"; did you mean {near!r}?" if near else f"; one of {', '.join(RULES)}"))
+        raise ValueError(
+            f"no rule {rule!r}" + (f"; did you mean {near!r}?" if near else f"; one of {', '.join(RULES)}")
+        )
     if not options:
         raise ValueError("a proposal needs at least one option")
     if len(options) > MAX_OPTIONS:
@@ -104,7 +105,7 @@ def question(
         subject,
         tuple(options),
         electorate(electors),
-        rule,  # type: ignore[arg-type]
+        rule,
         least,
         Fraction(0) if participation is None else share(participation),
         breaks_ties,
@@ -118,7 +119,9 @@ def unfit(asked: Question, ballot: Ballot) -> str:
     for choice in ballot.choices:
         if choice not in asked.options:
             near = nearest(choice, asked.options)
-            return f"{choice!r} is no option" + (f"; did you mean {near!r}?" if near else f"; one of {', '.join(asked.options)}")
+            return f"{choice!r} is no option" + (
+                f"; did you mean {near!r}?" if near else f"; one of {', '.join(asked.options)}"
+            )
     if len(set(ballot.choices)) != len(ballot.choices):
         return "an option stands twice in the ballot"
     if len(ballot.choices) > 1 and asked.rule not in {"approval", "schulze"}:
@@ -146,11 +149,15 @@ def tally(asked: Question, ballots: Iterable[Ballot]) -> Outcome:
     if not spoken or present < asked.participation * sum(weights.values()):
         return Outcome("no_quorum", "", lines)
     if asked.rule == "schulze":
-        return _led(asked, schulze.order([(b.choices, weights[b.elector]) for b in cast if b.choices], asked.options)[0], lines)
+        return _led(
+            asked, schulze.order([(b.choices, weights[b.elector]) for b in cast if b.choices], asked.options)[0], lines
+        )
     most = max(found.values())
     leaders = [option for option in asked.options if found[option] == most]
     if not _is_enough(asked, most, spoken, present):
-        kind: Literal["tie", "no_majority"] = "tie" if len(leaders) > 1 and most * len(leaders) == spoken else "no_majority"
+        kind: Literal["tie", "no_majority"] = (
+            "tie" if len(leaders) > 1 and most * len(leaders) == spoken else "no_majority"
+        )
         if kind == "tie" and asked.breaks_ties and asked.threshold is None and asked.rule in {"majority", "weighted"}:
             return Outcome("decided", leaders[0], lines)
         return Outcome(kind, "", lines)

@@ -8,7 +8,18 @@ from typing import Any
 
 from kos_runtime.core.envelope import message
 from kos_runtime.core.event import event
-from kos_runtime.core.machine import Began, Commanded, Consult, Fired, Received, Refused, Send, SetTimer, Stimulus, Transition
+from kos_runtime.core.machine import (
+    Began,
+    Commanded,
+    Consult,
+    Fired,
+    Received,
+    Refused,
+    Send,
+    SetTimer,
+    Stimulus,
+    Transition,
+)
 
 #: A worker is given at most so much at a time; what comes beyond it is left to its lease.
 MAX_AT_HAND = 256
@@ -136,7 +147,9 @@ def _hear(state: Slave, sender: str, body: Any) -> Transition:
             if len(state.at_work) >= MAX_AT_HAND:
                 return Transition(ignored=f"it is at work on {MAX_AT_HAND} already")
             key = f"{body.name}@{body.epoch}"
-            return Transition(notes=(Taken(body),), consults=(Consult(state.me, key, [body.epoch, body.name, body.attempt]),))
+            return Transition(
+                notes=(Taken(body),), consults=(Consult(state.me, key, [body.epoch, body.name, body.attempt]),)
+            )
         case CancelWork() | ResultTaken():
             return Transition(notes=(Dropped(body.epoch),))
         case _:

@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from kos_runtime.core.machine import Concluded, Invariant, Received, Step, Trace
-
 from coordination.assignment import Done, GivenUp, Leased, LeaseLost
 from coordination.worker import Alive, Work
+from kos_runtime.core.machine import Concluded, Invariant, Received, Step, Trace
 
 
 def _facts(trace: Trace) -> Iterator[tuple[Step, Any]]:
@@ -41,7 +40,9 @@ def open_leases(trace: Trace) -> list[str]:
             highest = max(highest, fact.epoch)
             leased[fact.epoch] = fact.task
         elif isinstance(fact, (Done, LeaseLost)) and leased.pop(fact.epoch, None) != fact.task:
-            wrong.append(f"task {fact.task}: {type(fact).__name__} under epoch {fact.epoch}, which is not its open lease")
+            wrong.append(
+                f"task {fact.task}: {type(fact).__name__} under epoch {fact.epoch}, which is not its open lease"
+            )
     return wrong
 
 
@@ -119,8 +120,9 @@ def recorded(trace: Trace) -> list[str]:
             if isinstance(fact, Leased):
                 leased[fact.epoch] = fact.task, fact.worker
         for send in step.transition.sends:
-            if isinstance(send.body, Work) and leased.get(send.body.epoch) != (send.body.task, send.to):
-                wrong.append(f"task {send.body.task} was sent to {send.to} without a lease")
+            body = send.body
+            if isinstance(body, Work) and leased.get(body.epoch) != (body.task, send.to):
+                wrong += [f"task {body.task} was sent to {send.to} without a lease"]
     return wrong
 
 

@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from kos_runtime.core.machine import Invariant, Trace
-
 from coordination.authority import Acted, Escalated, EscalationEnded, Granted, Revoked
+from kos_runtime.core.machine import Invariant, Trace
 
 
 def _facts(trace: Trace) -> Iterator[tuple[int, Any]]:

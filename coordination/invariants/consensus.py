@@ -4,12 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from kos_runtime.core.machine import Concluded, Invariant, Step, Trace
-
 from coordination import paxos
 from coordination.certificate import read
 from coordination.consensus import BallotCast, BallotSent, Decided
-from coordination.quorum import majority
+from kos_runtime.core.machine import Concluded, Invariant, Step, Trace
 
 
 def _facts(trace: Trace, *kinds: type) -> Iterator[tuple[Step, Any]]:
@@ -41,7 +39,9 @@ def validity(trace: Trace) -> list[str]:
             wrong.append(f"round {fact.round} at {step.node}: {error}")
             continue
         if (fact.outcome, fact.option) != (found.outcome.kind, found.outcome.option):
-            wrong.append(f"round {fact.round} at {step.node}: it says {fact.option!r}, its ballots {found.outcome.option!r}")
+            wrong.append(
+                f"round {fact.round} at {step.node}: it says {fact.option!r}, its ballots {found.outcome.option!r}"
+            )
         wrong += [
             f"round {fact.round} at {step.node}: {ballot.elector} never cast {ballot.choices}"
             for ballot in found.ballots
@@ -66,7 +66,7 @@ def quorum(trace: Trace) -> list[str]:
     """C4: what is decided was accepted, durably and under one number, by a majority of the electorate."""
     accepted: dict[tuple[int, paxos.Number, bytes], set[str]] = defaultdict(set)
     chosen: set[tuple[int, bytes]] = set()
-    enough = majority(len(trace.setup.question.electors))
+    electors = len(trace.setup.question.electors)
     wrong = []
     for step, fact in _facts(trace, paxos.Accepted, Decided):
         if type(fact) is Decided:
@@ -75,7 +75,7 @@ def quorum(trace: Trace) -> list[str]:
             continue
         key = fact.round, fact.number, fact.value
         accepted[key].add(step.node)
-        if len(accepted[key]) >= enough:
+        if 2 * len(accepted[key]) > electors:
             chosen.add((fact.round, fact.value))
     return wrong
 
@@ -100,7 +100,7 @@ def one_value(trace: Trace) -> list[str]:
     values: dict[tuple[int, paxos.Number], bytes] = {}
     wrong = []
     for step in trace.steps:
-        said = [send.body for send in step.transition.sends if isinstance(send.body, paxos.Accept)]
+        said: list[Any] = [send.body for send in step.transition.sends if isinstance(send.body, paxos.Accept)]
         said += [fact for fact in step.transition.facts if isinstance(fact, paxos.Accepted)]
         wrong += [
             f"round {body.round}: two values under {body.number}, the second at {step.node}"
@@ -114,14 +114,14 @@ def chosen_is_kept(trace: Trace) -> list[str]:
     """C7: once a value is chosen, nothing else is accepted under a higher number."""
     accepted: dict[tuple[int, paxos.Number], set[str]] = defaultdict(set)
     chosen: dict[int, tuple[paxos.Number, bytes]] = {}
-    enough = majority(len(trace.setup.question.electors))
+    electors = len(trace.setup.question.electors)
     wrong = []
     for step, fact in _facts(trace, paxos.Accepted):
         held = chosen.get(fact.round)
         if held is not None and fact.number > held[0] and fact.value != held[1]:
             wrong.append(f"round {fact.round}: {step.node} accepted another value under {fact.number}")
         accepted[fact.round, fact.number].add(step.node)
-        if held is None and len(accepted[fact.round, fact.number]) >= enough:
+        if held is None and len(accepted[fact.round, fact.number]) * 2 > electors:
             chosen[fact.round] = fact.number, fact.value
     return wrong
 
@@ -146,7 +146,7 @@ def progress(trace: Trace) -> list[str]:
     """C9: when all has healed, with a majority up, every elector that is up comes to the end."""
     electors = [name for name, _ in trace.setup.question.electors]
     up = [name for name in trace.healed if name in electors]
-    if len(up) < majority(len(electors)):
+    if 2 * len(up) <= len(electors):
         return []
     done = {step.node for step, _ in _facts(trace, Concluded)}
     return [f"{name} has not decided" for name in up if name not in done]

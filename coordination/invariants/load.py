@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from kos_runtime.core.machine import Commanded, Invariant, Refused, Trace
-
 from coordination.load import Claimed, Finished, Lose, Submit
+from kos_runtime.core.machine import Commanded, Invariant, Refused, Trace
 
 
 def _facts(trace: Trace) -> Iterator[Any]:
@@ -31,9 +30,9 @@ def nothing_lost(trace: Trace) -> list[str]:
     owned: set[str] = set()
     finished: list[str] = []
     for step in trace.steps:
-        if isinstance(step.cause, Commanded) and isinstance(step.cause.command, Submit):
-            if not isinstance(step.transition.reply, Refused):
-                submitted.update(step.cause.command.tasks)
+        command = step.cause.command if isinstance(step.cause, Commanded) else None
+        if isinstance(command, Submit) and not isinstance(step.transition.reply, Refused):
+            submitted.update(command.tasks)
         for fact in step.transition.facts:
             if isinstance(fact, Claimed):
                 owned.add(fact.task)
@@ -59,10 +58,16 @@ def owner_finishes(trace: Trace) -> list[str]:
                 done.add(fact.task)
                 if owner.get(fact.task) != (fact.peer, fact.epoch):
                     wrong.append(f"{fact.task} was finished by {fact.peer}, whose it is not")
-        lost = step.cause.command.peer if isinstance(step.cause, Commanded) and isinstance(step.cause.command, Lose) else ""
+        lost = (
+            step.cause.command.peer
+            if isinstance(step.cause, Commanded) and isinstance(step.cause.command, Lose)
+            else ""
+        )
         if lost and not isinstance(step.transition.reply, Refused):
             gone.add(lost)
-            wrong += [f"{task} is still {lost}'s" for task, (peer, _) in owner.items() if peer == lost and task not in done]
+            wrong += [
+                f"{task} is still {lost}'s" for task, (peer, _) in owner.items() if peer == lost and task not in done
+            ]
     return wrong
 
 

@@ -94,8 +94,15 @@ class Schedule:
     """One run of a protocol under one seed."""
 
     def __init__(
-        self, machine: Machine[Any], setup: Any, nodes: Sequence[str], answer: Answer, seed: int, faults: Faults | None = None,
-        keeps: Sequence[str] = (), until: Sequence[str] = (),
+        self,
+        machine: Machine[Any],
+        setup: Any,
+        nodes: Sequence[str],
+        answer: Answer,
+        seed: int,
+        faults: Faults | None = None,
+        keeps: Sequence[str] = (),
+        until: Sequence[str] = (),
     ) -> None:
         """Set up a schedule.
 
@@ -104,7 +111,7 @@ class Schedule:
         """
         self._rng = Random(f"{seed}/schedule")  # noqa: S311  # repeatable on purpose
         self.faults = drawn(self._rng) if faults is None else faults
-        self._machine, self._setup, self._answer = machine, setup, answer
+        self.machine, self._setup, self._answer = machine, setup, answer
         self._nodes = {name: _Node(name) for name in nodes}
         self._names = tuple(nodes)
         self._keeps = frozenset(keeps)
@@ -157,7 +164,9 @@ class Schedule:
     def _count(self, what: str) -> None:
         self.seen[what] = self.seen.get(what, 0) + 1
 
-    def _put(self, after: int, node: str, life: int, stimulus: Stimulus | None, token: int = 0, sender: str = "") -> None:
+    def _put(
+        self, after: int, node: str, life: int, stimulus: Stimulus | None, token: int = 0, sender: str = ""
+    ) -> None:
         self._order += 1
         heappush(self._due, _Due(self.now + after, self._order, node, life, stimulus, token, sender))
 
@@ -167,6 +176,10 @@ class Schedule:
     @property
     def _is_healed(self) -> bool:
         return self.now >= self.faults.heal_ms
+
+    def _are_apart(self, one: str, other: str) -> bool:
+        sides = self._sides
+        return bool(sides) and sides.get(one) != sides.get(other) and not self._is_healed
 
     def _part(self) -> None:
         """Part the nodes in two, or heal them; and so again, until everything heals."""
@@ -187,7 +200,7 @@ class Schedule:
             if node.run is not None:
                 return None
             node.incarnation += 1
-            node.run = Run(self._machine, node.name, self._setup, node.facts)
+            node.run = Run(self.machine, node.name, self._setup, node.facts)
             node.timers = {}
             if node.incarnation > 1:
                 self._count("came back from its records")
@@ -198,10 +211,9 @@ class Schedule:
             if node.timers.get(stimulus.timer) != due.token:
                 return None
             del node.timers[stimulus.timer]
-        elif due.sender and self._sides and self._sides.get(due.sender) != self._sides.get(due.node):
-            if not self._is_healed:
-                self._count("cut off by a partition")
-                return None
+        elif due.sender and self._are_apart(due.sender, due.node):
+            self._count("cut off by a partition")
+            return None
         return self._take(node, stimulus)
 
     def _take(self, node: _Node, stimulus: Stimulus) -> Transition | None:

@@ -79,10 +79,15 @@ def test_public_names_are_there(name: str) -> None:
     assert getattr(kos_runtime, name)
 
 
+_FOLDED = ("kos_runtime.core.workflow.", "kos_runtime.core.schedule.")
+
+
 def test_every_event_is_named_and_can_be_folded() -> None:
-    kinds = {kind.cls for kind in BY_NAME.values()}
+    # Those of protocols are folded by their machines, and whatever imports one has them too.
+    mine = [kind for kind in BY_NAME.values() if kind.cls.__module__.startswith(_FOLDED)]
+    kinds = {kind.cls for kind in mine}
     assert kinds == {*HANDLERS, *schedule.HANDLERS}
-    assert {kind.name for kind in BY_NAME.values()} == {_snake(kind.__name__) for kind in kinds}
+    assert {kind.name for kind in mine} == {_snake(kind.__name__) for kind in kinds}
     assert events.RunCreated in kinds
 
 

@@ -39,8 +39,8 @@ def hierarchy(superiors: Mapping[str, str], person: str = "user:operator") -> Hi
     if person in full:
         raise ValueError(f"{person} stands at the top, above everybody")
     levels = {}
-    for agent in full:
-        walked, at = [agent], full[agent]
+    for agent, superior in full.items():
+        walked, at = [agent], superior
         while at != person:
             if at in walked:
                 raise ValueError("a circle in the hierarchy: " + " under ".join([*walked[walked.index(at) :], at]))
@@ -49,6 +49,8 @@ def hierarchy(superiors: Mapping[str, str], person: str = "user:operator") -> Hi
             walked.append(at)
             at = full[at]
         if len(walked) > MAX_LEVELS:
-            raise ValueError(f"a hierarchy has at most {MAX_LEVELS} levels, and {agent!r} would be at level {len(walked) - 1}")
+            raise ValueError(
+                f"a hierarchy has at most {MAX_LEVELS} levels, and {agent!r} would be at level {len(walked) - 1}"
+            )
         levels[agent] = len(walked) - 1
     return Hierarchy(person, full, levels)
