@@ -7,9 +7,9 @@ import pytest
 from tests.cluster.world import World
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One owner, with its Ray, for a module's tests; each test brings runs of its own."""
+    """One owner, with its Ray, for all that leave it alive; each test brings runs of its own, and sees them end."""
     made = World(tmp_path_factory.mktemp("store"))
     yield made
     made.close()

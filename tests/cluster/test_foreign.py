@@ -81,7 +81,8 @@ def test_what_listens_and_is_no_cluster_is_said(tmp_path: Path, answer: bytes | 
 
 
 def test_a_cluster_with_another_token_and_one_of_another_version_are_said(world: World, tmp_path: Path) -> None:
-    world.start("three")
+    world.gate.unlink(missing_ok=True)
+    run = world.start("three")
     address = world.address()
     is_said(run_at(tmp_path, address), tmp_path, address, "token", "RAY_AUTH_TOKEN_PATH")
 
@@ -95,6 +96,7 @@ def test_a_cluster_with_another_token_and_one_of_another_version_are_said(world:
         pretend(address, "2.11.0", ray.__version__, token)
     is_said(done, tmp_path, address, "runs Ray 2.11.0", f"this is Ray {ray.__version__}", "--address")
     world.open_gate()
+    assert world.result(run) == {"first": 1, "last": 1}
 
 
 def pretend(address: str, version: str, other: str, token: dict[str, str]) -> None:
