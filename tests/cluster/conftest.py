@@ -11,6 +11,7 @@ from tests.cluster.world import World
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One owner, with its Ray, for all that leave it alive; each test brings runs of its own, and sees them end."""
     made = World(tmp_path_factory.mktemp("store"))
+    made.keep()
     yield made
     made.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import kos_runtime.client
-from kos_runtime.client.owner import is_owned, reach_owner
+from kos_runtime.client.owner import is_owned, reach_owner, start_owner
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.definition.settings import EngineSettings
@@ -29,6 +29,10 @@ class World:
         self.settings = EngineSettings(**{"ray_dashboard": False, **settings})
         self.engine = kos_runtime.client.connect(self.folder, settings=self.settings)
         self.created: list[str] = []
+
+    def keep(self) -> None:
+        """Start the owner as one that does not end by itself between two tests that are slow to follow each other."""
+        start_owner(self.folder, config=self.settings.handed_over(), keep=True).close()
 
     def start(self, workflow: str, **inputs: Any) -> str:
         """Start a run of a file beside this one, and return its id."""
