@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.core.expression import DEFAULT_ROOTS
+from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
 from kos_runtime.definition.names import kind_of
@@ -58,7 +59,7 @@ class Forms:
                 form, uses = inline(self.compiler, raw, path, scope, where)
                 return form, scope, uses
             case "workflow":
-                form, uses = self._child(raw, path, scope, where)
+                form, uses = self._child(raw, path, scope)
                 return form, scope, uses
             case "action":
                 return (
@@ -204,17 +205,19 @@ class Forms:
                 uses = self.texts.template(message, (*path, "fail", "message"), scope)
                 return model.Fail(error=content.get("kind", "permanent"), message=message), uses
 
-    def _child(self, raw: dict[str, Any], path: Path, scope: Scope, where: str) -> tuple[model.Form, list[Use]]:
+    def _child(self, raw: dict[str, Any], path: Path, scope: Scope) -> tuple[model.Form, list[Use]]:
         content, at = raw["workflow"], (*path, "workflow")
         inputs = content.get("inputs") or {}
-        if "timeout" in raw:
-            self.compiler.need("timeout of a sub-workflow", where, (*path, "timeout"))
+        if "timeout" in raw and content.get("mode") == "detach":
+            message = f"step {raw.get('id')!r} does not wait for its workflow and has no use for timeout"
+            self.compiler.check.warn((*path, "timeout"), "KOS214", message, key=True)
         form = model.Child(
             workflow=content.get("id", "?"),
             version=content.get("version", ""),
             inputs=inputs,
             parent_close=content.get("parent_close", "cancel"),
             mode=content.get("mode", "await"),
+            timeout_ms=parse_duration(raw["timeout"]) if "timeout" in raw and content.get("mode") != "detach" else 0,
         )
         return form, self.texts.template(inputs, (*at, "inputs"), scope)
 

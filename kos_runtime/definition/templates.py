@@ -39,6 +39,8 @@ def inline(
 ) -> tuple[model.Form, list[Use]]:
     """Compile the template that a step uses, and what it is given."""
     content, at = raw["template"], (*path, "template")
+    if "timeout" in raw:
+        compiler.need("timeout of a template", where, (*path, "timeout"))
     given: dict[str, Any] | None = content.get("with")
     uses = compiler.texts.template(given, (*at, "with"), scope) if given is not None else []
     name = content.get("use", "?")

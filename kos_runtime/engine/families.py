@@ -31,13 +31,13 @@ SMALL: Final = 64
 
 
 def parent_of(item: msg.Loaded) -> list[Any] | None:
-    """Return ``[run, path, attempt, depth, mode]`` of the step whose child a run is, of one that was not folded yet."""
+    """Return ``[run, path, attempt, depth, mode, timeout_ms]`` of the step whose child a run is, of one that was not folded yet."""
     if item.snapshot is not None:
         found: list[Any] | None = item.snapshot["parent"]
         return found
     for event in (event for _, events in item.history[:2] for event in events):
         if isinstance(event, ev.RunSpawned):
-            return [event.parent, event.path, event.attempt, event.depth, event.mode]
+            return [event.parent, event.path, event.attempt, event.depth, event.mode, event.timeout_ms]
     return None
 
 

@@ -54,7 +54,7 @@ from kos_runtime.core.workflow.desk import Desk, Stops
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
 from kos_runtime.core.workflow.progress import advance as progress
-from kos_runtime.core.workflow.progress import cancel_inside
+from kos_runtime.core.workflow.progress import cancel_inside, length_of
 from kos_runtime.core.workflow.reusing import stored_as
 from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec, Run
@@ -883,7 +883,7 @@ class Partition:
 
     def _watch_deadline(self, run: Run) -> None:
         """A run that may take only a short time is watched closely; for others the sweep is often enough."""
-        if run.deadline and run.program is not None and run.program.plan.timeout_ms <= CLOSE_MS:
+        if run.deadline and length_of(run) <= CLOSE_MS:
             heappush(self._timers, (run.deadline, run.id, DEADLINE_TIMER, 0))
 
     def _expire(self) -> None:

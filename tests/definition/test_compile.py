@@ -258,7 +258,7 @@ def test_what_undoes_a_step_is_tried_again_and_then_a_persons() -> None:
 
 REQUIRED = {
     "coordination": "{id: b, coordination: {pattern: master_slave, workers: k}, action: x}",
-    "timeout of a sub-workflow": "{id: b, workflow: {id: other}, timeout: 5m}",
+    "timeout of a template": "{id: b, template: {use: other}, timeout: 5m}",
     "template": "{id: b, template: {use: other}}",
     "authority_required": f"{{id: b, {ACT}, authority_required: [publish]}}",
     "on_exhausted: escalate": f"{{id: b, loop: {{max_iterations: 1, on_exhausted: escalate, body: [{{id: i, {ACT}}}]}}}}",

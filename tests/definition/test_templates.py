@@ -126,3 +126,15 @@ def test_a_template_that_is_nowhere_is_a_warning_and_a_requirement() -> None:
     plan, warnings = compile_workflow(document, templates=templates())
     assert [requirement.feature for requirement in plan.requires] == ["template"]
     assert [warning.hint for warning in warnings] == ["did you mean 'chain'?"]
+
+
+def test_a_timeout_of_a_sub_workflow_is_for_one_attempt_and_means_nothing_where_nobody_waits() -> None:
+    text = "workflow:\n  id: w\n  steps:\n    - {id: a, workflow: {id: other, mode: MODE}, timeout: 5m}\n"
+    for mode, timeout_ms, codes in (("await", 300_000, []), ("detach", 0, ["KOS214"])):
+        document = load(text.replace("MODE", mode), "w.yaml")
+        assert isinstance(document, WorkflowDocument)
+        plan, warnings = compile_workflow(document)
+        form = plan.body.steps[0].form
+        assert isinstance(form, model.Child)
+        assert (form.timeout_ms, [problem.code for problem in warnings]) == (timeout_ms, codes)
+        assert plan.requires == ()

@@ -33,7 +33,7 @@ Script = dict[str, Any]
 
 
 def calls(id: str = "deeper", workflow: str = "other", **more: Any) -> Step:
-    form = {name: more.pop(name) for name in ("inputs", "parent_close", "mode") if name in more}
+    form = {name: more.pop(name) for name in ("inputs", "parent_close", "mode", "timeout_ms") if name in more}
     return Step(id=id, form=Child(workflow=workflow, **form), **more)
 
 
@@ -421,6 +421,38 @@ def test_a_parent_that_waits_too_long_fails_and_calls_its_child_off(killed: bool
     (failed,) = world.named(ev.RunFailed)
     assert failed.error["type"] == "timeout"
     assert world.status(of("deeper")) == "cancelled"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_attempt_that_takes_too_long_is_called_off_and_another_child_is_asked(killed: bool) -> None:
+    never = (Policy(rule="d", max_retries=1),)
+    world = start(World({"fails": fails}), plan(calls(timeout_ms=60_000), policies=never), other=asks())
+    for attempt in (1, 2):
+        child = world.named(ev.ChildRequested)[-1].child
+        assert child == of("deeper", attempt)
+        if killed:
+            now = world.clock.now()
+            world = world.crash()
+            world.clock.advance_to(now)
+        world.clock.advance_to(world.clock.now() + 59_000)
+        world.virtual.run_until_idle()
+        assert world.status(child) == "waiting"
+        world.clock.advance_to(world.clock.now() + 1_000)
+        world.virtual.run_until_idle()
+        assert world.status(child) == "failed"
+        (failed,) = world.named(ev.RunFailed, child)
+        assert (failed.error["type"], failed.error["recoverable"]) == ("timeout", True)
+    (failed,) = world.named(ev.RunFailed)
+    assert failed.error["message"] == "child run failed: the run took longer than 1m"
+
+
+def test_what_the_workflow_says_itself_bounds_it_too() -> None:
+    child = replace(asks(), timeout_ms=30_000)
+    world = start(World({"fails": fails}), plan(calls(timeout_ms=60_000)), other=child)
+    world.clock.advance_to(world.clock.now() + 30_000)
+    world.virtual.run_until_idle()
+    (failed,) = world.named(ev.RunFailed, of("deeper"))
+    assert (failed.error["type"], failed.error["recoverable"]) == ("timeout", False)
 
 
 def test_a_paused_parent_hears_of_its_child_and_goes_on_when_it_is_resumed() -> None:

@@ -216,6 +216,8 @@ class Child:
     inputs: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
     parent_close: str = "cancel"
     mode: str = "await"
+    #: How long one attempt may take, from the child's start; 0 is as long as the workflow itself may.
+    timeout_ms: int = 0
 
     @property
     def key(self) -> str:

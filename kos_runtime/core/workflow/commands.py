@@ -25,7 +25,7 @@ class CreateRun:
     name: str = ""
     key: str = ""
     start: bool = True
-    #: [run, path, attempt, depth, mode] of the step whose child it is.
+    #: [run, path, attempt, depth, mode, timeout_ms] of the step whose child it is.
     parent: list[Any] | None = None
 
 

@@ -19,7 +19,7 @@ from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
-from kos_runtime.core.workflow.progress import advance
+from kos_runtime.core.workflow.progress import advance, length_of
 from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.core.workflow.values import dotted, unpack_exposed
@@ -59,8 +59,7 @@ def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
 
 def start(desk: Desk) -> None:
     """Let a created run begin."""
-    program = desk.run.program
-    length = 0 if program is None else program.plan.timeout_ms
+    length = length_of(desk.run)
     desk.emit(ev.RunStarted(desk.now + length if length else 0))
     advance(desk)
 

@@ -36,15 +36,24 @@ class RunLinked:
     drivers: dict[str, str]
 
 
-@event("run_spawned")
+@event("run_spawned", 2)
 class RunSpawned:
-    """The run is the child of a step of another. ``depth`` counts from 1; ``mode`` is await or detach."""
+    """The run is the child of a step of another. ``depth`` counts from 1; ``mode`` is await or detach.
+
+    ``timeout_ms`` is how long it may take at most, whatever it says itself; 0 is no bound.
+    """
 
     parent: str
     path: str
     attempt: int
     depth: int
     mode: str
+    timeout_ms: int
+
+
+@upcaster("run_spawned", 1)
+def _without_bound(values: list[Any]) -> list[Any]:
+    return [*values, 0]
 
 
 @event("run_started", 2)

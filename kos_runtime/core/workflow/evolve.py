@@ -90,7 +90,7 @@ def _run_linked(run: Run, e: ev.RunLinked) -> None:
 
 
 def _run_spawned(run: Run, e: ev.RunSpawned) -> None:
-    run.parent = [e.parent, e.path, e.attempt, e.depth, e.mode]
+    run.parent = [e.parent, e.path, e.attempt, e.depth, e.mode, e.timeout_ms]
 
 
 def _run_started(run: Run, e: ev.RunStarted) -> None:

@@ -69,10 +69,16 @@ def advance(desk: Desk) -> None:
             run.wanted = {}
 
 
+def length_of(run: Run) -> int:
+    """Return how long a run may take, in milliseconds: as its workflow says, and the step whose child it is; 0 is for ever."""
+    said = [0 if run.program is None else run.program.plan.timeout_ms, run.parent[5] if run.parent is not None else 0]
+    return min((length for length in said if length), default=0)
+
+
 def count_anew(desk: Desk) -> None:
     """Give a run that goes on after its end, or from another's, as long as one that begins."""
     run = desk.run
-    length = 0 if run.program is None else run.program.plan.timeout_ms
+    length = length_of(run)
     if run.status is RunStatus.RUNNING and (length or run.deadline or run.left_ms):
         desk.emit(ev.DeadlineSet(desk.now + length if length else 0, 0))
 

@@ -33,7 +33,7 @@ REFUSED: Final = "refused"
 
 @dataclass(slots=True)
 class StartChild:
-    """A child is owed: the partition creates it. ``parent`` is ``[run, path, attempt, depth, mode]``."""
+    """A child is owed: the partition creates it. ``parent`` is ``[run, path, attempt, depth, mode, timeout_ms]``."""
 
     child: str
     link: ChildLink
@@ -114,7 +114,7 @@ def request_child(desk: Desk, step: StepState, form: Child) -> None:
             form.mode,
         )
     )
-    desk.owe(StartChild(child, found, values, [run.id, step.path, attempt, depth, form.mode]))
+    desk.owe(StartChild(child, found, values, [run.id, step.path, attempt, depth, form.mode, form.timeout_ms]))
 
 
 def _refuse(desk: Desk, step: StepState, message: str) -> None:

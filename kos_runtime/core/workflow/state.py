@@ -247,7 +247,7 @@ class Run:
         self.manual: dict[str, list[Any]] = {}
         #: path → [run, parent_close] of each child that has not ended.
         self.children: dict[str, list[Any]] = {}
-        #: [run, path, attempt, depth, mode] of the step whose child it is.
+        #: [run, path, attempt, depth, mode, timeout_ms] of the step whose child it is.
         self.parent: list[Any] | None = None
         #: [by, reason] while it is paused, [by, reason, number] while it is being cancelled.
         self.paused: list[Any] | None = None

@@ -12,7 +12,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun, SetCheckpoints
 from kos_runtime.core.workflow.compensating import begin_undoing, fail_run
 from kos_runtime.core.workflow.desk import Desk
-from kos_runtime.core.workflow.progress import advance, cancel_inside
+from kos_runtime.core.workflow.progress import advance, cancel_inside, length_of
 from kos_runtime.core.workflow.spawning import StopChild
 from kos_runtime.core.workflow.state import CANCEL_TIMER, Run
 from kos_runtime.core.workflow.status import RunStatus
@@ -107,8 +107,11 @@ def ran_too_long(desk: Desk) -> None:
     if run.undoing is not None:
         # It is over already, but for what is undone.
         return
-    length = 0 if run.program is None else run.program.plan.timeout_ms
-    error = failure(ErrorType.TIMEOUT, f"the run took longer than {format_duration(length)}", recoverable=False)
+    length = length_of(run)
+    # A child that took longer than an attempt of its step may is tried again like any attempt.
+    by_step = run.parent is not None and run.parent[5] == length
+    message = f"the run took longer than {format_duration(length)}"
+    error = failure(ErrorType.TIMEOUT, message, recoverable=None if by_step else False)
     cancel_inside(desk, "", "the run timed out")
     fail_run(desk, error.to_plain(), "")
     advance(desk)
