@@ -6,7 +6,7 @@ from typing import Any, Final
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.printing import now_ms, span
 from kos_runtime.cli.story import Story
-from kos_runtime.core.projection.steps import DONE, RunView, StepView
+from kos_runtime.core.projection.steps import DONE, HELD, RunView, StepView
 
 _MARKS: Final = {
     "completed": ("✔", "green"), "failed": ("✘", "red"), "skipped": ("–", "dim"), "cancelled": ("⊘", "dim"),
@@ -98,8 +98,9 @@ class _Tree:
     def _detail(self, step: StepView) -> str:
         if step.parts:
             failed = f", {step.parts_failed} failed" if step.parts_failed else ""
-            return f"{step.parts_done}/{step.parts}{failed}"
-        if step.status in {"retrying", "failing"} and step.error and not step.detail.startswith("attempt "):
+            held = f", {step.detail}" if step.detail.startswith(HELD) else ""
+            return f"{step.parts_done}/{step.parts}{failed}{held}"
+        if step.status in {"retrying", "failing"} and step.error and not step.detail.startswith(("attempt ", HELD)):
             return " ".join(failure(step.error).split())
         return " ".join((step.detail.replace("suspect: ", "") or self.story.results.get(step.path, "")).split())
 

@@ -79,6 +79,17 @@ def drawn(story: Story, now: int) -> list[str]:
     return [text for _, text in lines(story, now=now)]
 
 
+def test_what_a_limit_keeps_from_starting_is_said_of_a_step_and_of_the_items_of_one() -> None:
+    log = running()
+    log.add(6, 6_100, ev.StepHeldBack("gather", 0, "agents.p: 2 in 1m", 61_000))
+    log.add(6, 6_100, ev.StepHeldBack("after", 0, "the run: 2 at once", 0))
+    story = Story(log, "7f3a")
+    story.look()
+    found = {line.split()[1]: line for line in drawn(story, 7_000)}
+    assert found["gather"].endswith("1/3, no more than agents.p: 2 in 1m")
+    assert found["after"].endswith("no more than the run: 2 at once")
+
+
 def test_the_tree_tells_results_items_and_retries() -> None:
     story = Story(running(), "7f3a")
     story.look()
