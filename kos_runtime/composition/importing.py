@@ -57,13 +57,14 @@ def import_module(name: str, folder: str = "", *, here: bool = True) -> ModuleTy
 def _make_way(folder: str) -> None:
     """Forget modules of other projects whose names this one has as well."""
     others = {other for other, _ in _imported if other != folder}
-    tops = {name.partition(".")[0] for name in sys.modules} - {__name__.partition(".")[0]}
+    # A list first: other threads may be importing.
+    tops = {name.partition(".")[0] for name in list(sys.modules)} - {__name__.partition(".")[0]}
     for top in tops:
         module = sys.modules.get(top)
         if module is None or _is_from(module, folder) or not lies_in(Path(folder), top):
             continue
         if any(_is_from(module, other) and lies_in(Path(other), top) for other in others):
-            for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
+            for name in [name for name in list(sys.modules) if name == top or name.startswith(f"{top}.")]:
                 del sys.modules[name]
 
 
