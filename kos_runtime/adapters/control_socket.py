@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kos_runtime.adapters.codec import DoorCodec
-from kos_runtime.core.errors import InvalidDefinition, Unreachable
+from kos_runtime.core.errors import ConnectionLost, InvalidDefinition, Unreachable
 from kos_runtime.ports.control import Message
 
 #: No message is larger than this many bytes: inputs above it go through the blob store.
@@ -113,7 +113,7 @@ class ControlClient:
             raise Unreachable(f"the owner of the store gave no answer within {timeout:g} s") from error
         except (OSError, EOFError, ValueError) as error:
             self.close()
-            raise Unreachable(f"nobody answers for the store ({error})") from error
+            raise ConnectionLost(f"nobody answers for the store ({error})") from error
 
     def _connect(self, timeout: float) -> socket.socket:
         if self._connection is not None and _is_over(self._connection):

@@ -10,6 +10,7 @@ The engine itself lives in the store's owner, a process of its own; leaving the 
 nothing for the runs. ``host="process"`` keeps everything in this process, without Ray: for tests and quick tries.
 """
 
+import contextlib
 import getpass
 import os
 import socket
@@ -27,7 +28,7 @@ from kos_runtime.client.owner import is_owned, once, reach_owner, start_owner
 from kos_runtime.client.reading import EventLine, Reading
 from kos_runtime.composition.commands import BadRequest, command_of, message_of, new_run_id, run_id_of_key
 from kos_runtime.composition.location import find_store, load_settings
-from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError, Unreachable
+from kos_runtime.core.errors import ConnectionLost, InvalidDefinition, KosError, NotFound, StoreError, Unreachable
 from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.plan.types import complete_inputs
@@ -237,8 +238,8 @@ class WorkflowEngine:
             for value, name, key in zip(values, names, keys, strict=True)
         ]
         return [
-            RunHandle(self, answer["run"], existing=bool(answer.get("existing")))
-            for answer in self._request_many(messages)
+            RunHandle(self, answer["run"], existing=bool(key and answer.get("existing")))
+            for key, answer in zip(keys, self._request_many(messages), strict=True)
         ]
 
     def _linked(self, document: WorkflowDocument, plan: Plan) -> Message:
@@ -648,7 +649,12 @@ class WorkflowEngine:
         message = {**message, "by": self.author, "command_id": os.urandom(8).hex()}
         if self._is_reachable():
             self._own()
-            return self._request(message)
+            if self._process is not None:
+                return self._request(message)
+            with contextlib.suppress(ConnectionLost):
+                return self._ask(message)
+        if self._is_reachable():
+            return self._ask(message)
         return _checked(once(self.folder, self.settings, message))
 
     def get_workflow_status(self, run: str | RunHandle) -> str:
@@ -760,7 +766,19 @@ class WorkflowEngine:
                 raise InvalidDefinition(str(error)) from error
             answer = self._process[0].request(command, command_id=str(message.get("command_id", "")))
             return _checked(message_of(answer))
-        return _checked(self._channel.request(message, 60.0))
+        try:
+            return self._ask(message)
+        except ConnectionLost:
+            # Runs and commands have ids of their own: what was done and not answered is not done again.
+            self._own()
+            return self._ask(message)
+
+    def _ask(self, message: Message) -> Message:
+        try:
+            return _checked(self._channel.request(message, 60.0))
+        except ConnectionLost:
+            self._channel = None
+            raise
 
     def _request_many(self, messages: Sequence[Message]) -> Iterator[Message]:
         """Return the answers to many requests, which travel in a few messages."""

@@ -55,6 +55,10 @@ class Unreachable(UserError):
     exit_code = 7
 
 
+class ConnectionLost(Unreachable):
+    """Whoever was asked ended before it answered; whether it did what it was asked is not known."""
+
+
 class StoreError(KosError):
     """The log's store could not do what was asked."""
 
