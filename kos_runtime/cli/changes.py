@@ -28,6 +28,8 @@ def answer(
     """
     import sys
 
+    from kos_runtime.client.over import need_run
+
     common = common or Common()
     engine = common.engine()
     if run == data == "-":
@@ -46,6 +48,7 @@ def answer(
             raise Exit(
                 3, f"error: the answer must be a JSON object of the fields that are asked for\n  see: kos get {row.run}"
             )
+        need_run(engine.reading, row.run)
         if row.status in {"completed", "failed", "cancelled", "quarantined"}:
             raise Exit(3, f"error: run {row.run} is {row.status} and waits for no answer\n  see: kos get {row.run}")
         said = engine.answer(row.run, step, value)

@@ -44,6 +44,8 @@ def events(
         after: Only events behind this seq.
         tail: Only the last so many.
     """
+    from kos_runtime.client.gone import is_gone, went
+
     common = common or Common()
     if after < 0 or (tail is not None and tail < 0):
         raise Exit(USAGE, "error: --after and --tail count from 0")
@@ -62,6 +64,8 @@ def events(
             if wanted(line):
                 found.append(line)
         _print(common, found[-tail:] if tail else found if tail is None else [], whole=not follow)
+        if is_gone(row):
+            common.say(went(row))
         if follow:
             _follow(common, reading, row.run, seen, wanted)
     except KeyboardInterrupt:

@@ -29,6 +29,8 @@ _PAGE: Final = 500
 _REFRESH_S: Final = 1.0
 #: A run with more events than this is listed without its count of steps.
 _MOST_EVENTS: Final = 5_000
+#: So the row of a run begins that has nothing but headers left.
+_GONE: Final = ("purged", "archived ")
 
 
 @Parameter(name="*")
@@ -146,8 +148,10 @@ def _found(common: Common, reading: Any, wanted: _Filter) -> Iterator[Row]:
 
 
 def _row(reading: Any, run: Any, status: str) -> Row:
+    from kos_runtime.client.gone import is_gone
+
     now = now_ms()
-    done, steps, started = _progress(reading, run.run)
+    done, steps, started = (None, None, 0) if is_gone(run) else _progress(reading, run.run)
     return {
         "run": run.run,
         "workflow": run.workflow,
@@ -210,7 +214,9 @@ def _shown(common: Common, found: list[Row]) -> list[Row]:
     return [
         {
             **row,
-            "progress": "…" if row["steps"] is None else f"{row['steps_done']}/{row['steps']}",
+            "progress": ("–" if row["waiting"].startswith(_GONE) else "…")
+            if row["steps"] is None
+            else f"{row['steps_done']}/{row['steps']}",
             "when": span(row["age"]) if common.time == "relative" else row["created"],
             "changed": f"{span(row['idle'])} ago" if common.time == "relative" else row["updated"],
         }

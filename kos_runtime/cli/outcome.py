@@ -6,8 +6,9 @@ code  meaning
 0     done
 1     the run failed, verification failed
 2     usage
-3     a workflow or settings are invalid
-4     no such run, step or agent, or an ambiguous one
+3     refused: a workflow, settings or a file are invalid, or
+      the run is not in a state for it
+4     no such run, step, event or file, or an ambiguous one
 5     the run was cancelled
 6     the run waits for a person
 7     cluster or store unreachable

@@ -9,7 +9,12 @@ from kos_runtime.cli.describe import failure
 from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import declared_steps, head, lines, top
-from kos_runtime.core.errors import NotFound
+from kos_runtime.cli.visible import visible
+from kos_runtime.core.errors import InvalidDefinition, NotFound
+
+#: So many tasks of a run are shown with what to type, and so many steps named that wait for one signal.
+_MOST_ASKED: Final = 12
+_MOST_NAMED: Final = 4
 
 #: Of so many children that a run waits for, each has a line.
 MOST_CHILDREN: Final = 16
@@ -22,13 +27,21 @@ def get(*runs: Annotated[str, Named], at: int | None = None, common: Common | No
         runs: Run ids, unique prefixes, names, @latest or @failed; - reads them from standard input; the latest unless given.
         at: As it was after this event (seq).
     """
+    from kos_runtime.client.gone import taken_away, went
+
     common = common or Common()
     reading = common.reading()
     rows = common.rows(reading, runs)
     found = []
     for index, row in enumerate(rows):
         story = Story(reading, row.run)
-        if at is None:
+        gone = taken_away(reading, row)
+        if gone is not None:
+            if at is not None:
+                raise InvalidDefinition(went(row))
+            headers(story.view, row, gone)
+            status = row.status
+        elif at is None:
             story.look()
             status = reading.status(row)
         else:
@@ -37,11 +50,13 @@ def get(*runs: Annotated[str, Named], at: int | None = None, common: Common | No
                 raise NotFound(f"run {row.run} has no event {at}: its seqs are 1 to {last}; see: kos events {row.run}")
             status = story.view.status
         if common.is_data:
-            found.append(as_data(common, reading, row, story.view, status))
+            found.append(as_data(common, reading, row, story.view, status, gone))
         else:
             if index:
                 print()
             _screen(common, reading, row, story, status, then=at is not None)
+            if gone is not None:
+                print(visible(f"its payloads were {gone.cause}  at {iso(gone.at)}   (seq {gone.seq})\n{went(row)}"))
     if common.is_data:
         common.emit(found, {}, one=len(found) == 1)
     return OK
@@ -64,7 +79,13 @@ def declared_step(reading: Any, run: str, step: str) -> None:
         raise NotFound(f"no step {step!r} in run {run}; {hint}")
 
 
-def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> dict[str, Any]:
+def headers(view: Any, row: Any, gone: Any) -> None:
+    """Put into a view what the headers of a run without payloads still tell."""
+    view.workflow, view.version, view.name = row.workflow, row.version, row.name
+    view.created_at, view.ended_at, view.seq = row.created_at, gone.ended_at, row.position
+
+
+def as_data(common: Common, reading: Any, row: Any, view: Any, status: str, gone: Any = None) -> dict[str, Any]:
     """Return a run as plain data; the keys are those of its projection."""
     return {
         "run": row.run,
@@ -101,6 +122,7 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str) -> d
         "revision": view.revision,
         "changes": [{**change, "at": common.instant(change["at"])} for change in view.changes],
         "parent": view.parent,
+        "gone": None if gone is None else {"what": gone.what, "at": common.instant(gone.at), "cause": gone.cause},
     }  # fmt: skip
 
 
@@ -189,7 +211,7 @@ def waits(reading: Any, run: str, view: Any) -> list[str]:
 def tasks(run: str, view: Any) -> list[str]:
     """Say what a run waits for, and the line to type."""
     found = []
-    for step in view.waits_for_people:
+    for step in view.waits_for_people[:_MOST_ASKED]:
         fields = step.manual["fields"]
         listed = ", ".join(f"{name}: {kind}{'' if required else ' (optional)'}" for name, kind, required in fields)
         sample = {name: _sample(kind) for name, kind, _ in fields}
@@ -200,16 +222,23 @@ def tasks(run: str, view: Any) -> list[str]:
             f"waits for a person at {step.path}: {step.manual['prompt']}\n  fields  {listed}\n"
             f"  answer  kos answer {run} '{step.path}' '{json.dumps(sample, ensure_ascii=False)}'   then: kos resume {run}"
         )
-    return found
+    more = len(view.waits_for_people) - len(found)
+    return [*found, f"… {more} more wait for people; all of them: kos ls --waiting"] if more > 0 else found
 
 
 def signals(run: str, view: Any) -> list[str]:
     """Say which signals a run waits for, and the line to type."""
-    return [
-        f"waits for signal {step.signal} at {step.path}\n  send    kos signal {run} {step.signal} '{{}}'"
-        for step in view.steps.values()
-        if step.signal
-    ]
+    waiting: dict[str, list[str]] = {}
+    for step in view.steps.values():
+        if step.signal:
+            waiting.setdefault(step.signal, []).append(step.path)
+    found = []
+    for signal, paths in waiting.items():
+        listed = ", ".join(paths[:_MOST_NAMED])
+        more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
+        each = "   once for each of them" if len(paths) > 1 else ""
+        found.append(f"waits for signal {signal} at {listed}{more}\n  send    kos signal {run} {signal} '{{}}'{each}")
+    return found
 
 
 def _approval(run: str, step: Any) -> str:

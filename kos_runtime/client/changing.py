@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from kos_runtime.client.over import need_open
 from kos_runtime.composition.discovery import Registry
 from kos_runtime.composition.linking import Linked, link_again
-from kos_runtime.core.errors import InvalidDefinition, NotFound
+from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.definition.changing import Change, changed, step_content
 
@@ -52,7 +53,7 @@ def send(
     """Have a run follow its definition as it is after a change.
 
     Raises:
-        NotFound: There is no such run.
+        NotFound: There is no such run, or step.
         InvalidDefinition: The changed definition means nothing, cannot be linked, or comes too late for a step.
         RevisionConflict: It is not at the revision that was expected, or others were quicker again and again.
     """
@@ -69,8 +70,7 @@ def _message(engine: "WorkflowEngine", run: str, change: Change, expected: int |
     from kos_runtime.composition import wiring
 
     reading = engine.reading
-    if reading.log.run(run) is None:
-        raise NotFound(f"no run {run!r} in {engine.folder}")
+    need_open(reading, run, "only one that is not over can be changed")
     view = reading.view(run)
     if expected is not None and expected != view.revision:
         raise RevisionConflict(f"run {run} is at revision {view.revision}, not {expected}: somebody changed it first")

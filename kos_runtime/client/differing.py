@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kos_runtime.client.folding import need_payloads
 from kos_runtime.client.reading import EventLine, Reading
-from kos_runtime.core.errors import InvalidDefinition, NotFound
+from kos_runtime.core.errors import NotFound, UserError
 from kos_runtime.core.projection.steps import RunView
 from kos_runtime.core.workflow import events as ev
 
@@ -58,14 +58,15 @@ def side(reading: Reading, text: str) -> Side:
 
     Raises:
         NotFound: There is no such run, or it has no such event.
-        InvalidDefinition: What stands behind the @ is no number, or its payloads were purged or archived.
+        InvalidDefinition: Its payloads were purged or archived.
+        UserError: What stands behind the @ is no number.
     """
     name, run_until = text, None
     if "@" in text[1:]:
         at = text.rindex("@")
         name, number = text[:at], text[at + 1 :]
         if not (number.isascii() and number.isdigit()):
-            raise InvalidDefinition(f"{text!r}: write RUN@SEQ, such as {name}@40")
+            raise UserError(f"{text!r}: write RUN@SEQ, such as {name}@40")
         run_until = int(number)
     run = reading.find(name).run
     need_payloads(reading, run)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kos_runtime.client import changing
 from kos_runtime.client.families import tasks_of
+from kos_runtime.client.over import need_open, need_run
 from kos_runtime.client.owner import is_owned, once, reach_owner, start_owner
 from kos_runtime.client.reading import EventLine, Reading
 from kos_runtime.composition.commands import BadRequest, command_of, message_of, new_run_id, run_id_of_key
@@ -331,6 +332,7 @@ class WorkflowEngine:
 
     def resume(self, run: str | RunHandle) -> None:
         """See to it that somebody owns the store, so that its runs go on."""
+        need_run(self.reading, _id(run))
         self._own()
         self._request({"op": "load", "run": _id(run)})
 
@@ -342,6 +344,7 @@ class WorkflowEngine:
             NotFound: There is no such run, or the step waits for nothing.
         """
         _check_plain(dict(data), "the answer")
+        need_open(self.reading, _id(run), "it waits for no answer")
         return self._steer({"op": "answer", "run": _id(run), "step": step, "data": dict(data)})
 
     def signal(self, run: str | RunHandle, name: str, data: Any = None) -> dict[str, Any]:
@@ -354,6 +357,7 @@ class WorkflowEngine:
         """
         _check_names(name, "")
         _check_plain({"data": data}, "the data of a signal")
+        need_open(self.reading, _id(run), "it takes no signals")
         return self._steer({"op": "signal", "run": _id(run), "signal": name, "data": data})
 
     def approve(
@@ -389,6 +393,7 @@ class WorkflowEngine:
     ) -> dict[str, Any]:  # fmt: skip
         data = dict(form or {})
         _check_plain(data, "the form")
+        need_open(self.reading, _id(run), "it waits for no approval")
         message: Message = {"op": "decide", "run": _id(run), "step": step, "approved": approved, "data": data}
         token = token or os.environ.get("KOS_TOKEN", "")
         return self._steer({**message, "comment": _reason(comment), "as": as_, "token": token})
@@ -400,6 +405,7 @@ class WorkflowEngine:
             NotFound: There is no such run.
             InvalidDefinition: It has not begun, is over or is being cancelled.
         """
+        need_open(self.reading, _id(run), "only one that has begun can be paused")
         return self._steer({"op": "pause", "run": _id(run), "reason": _reason(reason)})
 
     def resume_workflow(self, run: str | RunHandle, reason: str = "") -> dict[str, Any]:
@@ -409,6 +415,7 @@ class WorkflowEngine:
             NotFound: There is no such run.
             InvalidDefinition: It is over or is being cancelled.
         """
+        need_open(self.reading, _id(run), "there is nothing to go on with")
         self._own()
         return self._steer({"op": "resume", "run": _id(run), "reason": _reason(reason)})
 
@@ -439,6 +446,7 @@ class WorkflowEngine:
             NotFound: There is no such run, or it did not fail there.
             InvalidDefinition: It has not failed.
         """
+        need_open(self.reading, _id(run), "only a failed one is retried")
         self._own()
         message: Message = {"op": "retry", "run": _id(run), "step": step, "retries": retry_count}
         return self._steer({**message, "reason": _reason(reason)})
@@ -464,6 +472,7 @@ class WorkflowEngine:
         _check_names(name, "")
         changes = [_change(target, value) for target, value in (set or {}).items()]
         _check_plain(dict(set or {}), "what is set")
+        need_run(self.reading, _id(run))
         self._own()
         message: Message = {"op": "fork", "run": new_run_id(), "parent": _id(run), "at": at, "changes": changes}
         answer = self._steer({**message, "name": name, "reason": _reason(reason)})
@@ -478,6 +487,7 @@ class WorkflowEngine:
             NotFound: There is no such run or event.
             InvalidDefinition: It had ended at that event, or something that was done since cannot be taken back.
         """
+        need_run(self.reading, _id(run))
         self._own()
         return self._steer({"op": "restore", "run": _id(run), "to": to, "reason": _reason(reason)})
 
@@ -554,6 +564,7 @@ class WorkflowEngine:
         given = None if inputs is None else dict(inputs)
         if given is not None:
             _check_plain(given, "the inputs")
+        need_open(self.reading, _id(run), "only a step of one that has begun and is not over is started")
         self._own()
         return self._steer({"op": "execute", "run": _id(run), "step": step, "inputs": given, "reason": _reason(reason)})
 
@@ -628,6 +639,7 @@ class WorkflowEngine:
             NotFound: There is no such run, or it did not fail at the step.
             InvalidDefinition: It was not set aside and did not fail of a poison step, or cannot be folded.
         """
+        need_open(self.reading, _id(run), "only one that was set aside, or failed of a poison step, is requeued")
         self._own()
         return self._steer({"op": "requeue", "run": _id(run), "step": step, "reason": _reason(reason)})
 

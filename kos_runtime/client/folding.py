@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any, Final
 
+from kos_runtime.client.gone import went
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound
 from kos_runtime.core.event import rebuild
@@ -24,10 +25,9 @@ def need_payloads(reading: Reading, run: str) -> None:
     Raises:
         InvalidDefinition: Its payloads were purged or archived.
     """
-    if not reading.log.salt(run_stream(run)):
-        raise InvalidDefinition(
-            f"run {run} has no payloads any more: they were purged, or archived into a file of their own"
-        )
+    row = reading.log.run(run)
+    if row is not None and not reading.log.salt(run_stream(run)):
+        raise InvalidDefinition(went(row))
 
 
 def folded(reading: Reading, run: str, until: int | None = None) -> Run:

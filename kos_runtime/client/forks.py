@@ -1,6 +1,7 @@
 """What a fork would do, before anything is asked of the engine."""
 
 from kos_runtime.client.folding import events_of, take
+from kos_runtime.client.over import need_run
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, UserError
 from kos_runtime.core.workflow.forking import acted_since, at_the_end, refusal, taken
@@ -12,8 +13,9 @@ def acting_again(reading: Reading, run: str, at: int, changed: list[str]) -> lis
 
     Raises:
         NotFound: It has no such event.
-        InvalidDefinition: It has ended there, or its events cannot be read.
+        InvalidDefinition: It has ended there, its payloads are gone, or its events cannot be read.
     """
+    need_run(reading, run)
     try:
         history = [(record.position, events_of(reading, record)) for record in reading.records(run)]
         refused = refusal(history, run, at)

@@ -1,5 +1,6 @@
 """Runs whose payloads were taken away: how they are told, and whether what was archived is still what it was."""
 
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,35 @@ _CHUNK: Final = 1 << 20
 def is_gone(row: RunRow) -> bool:
     """Say whether a run's row says that its payloads are gone."""
     return row.status in OVER and row.waiting.partition(" ")[0] in {PURGED, ARCHIVED}
+
+
+@dataclass(frozen=True, slots=True)
+class TakenAway:
+    """What became of a run's payloads. ``what`` is purged or archived; ``cause`` says by whom, into which file, and why."""
+
+    what: str
+    at: int
+    seq: int
+    cause: str
+    ended_at: int
+
+
+def taken_away(reading: Reading, row: RunRow) -> TakenAway | None:
+    """Return what became of a run's payloads, None while it has them."""
+    if not is_gone(row):
+        return None
+    *_, before, last = [None, *reading.log.stream(run_stream(row.run), after=max(row.position - 2, 0), limit=2)]
+    assert last is not None
+    what = row.waiting.partition(" ")[0]
+    return TakenAway(what, last.time, last.position, last.causation, last.time if before is None else before.time)
+
+
+def went(row: RunRow) -> str:
+    """Say where the payloads of such a run went."""
+    if row.waiting == PURGED:
+        return f"run {row.run} has no payloads any more: they were purged; only its headers and hashes are left"
+    file = row.waiting.removeprefix(f"{ARCHIVED} into ")
+    return f"run {row.run} has no payloads any more: they were archived into {file}, which another store takes by: kos import"
 
 
 def digest_of(path: Path) -> str:

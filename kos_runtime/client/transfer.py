@@ -8,6 +8,7 @@ import base64
 import binascii
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from kos_runtime.adapters.codec import MsgpackCodec
+from kos_runtime.client.gone import went
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.chain import SALT_BYTES
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError
@@ -32,6 +34,7 @@ from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.state import Run
 
 FORMAT: Final = 1
+_NOT_OURS: Final = "this is no file that kos export has written"
 #: A line holds one value at most, in base64, and a little more.
 MAX_LINE: Final = PAYLOAD_LIMIT * 4 // 3 + 1_000_000
 
@@ -70,15 +73,16 @@ def export_lines(reading: Reading, run: str) -> Iterator[str]:
     """Yield a run's export, line by line, each with its end.
 
     Raises:
-        NotFound: Its payloads were purged or archived, or a value that it mentions is gone.
+        InvalidDefinition: Its payloads were purged or archived.
+        NotFound: A value that it mentions is gone.
     """
     stream = run_stream(run)
     salt = reading.log.salt(stream)
+    row = reading.log.run(run)
     if not salt:
-        raise NotFound(f"run {run} has no payloads any more: they were purged, or archived into a file of their own")
+        raise InvalidDefinition(went(row) if row is not None else f"run {run} has no payloads")
     records = list(reading.records(run))
     store, partition = reading.log.origin(stream) or (reading.log.store_id, reading.log.partition)
-    row = reading.log.run(run)
     blobs: dict[str, None] = {}
     links: list[str] = []
     for record in records:
@@ -169,12 +173,18 @@ def check(file: str, codec: MsgpackCodec) -> Export:
         DamagedExport: At the first line that is not what was exported.
         NotFound: The file cannot be read.
     """
+    checking = _Checking(file, codec)
     with opened(file) as source:
-        number = 0
         try:
-            return _Checking(file, codec).read(source)
-        except (OSError, EOFError, gzip.BadGzipFile) as error:
-            raise DamagedExport(file, number + 1, f"cannot be read: {error}") from error
+            return checking.read(source)
+        except EOFError as error:
+            raise checking.cut() from error
+        except gzip.BadGzipFile as error:
+            raise DamagedExport(
+                file, 1, f"is not compressed, though the file's name ends in .gz: {_NOT_OURS}"
+            ) from error
+        except (OSError, zlib.error) as error:
+            raise DamagedExport(file, max(checking.line, 1), f"cannot be read: {error}") from error
 
 
 class _Checking:
@@ -182,7 +192,7 @@ class _Checking:
 
     def __init__(self, file: str, codec: MsgpackCodec) -> None:
         self._file, self._codec = file, codec
-        self._line = 0
+        self.line = 0
         self._digest = sha256()
 
     def read(self, source: IO[bytes]) -> Export:
@@ -192,12 +202,12 @@ class _Checking:
         for _ in range(count):
             record, tip = self._record(self._next(source), export, tip)
             export.records.append(record)
-        plan_line = self._line
+        plan_line = self.line
         contents: dict[str, bytes] = {}
         wanted = self._wanted(export)
         for _ in range(blobs):
             digest, data = self._blob(self._next(source))
-            export.blobs[digest] = self._line
+            export.blobs[digest] = self.line
             if digest in wanted:
                 contents[digest] = data
         self._end(source)
@@ -205,17 +215,27 @@ class _Checking:
         return export
 
     def _fail(self, what: str, line: int = 0) -> DamagedExport:
-        return DamagedExport(self._file, line or self._line, what)
+        return DamagedExport(self._file, line or self.line, what)
+
+    def cut(self) -> DamagedExport:
+        """Say that the file ends too early."""
+        return self._fail("the file is cut: it ends here, before its end was told; export the run again")
 
     def _next(self, source: IO[bytes]) -> dict[str, Any]:
-        self._line += 1
+        self.line += 1
         text = source.readline(MAX_LINE + 1)
+        if not text and self.line == 1:
+            raise self._fail("the file is empty")
+        if len(text) > MAX_LINE:
+            raise self._fail("is longer than any line may be" if self.line > 1 else _NOT_OURS)
+        if self.line == 1 and b"kos_export" not in text:
+            raise self._fail(_NOT_OURS)
         if not text.endswith(b"\n"):
-            raise self._fail(
-                "is cut: the file ends here" if len(text) <= MAX_LINE else "is longer than any line may be"
-            )
+            raise self.cut()
         try:
             value = json.loads(text)
+        except UnicodeDecodeError as error:
+            raise self._fail("is no text") from error
         except (ValueError, RecursionError) as error:
             raise self._fail(f"is no JSON: {error}") from error
         if not isinstance(value, dict):
@@ -242,7 +262,7 @@ class _Checking:
 
     def _head(self, value: dict[str, Any]) -> tuple[Export, int, int]:
         if "kos_export" not in value:
-            raise self._fail("does not begin an export of kos")
+            raise self._fail(_NOT_OURS)
         if value["kos_export"] != FORMAT:
             raise self._fail(f"is an export of format {value['kos_export']!r}; this version reads {FORMAT}")
         run = self._get(value, "run", str)
@@ -305,12 +325,12 @@ class _Checking:
     def _end(self, source: IO[bytes]) -> None:
         expected = self._digest.hexdigest()
         value = self._next(source)
-        if value.get("end") != self._line - 1:
-            raise self._fail(f"is not the end, which ought to stand here, behind {self._line - 1} lines")
+        if value.get("end") != self.line - 1:
+            raise self._fail(f"is not the end, which ought to stand here, behind {self.line - 1} lines")
         if value.get("sha256") != expected:
             raise self._fail("its digest is not that of the lines before it: one of them was changed")
         if source.read(1):
-            self._line += 1
+            self.line += 1
             raise self._fail("stands behind the end")
 
     def _fold(self, export: Export, contents: dict[str, bytes], last: int) -> None:

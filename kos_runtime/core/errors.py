@@ -5,7 +5,7 @@
     KosError
     ├── InvariantViolation          we failed: stop what is at hand, keep the history
     ├── UserError                   what a person gave does not fit; carries the exit code
-    │   ├── InvalidDefinition       3   a workflow, settings or inputs
+    │   ├── InvalidDefinition       3   a workflow, settings or inputs; or the run is not in a state for it
     │   ├── NotFound                4   no such run, step or agent, or an ambiguous prefix
     │   └── Unreachable             7   the store or the cluster
     └── StoreError                  the log's store

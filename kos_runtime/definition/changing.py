@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from kos_runtime.core.errors import InvalidDefinition
+from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.check import steps_of
 from kos_runtime.core.plan.model import Backoff, Inlined, Plan
@@ -239,7 +239,7 @@ def _find(content: dict[str, Any], step: str, name: str) -> tuple[str, list[Any]
     known = list(_paths(content.get("steps") or [], ""))
     near = nearest(wanted, known)
     hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known[:12])}"
-    raise InvalidDefinition(f"no step {step!r} in {name}; {hint}")
+    raise NotFound(f"no step {step!r} in {name}; {hint}")
 
 
 def _body_of(step: dict[str, Any]) -> list[Any] | None:

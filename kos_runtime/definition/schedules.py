@@ -19,6 +19,10 @@ DEFAULTS: Final = {"timezone": "UTC", "overlap": "skip", "catch_up": "last", "in
 OVERLAPS: Final = ("skip", "queue", "cancel_running")
 CATCH_UPS: Final = ("none", "last", "all")
 _FIELDS: Final = 5
+_RANGES: Final = (
+    ("minute", "0 to 59"), ("hour", "0 to 23"), ("day", "1 to 31, or L"), ("month", "1 to 12, or JAN to DEC"),
+    ("weekday", "0 to 7, or SUN to SAT"),
+)  # fmt: skip
 _LONGEST: Final = 200
 
 
@@ -40,8 +44,21 @@ def cron_problem(text: str) -> str:
     try:
         found = next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)), None)
     except CronSimError as error:
-        return f"{text!r} is no cron expression: {str(error)[:1].lower()}{str(error)[1:]}"
+        wrong = _wrong_field(fields)
+        return f"{text!r} is no cron expression: {wrong}" if wrong else f"{text!r} is never due ({str(error).lower()})"
     return f"{text!r} is never due" if found is None else ""
+
+
+def _wrong_field(fields: list[str]) -> str:
+    """Say which field cannot be read by itself, and what it may be; nothing when each can."""
+    for index, (name, range_) in enumerate(_RANGES):
+        alone = ["*"] * _FIELDS
+        alone[index] = fields[index]
+        try:
+            CronSim(" ".join(alone), datetime(2000, 1, 1, tzinfo=UTC))
+        except CronSimError:
+            return f"the {name} {fields[index]!r} is not of {range_}"
+    return ""
 
 
 def zone_problem(text: str) -> tuple[str, str]:

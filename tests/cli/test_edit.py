@@ -83,7 +83,7 @@ def test_a_step_is_read_from_a_file_and_from_standard_input(
             3,
             "step ask cannot be removed: it has begun (it is waiting for a person)",
         ),
-        (["edit", "open", "remove-step", "aa"], 3, "did you mean 'a'?"),
+        (["edit", "open", "remove-step", "aa"], 4, "did you mean 'a'?"),
         (["edit", "open", "modify-step", "ask", "{timeout: 5s}"], 3, "apply: next_attempt"),
         (["edit", "open", "modify-step", "b", "{depends_on: [again]}"], 3, "these steps wait for each other"),
         (["edit", "open", "modify-step", "b", "{timeot: 5s}"], 3, "did you mean 'timeout'?"),

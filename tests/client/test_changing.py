@@ -124,7 +124,7 @@ def test_a_step_is_put_before_after_into_and_at_the_end(file: Path) -> None:
 def test_what_means_nothing_or_comes_too_late_is_refused_in_words(file: Path, change: Any, words: str) -> None:
     with engine(file) as kos:
         run = waiting(kos, file)
-        with pytest.raises((InvalidDefinition, DefinitionError), match=words):
+        with pytest.raises((InvalidDefinition, DefinitionError, NotFound), match=words):
             change(kos, run)
         assert kos.view(run).revision == 0
         done(kos, run)
