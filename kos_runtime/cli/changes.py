@@ -1,9 +1,9 @@
 """``kos answer`` and ``resume``: what changes a run."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from kos_runtime.cli.common import Common, Named, Typed
+from kos_runtime.cli.common import Common, Named, Typed, flag
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, OK, USAGE, Exit
 from kos_runtime.cli.run import report
@@ -138,6 +138,9 @@ def retry(
     *runs: Annotated[str, Named],
     step: str = "",
     attempts: int = 1,
+    agent: Literal["other"] | None = None,
+    fallback: str = "",
+    manual: Annotated[bool, flag("--manual")] = False,
     reason: str = "",
     common: Common | None = None,
 ) -> int:
@@ -147,14 +150,21 @@ def retry(
         runs: Run ids, unique prefixes, names, @latest or @failed; - reads them from standard input; the latest unless given.
         step: A step that failed; the one at which the run did unless given.
         attempts: How many further attempts it has.
+        agent: other is a process that it has not failed in, else another kind that the workflow names.
+        fallback: A step on demand, or an action of its agent, that stands in for it.
+        manual: A person stands in for it.
         reason: Why; it is kept in the log.
     """
     common = common or Common()
+    ways = [w for w, said in (("different_agent", agent), ("fallback", fallback), ("manual", manual)) if said]
+    if len(ways) > 1:
+        raise Exit(USAGE, "error: one of --agent, --fallback and --manual at a time\n  see: kos retry --help")
+    more = {"way": ways[0] if ways else "retry", "fallback": fallback}
     engine = common.engine()
     going: list[str] = []
     try:
         for row in common.rows(engine.reading, list(runs)):
-            tell(common, engine, row.run, engine.retry_step(row.run, step, attempts, reason=reason), reason)
+            tell(common, engine, row.run, engine.retry_step(row.run, step, attempts, reason=reason, **more), reason)
             going.append(row.run)
         code = follow(common, engine.reading, going)
         codes = [code, *(report(common, engine.reading, run, code) for run in going if code != DETACHED)]

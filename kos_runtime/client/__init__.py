@@ -4,20 +4,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from kos_runtime.client.awaitable import AsyncWorkflowEngine
+    from kos_runtime.client.awaitable import (
+        AsyncCheckpointManager,
+        AsyncRecoveryStrategy,
+        AsyncWorkflowEngine,
+        AsyncWorkflowStateManager,
+    )
     from kos_runtime.client.changing import RevisionConflict
     from kos_runtime.client.checkpoint import CheckpointManager
     from kos_runtime.client.engine import RunFailed, RunHandle, RunWaits, WorkflowEngine
+    from kos_runtime.client.recovery import CompensationResult, InterventionResult, RecoveryStrategy, StepResult
     from kos_runtime.client.state import WorkflowStateManager
     from kos_runtime.definition.settings import EngineSettings
 
 __all__ = [
+    "AsyncCheckpointManager",
+    "AsyncRecoveryStrategy",
     "AsyncWorkflowEngine",
+    "AsyncWorkflowStateManager",
     "CheckpointManager",
+    "CompensationResult",
+    "InterventionResult",
+    "RecoveryStrategy",
     "RevisionConflict",
     "RunFailed",
     "RunHandle",
     "RunWaits",
+    "StepResult",
     "WorkflowEngine",
     "WorkflowStateManager",
     "connect",
@@ -51,25 +64,25 @@ def connect_async(
     return AsyncWorkflowEngine(connect(store, settings=settings, host=host, **more))
 
 
+#: In which module of this package each name is; the engine's own, unless it says otherwise.
+_WHERE = {
+    "AsyncCheckpointManager": "awaitable",
+    "AsyncRecoveryStrategy": "awaitable",
+    "AsyncWorkflowEngine": "awaitable",
+    "AsyncWorkflowStateManager": "awaitable",
+    "CheckpointManager": "checkpoint",
+    "CompensationResult": "recovery",
+    "InterventionResult": "recovery",
+    "RecoveryStrategy": "recovery",
+    "RevisionConflict": "changing",
+    "StepResult": "recovery",
+    "WorkflowStateManager": "state",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "AsyncWorkflowEngine":
-        from kos_runtime.client import awaitable
-
-        return awaitable.AsyncWorkflowEngine
-    if name == "RevisionConflict":
-        from kos_runtime.client import changing
-
-        return changing.RevisionConflict
-    if name == "CheckpointManager":
-        from kos_runtime.client import checkpoint
-
-        return checkpoint.CheckpointManager
-    if name == "WorkflowStateManager":
-        from kos_runtime.client import state
-
-        return state.WorkflowStateManager
     if name in __all__:
-        from kos_runtime.client import engine
+        from importlib import import_module
 
-        return getattr(engine, name)
+        return getattr(import_module(f"kos_runtime.client.{_WHERE.get(name, 'engine')}"), name)
     raise AttributeError(f"module 'kos_runtime.client' has no attribute {name!r}")

@@ -11,7 +11,12 @@ from kos_runtime.client.engine import GRACE_S, RunHandle, WorkflowEngine
 from kos_runtime.client.reading import EventLine
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from kos_runtime.client.checkpoint import Checkpoint
+    from kos_runtime.client.recovery import CompensationResult, InterventionResult, StepResult
     from kos_runtime.client.schedules import ScheduleView
+    from kos_runtime.client.state import WorkflowState
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -107,6 +112,18 @@ class AsyncWorkflowEngine:
     async def answer(self, run: str | AsyncRunHandle, step: str, data: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call(self.engine.answer, _id(run), step, data)
 
+    async def signal(self, run: str | AsyncRunHandle, name: str, data: Any = None) -> dict[str, Any]:
+        return await self._call(self.engine.signal, _id(run), name, data)
+
+    async def approve(self, run: str | AsyncRunHandle, step: str = "", **more: Any) -> dict[str, Any]:
+        return await self._call(self.engine.approve, _id(run), step, **more)
+
+    async def reject(self, run: str | AsyncRunHandle, step: str = "", **more: Any) -> dict[str, Any]:
+        return await self._call(self.engine.reject, _id(run), step, **more)
+
+    async def resume(self, run: str | AsyncRunHandle) -> None:
+        await self._call(self.engine.resume, _id(run))
+
     async def pause_workflow(self, run: str | AsyncRunHandle, reason: str = "") -> dict[str, Any]:
         return await self._call(self.engine.pause_workflow, _id(run), reason)
 
@@ -119,9 +136,9 @@ class AsyncWorkflowEngine:
         return await self._call(self.engine.cancel_workflow, _id(run), reason, grace=grace)
 
     async def retry_step(
-        self, run: str | AsyncRunHandle, step: str = "", retry_count: int = 1, *, reason: str = ""
+        self, run: str | AsyncRunHandle, step: str = "", retry_count: int = 1, **more: Any
     ) -> dict[str, Any]:
-        return await self._call(self.engine.retry_step, _id(run), step, retry_count, reason=reason)
+        return await self._call(self.engine.retry_step, _id(run), step, retry_count, **more)
 
     async def requeue(self, run: str | AsyncRunHandle, step: str = "", *, reason: str = "") -> dict[str, Any]:
         return await self._call(self.engine.requeue, _id(run), step, reason=reason)
@@ -193,6 +210,90 @@ class AsyncWorkflowEngine:
                     raise TimeoutError(f"run {_id(run)} is {status} after {timeout:g} s") from error
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.1)
+
+
+class AsyncWorkflowStateManager:
+    """See ``WorkflowStateManager``; its calls are awaited, on the engine's own thread."""
+
+    def __init__(self, engine: AsyncWorkflowEngine) -> None:
+        from kos_runtime.client.state import WorkflowStateManager
+
+        self._engine, self._manager = engine, WorkflowStateManager(engine.engine)
+
+    async def save_state(self, state: "WorkflowState") -> None:
+        await self._engine._call(self._manager.save_state, state)
+
+    async def load_state(self, run: str | AsyncRunHandle, *, at: int | None = None) -> "WorkflowState":
+        return await self._engine._call(self._manager.load_state, _id(run), at=at)
+
+    async def get_workflows_by_status(self, status: str) -> "list[WorkflowState]":
+        return await self._engine._call(self._manager.get_workflows_by_status, status)
+
+    async def get_active_workflows(self) -> "list[WorkflowState]":
+        return await self._engine._call(self._manager.get_active_workflows)
+
+    async def archive_completed_workflows(self, older_than: "datetime") -> int:
+        return await self._engine._call(self._manager.archive_completed_workflows, older_than)
+
+    async def purge_failed_workflows(self, older_than: "datetime") -> int:
+        return await self._engine._call(self._manager.purge_failed_workflows, older_than)
+
+
+class AsyncCheckpointManager:
+    """See ``CheckpointManager``; its calls are awaited, on the engine's own thread."""
+
+    def __init__(self, engine: AsyncWorkflowEngine) -> None:
+        from kos_runtime.client.checkpoint import CheckpointManager
+
+        self._engine, self._manager = engine, CheckpointManager(engine.engine)
+
+    async def create_checkpoint(self, run: str | AsyncRunHandle, step: str = "") -> "Checkpoint":
+        return await self._engine._call(self._manager.create_checkpoint, _id(run), step)
+
+    async def restore_from_checkpoint(
+        self, checkpoint: str, *, fork: bool = False, reason: str = ""
+    ) -> "WorkflowState":
+        return await self._engine._call(self._manager.restore_from_checkpoint, checkpoint, fork=fork, reason=reason)
+
+    async def list_checkpoints(self, run: str | AsyncRunHandle) -> "list[Checkpoint]":
+        return await self._engine._call(self._manager.list_checkpoints, _id(run))
+
+    async def delete_checkpoint(self, checkpoint: str) -> None:
+        await self._engine._call(self._manager.delete_checkpoint, checkpoint)
+
+    async def enable_auto_checkpoint(self, run: str | AsyncRunHandle, interval: "timedelta") -> None:
+        await self._engine._call(self._manager.enable_auto_checkpoint, _id(run), interval)
+
+    async def disable_auto_checkpoint(self, run: str | AsyncRunHandle) -> None:
+        await self._engine._call(self._manager.disable_auto_checkpoint, _id(run))
+
+
+class AsyncRecoveryStrategy:
+    """See ``RecoveryStrategy``; its calls are awaited. While one waits for its step, the engine's other calls wait too."""
+
+    def __init__(self, engine: AsyncWorkflowEngine, *, timeout: float | None = None) -> None:
+        from kos_runtime.client.recovery import RecoveryStrategy
+
+        self._engine, self._strategy = engine, RecoveryStrategy(engine.engine, timeout=timeout)
+
+    async def retry_with_backoff(self, run: str | AsyncRunHandle, step: str = "", **more: Any) -> "StepResult":
+        return await self._engine._call(self._strategy.retry_with_backoff, _id(run), step, **more)
+
+    async def retry_with_different_agent(self, run: str | AsyncRunHandle, step: str = "", **more: Any) -> "StepResult":
+        return await self._engine._call(self._strategy.retry_with_different_agent, _id(run), step, **more)
+
+    async def execute_fallback(
+        self, run: str | AsyncRunHandle, step: str = "", fallback: str = "", **more: Any
+    ) -> "StepResult":
+        return await self._engine._call(self._strategy.execute_fallback, _id(run), step, fallback, **more)
+
+    async def compensate(self, run: str | AsyncRunHandle, **more: Any) -> "CompensationResult":
+        return await self._engine._call(self._strategy.compensate, _id(run), **more)
+
+    async def request_manual_intervention(
+        self, run: str | AsyncRunHandle, step: str = "", **more: Any
+    ) -> "InterventionResult":
+        return await self._engine._call(self._strategy.request_manual_intervention, _id(run), step, **more)
 
 
 def _id(run: str | AsyncRunHandle) -> str:

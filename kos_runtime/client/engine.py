@@ -435,12 +435,13 @@ class WorkflowEngine:
         return self._steer({**message, "grace_ms": int(grace * 1_000) if owned else 0})
 
     def retry_step(
-        self, run: str | RunHandle, step: str = "", retry_count: int = 1, *, reason: str = ""
-    ) -> dict[str, Any]:
+        self, run: str | RunHandle, step: str = "", retry_count: int = 1, *, reason: str = "", way: str = "retry",
+        fallback: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
         """Reopen a failed run at the step that failed it, with so many further attempts, 1 to 100.
 
         What was completed is kept; what was called off because the run failed goes on. ``step`` may name the step that
-        failed or one around it, and is not needed.
+        failed or one around it, and is not needed. ``way`` and ``fallback``: see ``RecoveryStrategy``.
 
         Raises:
             NotFound: There is no such run, or it did not fail there.
@@ -449,6 +450,7 @@ class WorkflowEngine:
         need_open(self.reading, _id(run), "only a failed one is retried")
         self._own()
         message: Message = {"op": "retry", "run": _id(run), "step": step, "retries": retry_count}
+        message |= {"way": way, "fallback": fallback}
         return self._steer({**message, "reason": _reason(reason)})
 
     def fork(

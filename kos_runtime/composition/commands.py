@@ -116,6 +116,8 @@ def command_of(message: Message, settings: EngineSettings) -> Command:
                     retries=retries,
                     by=_text(message, "by"),
                     reason=_text(message, "reason"),
+                    way=str(message.get("way") or "retry"),
+                    fallback=str(message.get("fallback") or ""),
                 )
             case "fork":
                 return ForkRun(

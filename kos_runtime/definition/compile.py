@@ -146,7 +146,7 @@ class Compiler:
             body=body,
             policies=self.policies.table(),
             fallbacks=fallbacks,
-            compensate_on=tuple((content.get("compensation") or {}).get("on") or ("failed", "cancelled")),
+            compensate_on=_compensate_on(content.get("compensation") or {}),
             timeout_ms=parse_duration(content["timeout"])
             if "timeout" in content
             else self.settings.max_workflow_duration_ms,
@@ -506,3 +506,9 @@ def variables_of(content: Mapping[str, Any]) -> frozenset[str] | None:
                 found |= set(item["set"])
             waiting += [item.get(key) for key in ("loop", "for_each", "parallel_group", "steps", "body", "loop_body")]
     return frozenset(found)
+
+
+def _compensate_on(said: dict[str, Any]) -> tuple[str, ...]:
+    """Return after which ends what was completed is undone: both, unless it is said; none, when that is an empty list."""
+    ends = said.get("on")
+    return ("failed", "cancelled") if ends is None else tuple(ends)

@@ -126,7 +126,7 @@ def test_a_run_does_not_differ_from_itself_and_ends_where_it_is_cut(store: Path,
     assert '"left": null' in out
 
 
-@pytest.mark.parametrize(("text", "code", "words"), [("one@x", 3, "write RUN@SEQ"), ("one@99", 4, "its seqs are 1 to")])
+@pytest.mark.parametrize(("text", "code", "words"), [("one@x", 2, "write RUN@SEQ"), ("one@99", 4, "its seqs are 1 to")])
 def test_a_side_that_is_not_there_is_said(store: Path, capsys: Output, text: str, code: int, words: str) -> None:
     assert main(["diff", text, "two", "--store", str(store)]) == code
     assert words in capsys.readouterr().err

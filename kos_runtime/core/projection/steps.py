@@ -364,6 +364,7 @@ def _fallback_ended(v: RunView, e: ev.FallbackStepEnded, time: int) -> None:
 
 def _compensation(v: RunView, e: ev.CompensationStarted, time: int) -> None:
     reason = e.reason or str(e.error.get("message", ""))
+    v.status, v.ended_at, v.error = "running", 0, None
     v.halted = {"what": "compensating", "by": e.by, "reason": reason, "at": time}
     for path in e.steps:
         v.step(f"{path}:undo").form = "compensation"

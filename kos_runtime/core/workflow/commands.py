@@ -74,13 +74,19 @@ class CancelRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryStep:
-    """Reopen a failed run at a failed step, with so many further attempts. ``path`` empty: where the run failed."""
+    """Reopen a failed run at a failed step, with so many further attempts. ``path`` empty: where the run failed.
+
+    ``way`` says how it goes on: retry, different_agent, fallback (to ``fallback``, else the rule's own), manual; or
+    compensate, after which the run has failed once more.
+    """
 
     run: str
     path: str
     retries: int
     by: str
     reason: str = ""
+    way: str = "retry"
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

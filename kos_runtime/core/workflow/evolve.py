@@ -134,6 +134,12 @@ def _run_reopened(run: Run, e: ev.RunReopened) -> None:
     reopen(run, e)
 
 
+def _compensation_started(run: Run, e: ev.CompensationStarted) -> None:
+    _status(run, e)
+    run.error = None
+    beside.compensate(run, e)
+
+
 def _run_forked(run: Run, e: ev.RunForked) -> None:
     _status(run, e)
     take_over(run)
@@ -664,6 +670,7 @@ def _fallback_started(run: Run, e: ev.FallbackStarted) -> None:
 
 def _manual_task_requested(run: Run, e: ev.ManualTaskRequested) -> None:
     step = run.steps[e.path]
+    run.agenda.pop(e.path, None)
     step.status = StepStatus.MANUAL
     run.manual[e.path] = [e.task, e.prompt, e.fields]
 
@@ -824,7 +831,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.InputsReplaced: _inputs_replaced,
     ev.FallbackStepStarted: beside.stand_in,
     ev.FallbackStepEnded: _fallback_step_ended,
-    ev.CompensationStarted: beside.compensate,
+    ev.CompensationStarted: _compensation_started,
     ev.ManualTaskRequested: _manual_task_requested,
     ev.ManualTaskAnswered: _manual_task_answered,
 }

@@ -34,7 +34,8 @@ def revise(desk: Desk, command: RevisePlan) -> Accepted | Rejected:
     """Have the run follow another plan, which was given to it by its digest."""
     run = desk.run
     if run.status not in {RunStatus.CREATED, RunStatus.RUNNING}:
-        return _refused(f"run {run.id} is {run.status}: only one that is not over can be changed")
+        how = "; fork it from before it failed, and change the fork" if run.status is RunStatus.FAILED else ""
+        return _refused(f"run {run.id} is {run.status}: only one that is not over can be changed{how}")
     if run.cancelling is not None:
         return _refused(f"run {run.id} is being cancelled")
     if run.undoing is not None:

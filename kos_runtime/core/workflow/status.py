@@ -60,6 +60,8 @@ RUN_TRANSITIONS: Final[Mapping[tuple[RunStatus, type], RunStatus]] = {
     (RunStatus.RUNNING, ev.RunResumed): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.CancelRequested): RunStatus.RUNNING,
     (RunStatus.FAILED, ev.RunReopened): RunStatus.RUNNING,
+    (RunStatus.RUNNING, ev.CompensationStarted): RunStatus.RUNNING,
+    (RunStatus.FAILED, ev.CompensationStarted): RunStatus.RUNNING,
     (RunStatus.CREATED, ev.RunForked): RunStatus.CREATED,
     (RunStatus.RUNNING, ev.RunForked): RunStatus.RUNNING,
     (RunStatus.RUNNING, ev.RestoreBegun): RunStatus.CREATED,
