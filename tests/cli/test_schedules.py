@@ -83,8 +83,8 @@ def test_what_the_command_line_says_goes_over_what_the_file_says(
         (["greet.yaml", "-p", "who=x"], 3, "does not say when it is due"),
         (["greet.yaml", "--cron", "@daily"], 3, "who"),
         (["greet.yaml", "--cron", "0 6 * *", "-p", "who=x"], 3, "has 4 fields"),
-        (["greet.yaml", "--cron", "0 25 * * *", "-p", "who=x"], 3, "bad hour"),
-        (["greet.yaml", "--cron", "0 0 30 2 *", "-p", "who=x"], 3, "is no cron expression"),
+        (["greet.yaml", "--cron", "0 25 * * *", "-p", "who=x"], 3, "the hour '25' is not of 0 to 23"),
+        (["greet.yaml", "--cron", "0 0 30 2 *", "-p", "who=x"], 3, "is never due"),
         (["daily.yaml", "--timezone", "Europe/Berlim"], 3, "did you mean 'Europe/Berlin'"),
         (["daily.yaml", "--name", "../x"], 3, "names no schedule"),
         (["daily.yaml", "--overlap", "never"], 2, "overlap"),
@@ -116,7 +116,7 @@ def test_validate_names_the_place_of_what_cannot_be_followed(here: Path, capsys:
     assert main(["validate", "wrong.yaml", "-o", "json"]) == 3
     found = json.loads(capsys.readouterr().out)
     assert [problem["message"] for problem in found] == [
-        "'61 * * * *' is no cron expression: bad minute",
+        "'61 * * * *' is no cron expression: the minute '61' is not of 0 to 59",
         "no time zone 'Mars'",
         "no input 'hwo'",
         "input 'who' of a schedule is plain data, not a reference",
