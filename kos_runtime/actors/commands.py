@@ -21,6 +21,7 @@ from kos_runtime.core.workflow.commands import (
     RetryStep,
     RevisePlan,
     SendSignal,
+    SetAttributes,
     SetCheckpoints,
     StartRun,
 )
@@ -28,7 +29,7 @@ from kos_runtime.ports.codec import Codec
 
 _COMMANDS: Final[tuple[type[Any], ...]] = (
     CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep, ForkRun, RestoreRun, RevisePlan, ExecuteStep,
-    SetSchedule, RemoveSchedule, SetCheckpoints, SendSignal, DecideApproval, RequeueRun,
+    SetSchedule, RemoveSchedule, SetCheckpoints, SendSignal, DecideApproval, RequeueRun, SetAttributes,
 )  # fmt: skip
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}

@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "pause": ("steering:pause", ("suspend",), "Start nothing more of runs; what runs may end."),
     "resume": ("changes:resume", ("unpause",), "Go on with paused or interrupted runs."),
     "retry": ("changes:retry", ("rerun",), "Try again where runs failed."),
+    "label": ("labels:label", (), "Set words by which a run is found."),
     "requeue": ("changes:requeue", (), "Have a run that was set aside go on."),
     "fork": ("fork:fork", ("branch",), "Go on from an earlier point as a run of its own."),
     "cancel": ("steering:cancel", ("stop", "kill", "terminate"), "Call runs off."),

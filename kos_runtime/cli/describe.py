@@ -107,6 +107,9 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}  run {data['child']} {data['status']}{why}"
         case "ResultJoined":
             return f"{path}  {summary(data.get('exposed'), data.get('blobs'))}"
+        case "SearchAttributesSet":
+            given = ", ".join(f"{name}={'' if value is None else value}" for name, value in data["attributes"].items())
+            return f"{given}  by {data['by']}"
         case "StepSkipped" | "StepCancelled" | "ResultDiscarded":
             return f"{path}  {data['reason']}"
         case _:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from kos_runtime.cli.common import Common, flag, now_ms, option, span
+from kos_runtime.cli.labels import labelled
 from kos_runtime.cli.outcome import USAGE, Exit
 from kos_runtime.cli.printing import Row, table
 
@@ -52,6 +53,7 @@ class _Filter:
     since: int
     older: int
     query: Any
+    labels: dict[str, str]
     limit: int
 
 
@@ -62,6 +64,7 @@ def ls(
     agent: str = "",
     since: str = "",
     older: str = "",
+    label: Annotated[list[str] | None, Parameter(name=["--label", "-l"], consume_multiple=False, negative="")] = None,
     query: Annotated[str, Parameter(name=["--query", "-q"])] = "",
     limit: int = 50,
     waiting: Annotated[bool, flag("--waiting")] = False,
@@ -76,6 +79,7 @@ def ls(
         agent: Only runs in which this agent took part.
         since: Only runs created within this time, such as 1h.
         older: Only runs created longer ago than this, such as 7d.
+        label: Only runs with this label, NAME=VALUE; may be given several times.
         query: Only runs that meet an expression over their row, such as '$status == "failed" and $age < 3600000'.
         limit: At most so many.
         waiting: What waits for whom, one line for each step: people, signals, time.
@@ -89,13 +93,13 @@ def ls(
     now = now_ms()
     wanted = _Filter(
         status or "", workflow, agent, now - duration("--since", since) if since else 0,
-        now - duration("--older", older) if older else 0, parse_query(query) if query else None, limit,
+        now - duration("--older", older) if older else 0, parse_query(query) if query else None, labelled(label), limit,
     )  # fmt: skip
     reading = common.reading()
     if waiting:
         from kos_runtime.cli.waiting import show_waiting
 
-        return show_waiting(common, reading, workflow, limit)
+        return show_waiting(common, reading, workflow, limit, wanted.labels)
     if watch:
         return _watch(common, reading, wanted)
     found = list(_found(common, reading, wanted))
@@ -126,7 +130,9 @@ def _found(common: Common, reading: Any, wanted: _Filter) -> Iterator[Row]:
     if wanted.status == "running":
         # What waits for time alone rests in the store, and is at work all the same.
         stored.append("waiting")
-    while page := reading.log.runs(status=stored, workflow=wanted.workflow, after_offset=before, limit=_PAGE):
+    while page := reading.log.runs(
+        status=stored, workflow=wanted.workflow, attributes=wanted.labels, after_offset=before, limit=_PAGE
+    ):
         for run in page:
             before = run.created_offset
             if run.created_at < wanted.since:

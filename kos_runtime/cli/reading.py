@@ -122,6 +122,7 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str, gone
         "revision": view.revision,
         "changes": [{**change, "at": common.instant(change["at"])} for change in view.changes],
         "parent": view.parent,
+        "attributes": view.attributes,
         "gone": None if gone is None else {"what": gone.what, "at": common.instant(gone.at), "cause": gone.cause},
     }  # fmt: skip
 
@@ -144,6 +145,7 @@ def _halted(common: Common, what: dict[str, Any] | None) -> dict[str, Any] | Non
 
 def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *, then: bool) -> None:
     from kos_runtime.cli.run import shown
+    from kos_runtime.core.workflow.attributes import as_text
 
     view = story.view
     console = common.console()
@@ -160,6 +162,9 @@ def _screen(common: Common, reading: Any, row: Any, story: Story, status: str, *
     if view.parent:
         parent = view.parent
         console.print(f"child of run {parent['run']}, step {parent['step']}", markup=False, soft_wrap=True)
+    if view.attributes:
+        listed = "  ".join(f"{name}={as_text(value)}" for name, value in view.attributes.items())
+        console.print(f"labels {listed}", markup=False, soft_wrap=True)
     if view.error:
         console.print(f"error  {failure(view.error)}", style="red", markup=False, soft_wrap=True)
     if view.forked_from:

@@ -11,6 +11,7 @@ from kos_runtime.cli import github
 from kos_runtime.cli.common import Common, Typed, flag
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.follow import follow
+from kos_runtime.cli.labels import labelled
 from kos_runtime.cli.outcome import DETACHED, OK, USAGE, WAITS, Exit
 
 
@@ -22,6 +23,7 @@ def run(
     inputs_file: Annotated[str | None, Parameter(name=["--inputs", "-f"])] = None,
     name: str = "",
     key: str = "",
+    label: Annotated[list[str] | None, Parameter(name=["--label", "-l"], consume_multiple=False, negative="")] = None,
     detach: Annotated[bool, flag("--detach", "-d")] = False,
     common: Common | None = None,
 ) -> int:
@@ -33,6 +35,7 @@ def run(
         inputs_file: A YAML or JSON file of inputs; - for standard input.
         name: A name of your own for the run.
         key: Starting again with the same key returns the same run.
+        label: A word by which the run is found, NAME=VALUE: kos ls -l NAME=VALUE.
         detach: Print the run's id and leave.
     """
     from kos_runtime.client.engine import read_definition
@@ -40,6 +43,7 @@ def run(
     common = common or Common()
     if file.partition("#")[0] == inputs_file == "-":
         raise Exit(USAGE, "error: only one of FILE and --inputs can come from standard input\n  see: kos run --help")
+    labels = labelled(label)
     document = read_definition(file)
     engine = common.engine()
     try:
@@ -50,7 +54,7 @@ def run(
                 "corpus: python:ray, the documentation inside the installed package (set another: KOS_CORPUS=PATH or --set agents.kExecutor.corpus=PATH)"
             )
         try:
-            handle = engine.create_workflow(document, inputs, name=name, key=key, start=True)
+            handle = engine.create_workflow(document, inputs, name=name, key=key, start=True, search_attributes=labels)
         except KeyboardInterrupt:
             common.say("\nLeft before it was known whether a run began. See: kos ls   End its owner: kos down")
             return DETACHED

@@ -10,10 +10,12 @@ _PAGE = 500
 _COLUMNS = {"run": "RUN", "step": "STEP", "for": "WAITS FOR", "who": "WHO", "until": "UNTIL", "prompt": "WHAT"}
 
 
-def show_waiting(common: Common, reading: Any, workflow: str | None, limit: int) -> int:
+def show_waiting(
+    common: Common, reading: Any, workflow: str | None, limit: int, labels: dict[str, str] | None = None
+) -> int:
     """Print a line for each step that waits, of the newest runs first."""
     found: list[Row] = []
-    for row in _waiting(common, reading, workflow):
+    for row in _waiting(common, reading, workflow, labels or {}):
         found.append(row)
         if len(found) >= limit:
             break
@@ -26,10 +28,12 @@ def show_waiting(common: Common, reading: Any, workflow: str | None, limit: int)
     return 0
 
 
-def _waiting(common: Common, reading: Any, workflow: str | None) -> Iterator[Row]:
+def _waiting(common: Common, reading: Any, workflow: str | None, labels: dict[str, str]) -> Iterator[Row]:
     before = 0
     stored = ["running", "waiting", "paused"]
-    while page := reading.log.runs(status=stored, workflow=workflow, after_offset=before, limit=_PAGE):
+    while page := reading.log.runs(
+        status=stored, workflow=workflow, attributes=labels, after_offset=before, limit=_PAGE
+    ):
         for run in page:
             before = run.created_offset
             for step in reading.view(run.run).steps.values():

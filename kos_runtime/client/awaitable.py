@@ -63,9 +63,9 @@ class AsyncWorkflowEngine:
         self._thread.shutdown()
 
     async def create_workflow(
-        self, definition: str | Path, inputs: Mapping[str, Any] | None = None, *, name: str = "", key: str = ""
+        self, definition: str | Path, inputs: Mapping[str, Any] | None = None, **more: Any
     ) -> AsyncRunHandle:
-        handle = await self._call(self.engine.create_workflow, definition, inputs, name=name, key=key)
+        handle = await self._call(self.engine.create_workflow, definition, inputs, **more)
         return AsyncRunHandle(self, handle)
 
     async def create_workflows(
@@ -84,11 +84,14 @@ class AsyncWorkflowEngine:
         inputs: Mapping[str, Any] | None = None,
         name: str = "",
         key: str = "",
+        search_attributes: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> AsyncRunHandle:
+        given = {**(inputs or {}), **more}
         handle = await self._call(
-            self.engine.create_workflow, definition, {**(inputs or {}), **more}, name=name, key=key, start=True
-        )
+            self.engine.create_workflow, definition, given, name=name, key=key, start=True,
+            search_attributes=search_attributes,
+        )  # fmt: skip
         return AsyncRunHandle(self, handle)
 
     async def call(
@@ -142,6 +145,12 @@ class AsyncWorkflowEngine:
 
     async def requeue(self, run: str | AsyncRunHandle, step: str = "", *, reason: str = "") -> dict[str, Any]:
         return await self._call(self.engine.requeue, _id(run), step, reason=reason)
+
+    async def set_search_attributes(self, run: str | AsyncRunHandle, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._call(self.engine.set_search_attributes, _id(run), attributes)
+
+    async def get_search_attributes(self, run: str | AsyncRunHandle) -> dict[str, str]:
+        return await self._call(self.engine.get_search_attributes, _id(run))
 
     async def fork(
         self,
@@ -228,6 +237,9 @@ class AsyncWorkflowStateManager:
 
     async def get_workflows_by_status(self, status: str) -> "list[WorkflowState]":
         return await self._engine._call(self._manager.get_workflows_by_status, status)
+
+    async def get_workflows_by_attributes(self, attributes: Mapping[str, Any], **more: Any) -> "list[WorkflowState]":
+        return await self._engine._call(self._manager.get_workflows_by_attributes, attributes, **more)
 
     async def get_active_workflows(self) -> "list[WorkflowState]":
         return await self._engine._call(self._manager.get_active_workflows)

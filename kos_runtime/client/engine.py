@@ -176,6 +176,7 @@ class WorkflowEngine:
         key: str = "",
         start: bool = False,
         templates: Mapping[str, Any] | None = None,
+        search_attributes: Mapping[str, Any] | None = None,
     ) -> RunHandle:
         """Create a run; durable when this returns. The same ``key`` returns the same run.
 
@@ -186,14 +187,16 @@ class WorkflowEngine:
             key: Makes creating idempotent.
             start: Also let it begin.
             templates: Templates of other files, by name.
+            search_attributes: Words by which the run is found: texts, numbers or booleans by name, at most 32.
 
         Raises:
             InvalidDefinition: The definition, its linking or the inputs; everything that is wrong is in it.
             Unreachable: The store or its owner.
         """
         (handle,) = self.create_workflows(
-            definition, [inputs or {}], names=[name], keys=[key], start=start, templates=templates
-        )
+            definition, [inputs or {}], names=[name], keys=[key], start=start, templates=templates,
+            search_attributes=search_attributes,
+        )  # fmt: skip
         return handle
 
     def create_workflows(
@@ -205,6 +208,7 @@ class WorkflowEngine:
         keys: Sequence[str] = (),
         start: bool = False,
         templates: Mapping[str, Any] | None = None,
+        search_attributes: Mapping[str, Any] | None = None,
     ) -> list[RunHandle]:
         """Create a run of a definition for each of many inputs: it is read and linked once, and they travel together.
 
@@ -224,9 +228,12 @@ class WorkflowEngine:
         document = definition if isinstance(definition, WorkflowDocument) else read_definition(str(definition))
         plan = self._compiled(document, templates)
         values = [_completed(plan, each) for each in inputs]
+        found_by = _attributes(search_attributes or {})
         self._own()
         store_id = self.reading.log.store_id
         common: Message = {"op": "create", **self._linked(document, plan), "author": self.author, "start": start}
+        if found_by:
+            common["attributes"] = found_by
         messages = [
             {
                 **common,
@@ -297,10 +304,12 @@ class WorkflowEngine:
 
     def start(
         self, definition: str | Path | WorkflowDocument, *, inputs: Mapping[str, Any] | None = None, name: str = "",
-        key: str = "", **more: Any,
+        key: str = "", search_attributes: Mapping[str, Any] | None = None, **more: Any,
     ) -> RunHandle:  # fmt: skip
         """Create and execute in one. Keywords that are no arguments of this call are inputs."""
-        return self.create_workflow(definition, {**(inputs or {}), **more}, name=name, key=key, start=True)
+        return self.create_workflow(
+            definition, {**(inputs or {}), **more}, name=name, key=key, start=True, search_attributes=search_attributes
+        )
 
     def call(
         self,
@@ -628,6 +637,22 @@ class WorkflowEngine:
 
         return schedule_views(self.reading)
 
+    def set_search_attributes(self, run: str | RunHandle, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Set words by which a run is found, beside those that it has; None takes one away. It works also while nobody
+        owns the store.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidDefinition: It is over, or they cannot be kept.
+        """
+        given = _attributes(attributes)
+        need_open(self.reading, _id(run), "only one that is not over is given search attributes")
+        return self._steer({"op": "attributes", "run": _id(run), "attributes": given})
+
+    def get_search_attributes(self, run: str | RunHandle) -> dict[str, str]:
+        """Return the words by which a run is found, as text, by name."""
+        return self.reading.log.attributes(_id(run))
+
     def set_checkpoints(self, run: str | RunHandle, interval_ms: int) -> dict[str, Any]:
         """Have a run's state kept so often, in milliseconds; 0 for not by any interval. See ``CheckpointManager``."""
         return self._steer({"op": "checkpoints", "run": _id(run), "interval_ms": interval_ms})
@@ -840,6 +865,21 @@ def _check_names(name: str, key: str) -> None:
     for what, text in (("name", name), ("key", key)):
         if len(text) > MAX_NAME or not text.isprintable():
             raise InvalidDefinition(f"a run's {what} has at most {MAX_NAME} characters, all of them printable")
+
+
+def _attributes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return search attributes that can be kept.
+
+    Raises:
+        InvalidDefinition: They cannot.
+    """
+    from kos_runtime.core.workflow.attributes import problem
+
+    attributes = dict(given)
+    wrong = problem(attributes, {})
+    if wrong:
+        raise InvalidDefinition(wrong)
+    return attributes
 
 
 def _change(target: str, value: Any) -> list[Any]:

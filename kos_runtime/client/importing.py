@@ -10,8 +10,9 @@ from kos_runtime.composition.wiring import CODEC
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import Batch, RunRow
+from kos_runtime.core.record import AttributeRow, Batch, RunRow
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.attributes import as_text
 from kos_runtime.core.workflow.status import RunStatus
 
 #: A record may be so much newer than this machine's clock says, in milliseconds: more would set the log's time ahead.
@@ -62,6 +63,7 @@ def import_run(folder: Path, file: str) -> Imported:
         batch = Batch(keeper.recorder.epoch, streams=[(stream, export.salt)])
         batch.origins.append((stream, export.store, export.partition))
         keeper.bring_in(export.records, batch)
+        batch.attributes += (AttributeRow(export.run, name, as_text(v)) for name, v in export.state.attributes.items())
         batch.blob_refs += [(digest, stream) for digest in export.mentioned]
         row = _row(export, batch)
         # The store takes a run's first row for its creation.

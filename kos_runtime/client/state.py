@@ -24,6 +24,7 @@ from kos_runtime.core.expression import NeedsData
 from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.attributes import as_text
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, to_plain
 from kos_runtime.core.workflow.state import Run
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
@@ -33,6 +34,7 @@ _T = TypeVar("_T")
 #: So many rows are read at a time.
 _PAGE: Final = 1_000
 #: What is active: everything that has not ended.
+_STATUSES: Final = [each.value for each in RunStatus if each is not RunStatus.NEW]
 ACTIVE: Final = ("created", "pending", "running", "waiting", "paused", "interrupted")
 
 
@@ -114,14 +116,23 @@ class WorkflowStateManager:
         Raises:
             InvalidDefinition: There is no such status.
         """
-        known = [each.value for each in RunStatus if each is not RunStatus.NEW]
-        if status not in known:
-            raise InvalidDefinition(f"no run is ever {status!r}; there is {', '.join(known)}")
+        self._check_status(status)
         return [self.load_state(run) for run in self._in_status((status,))]
 
     def get_active_workflows(self) -> list[WorkflowState]:
         """Return the states of all runs that have not ended, the newest first."""
         return [self.load_state(run) for run in self._in_status(ACTIVE)]
+
+    def get_workflows_by_attributes(self, attributes: Mapping[str, Any], *, status: str = "") -> list[WorkflowState]:
+        """Return the states of all runs that have these search attributes, and are in a status, the newest first.
+
+        Raises:
+            InvalidDefinition: There is no such status.
+        """
+        found_by = {name: as_text(value) for name, value in attributes.items()}
+        wanted = tuple(_STATUSES) if not status else (status,)
+        self._check_status(status or wanted[0])
+        return [self.load_state(run) for run in self._in_status(wanted, found_by)]
 
     def archive_completed_workflows(self, older_than: datetime) -> int:
         """Move what runs that completed before an instant have recorded into files; return how many that were.
@@ -146,12 +157,18 @@ class WorkflowStateManager:
         rows = retention.collectable(self._reading, statuses=statuses, before=instant)
         return len(act(self._engine.folder, [row.run for row in rows], by=self._engine.author))
 
-    def _in_status(self, statuses: Iterable[str]) -> list[str]:
+    def _check_status(self, status: str) -> None:
+        if status not in _STATUSES:
+            raise InvalidDefinition(f"no run is ever {status!r}; there is {', '.join(_STATUSES)}")
+
+    def _in_status(self, statuses: Iterable[str], found_by: Mapping[str, str] | None = None) -> list[str]:
         wanted = set(statuses)
         stored = {"running", "pending"} if "interrupted" in wanted else set()
         found: list[str] = []
         after = 0
-        while rows := self._reading.log.runs(status=sorted(wanted | stored), after_offset=after, limit=_PAGE):
+        while rows := self._reading.log.runs(
+            status=sorted(wanted | stored), attributes=found_by, after_offset=after, limit=_PAGE
+        ):
             found += [r.run for r in rows if self._reading.status(r) in wanted and not is_gone(r)]
             after = rows[-1].created_offset
         return found

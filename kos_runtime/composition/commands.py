@@ -25,6 +25,7 @@ from kos_runtime.core.workflow.commands import (
     RetryStep,
     RevisePlan,
     SendSignal,
+    SetAttributes,
     SetCheckpoints,
     StartRun,
 )
@@ -47,6 +48,7 @@ OPERATIONS: Final = frozenset(
         "fork",
         "restore",
         "checkpoints",
+        "attributes",
         "revise",
         "execute",
         "schedule",
@@ -84,6 +86,7 @@ def command_of(message: Message, settings: EngineSettings) -> Command:
                     name=message.get("name") or "",
                     key=message.get("key") or "",
                     start=bool(message.get("start", True)),
+                    attributes=_attributes(message.get("attributes") or {}),
                 )
             case "start":
                 return StartRun(run=run)
@@ -132,6 +135,8 @@ def command_of(message: Message, settings: EngineSettings) -> Command:
                 )
             case "checkpoints":
                 return SetCheckpoints(run=run, interval_ms=_integer(message, "interval_ms"), by=_text(message, "by"))
+            case "attributes":
+                return SetAttributes(run=run, attributes=_attributes(message["attributes"]), by=_text(message, "by"))
             case "restore":
                 return RestoreRun(
                     run=run, to=_integer(message, "to"), by=_text(message, "by"), reason=_text(message, "reason")
@@ -220,6 +225,12 @@ def _decision(message: Message, run: str, settings: EngineSettings) -> DecideApp
         roles=person.roles,
         right=person.right,
     )
+
+
+def _attributes(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise BadRequest("attributes are an object")
+    return given
 
 
 def _text(message: Message, key: str) -> str:

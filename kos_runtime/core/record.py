@@ -100,6 +100,15 @@ class LimitRow:
 
 
 @dataclass(slots=True)
+class AttributeRow:
+    """A search attribute of a run, as text. Without a value it is taken away; without a name all of them are."""
+
+    run: str
+    name: str
+    value: str | None
+
+
+@dataclass(slots=True)
 class SnapshotRow:
     """State folded to a position. ``fingerprint`` names the code that can read it, ``hash`` the record it stands on."""
 
@@ -157,6 +166,8 @@ class Batch:
     #: Results that other steps may take; one of the same key gives way.
     results: list[ResultRow] = field(default_factory=list)
     limits: list[LimitRow] = field(default_factory=list)
+    #: Search attributes that are set or taken away, in order.
+    attributes: list[AttributeRow] = field(default_factory=list)
     #: (stream, store, partition) for each stream that begins here and was written elsewhere.
     origins: list[tuple[str, str, int]] = field(default_factory=list)
     #: Streams whose payloads and salts are taken away, with their snapshots and their mentions of blobs.

@@ -25,7 +25,17 @@ from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Batch, CommandRow, Head, LimitRow, RunRow, TimerRow
 from kos_runtime.core.schedule.commands import Scheduling
-from kos_runtime.core.workflow import decide, executing, forking, people, reopening, requeueing, revising, steering
+from kos_runtime.core.workflow import (
+    attributes,
+    decide,
+    executing,
+    forking,
+    people,
+    reopening,
+    requeueing,
+    revising,
+    steering,
+)
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
@@ -45,6 +55,7 @@ from kos_runtime.core.workflow.commands import (
     RetryStep,
     RevisePlan,
     SendSignal,
+    SetAttributes,
     SetCheckpoints,
     StartRun,
     Steering,
@@ -1114,6 +1125,7 @@ _STEERING: dict[type, Any] = {
     CancelRun: steering.cancel,
     RetryStep: reopening.retry,
     SetCheckpoints: steering.set_checkpoints,
+    SetAttributes: attributes.set_attributes,
     SendSignal: people.signal,
     DecideApproval: people.decide,
     RequeueRun: requeueing.requeue,

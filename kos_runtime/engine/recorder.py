@@ -12,12 +12,23 @@ from typing import Any, Final
 from kos_runtime.core.chain import batch_link, batch_root, payload_digest, record_hash
 from kos_runtime.core.event import describe
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import Batch, BatchLink, Head, Record, ResultRow, RunRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import (
+    AttributeRow,
+    Batch,
+    BatchLink,
+    Head,
+    Record,
+    ResultRow,
+    RunRow,
+    SnapshotRow,
+    TimerRow,
+)
 from kos_runtime.core.schedule.events import ScheduleSet
 from kos_runtime.core.schedule.state import FINGERPRINT as SCHEDULE_FINGERPRINT
 from kos_runtime.core.schedule.state import Schedule, schedule_stream
 from kos_runtime.core.schedule.state import to_plain as schedule_plain
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.attributes import as_text
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, to_plain
 from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER, Codec, Run
@@ -111,6 +122,13 @@ class Recorder:
                     batch.timers_set.append(TimerRow(event.at, run.id, event.path, event.fence))
             elif kind is ev.ResultReused:
                 batch.blob_refs.extend((blob[1], stream) for blob in event.blobs)
+            elif kind is ev.SearchAttributesSet:
+                batch.attributes += (
+                    AttributeRow(run.id, name, None if value is None else as_text(value))
+                    for name, value in event.attributes.items()
+                )
+            elif kind is ev.RestoreBegun:
+                batch.attributes.append(AttributeRow(run.id, "", None))
             elif kind is ev.PlanRevised:
                 batch.blob_refs.extend((digest, stream) for digest in (event.plan, event.link))
             elif kind is ev.CancelRequested:

@@ -5,7 +5,7 @@ writer is told from those that it has outlived by its *epoch*, a number that onl
 append checks inside its own transaction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from kos_runtime.core.record import (
@@ -99,15 +99,22 @@ class LogReader(Protocol):
         workflow: str | None = None,
         prefix: str = "",
         name: str | None = None,
+        attributes: Mapping[str, str] | None = None,
         newest_first: bool = True,
         after_offset: int = 0,
         limit: int = 1_000,
     ) -> list[RunRow]:
         """Return rows of runs that match everything given, ordered by creation.
 
+        ``attributes``: search attributes as text, all of which the run has.
+
         ``after_offset`` pages: with ``newest_first`` False only rows created behind it are returned
         (a run's creation offset never changes), with ``newest_first`` True only rows before it unless it is 0.
         """
+        ...
+
+    def attributes(self, run: str) -> dict[str, str]:
+        """Return a run's search attributes, as text, by name."""
         ...
 
     def run_counts(self) -> dict[str, int]:

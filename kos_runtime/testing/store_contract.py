@@ -16,7 +16,18 @@ from typing import Literal, Protocol, TypeVar
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.errors import AppendConflict, AppendUnknown, Fenced, InvariantViolation, KosError, StoreFull
 from kos_runtime.core.evidence import Evidence
-from kos_runtime.core.record import Batch, CommandRow, Head, Lease, LimitRow, Record, ResultRow, SnapshotRow, TimerRow
+from kos_runtime.core.record import (
+    AttributeRow,
+    Batch,
+    CommandRow,
+    Head,
+    Lease,
+    LimitRow,
+    Record,
+    ResultRow,
+    SnapshotRow,
+    TimerRow,
+)
 from kos_runtime.core.verify import verify_partition
 from kos_runtime.ports.event_store import EventStore, LogReader
 from kos_runtime.testing.log_builder import LogBuilder, run_row, salt_of
@@ -371,6 +382,34 @@ class EventStoreContract(ABC):
             batch.limits = [LimitRow("a", b"")]
             store.append(batch)
             assert store.limits() == [LimitRow("b", b"1")]
+
+    def test_runs_are_found_by_attributes_until_they_are_taken_away(self, tmp_path: Path) -> None:
+        with self._claimed(tmp_path) as (world, store, builder):
+            for run, team in (("a", "red"), ("b", "red"), ("c", "blue")):
+                batch = builder.batch(f"run/{run}")
+                batch.runs = [run_row(batch.records[0])]
+                batch.attributes = [AttributeRow(run, "team", team), AttributeRow(run, "n", "1")]
+                store.append(batch)
+
+            def found(**attributes: str) -> list[str]:
+                return [row.run for row in world.reader().runs(attributes=attributes, limit=9)]
+
+            assert found(team="red") == ["b", "a"]
+            assert found(team="red", n="1") == ["b", "a"]
+            assert found(team="red", n="2") == found(other="red") == []
+            assert store.attributes("a") == world.reader().attributes("a") == {"n": "1", "team": "red"}
+            batch = builder.batch("run/a", "run/b", "run/c")
+            batch.attributes = [
+                AttributeRow("a", "team", "blue"), AttributeRow("b", "team", None), AttributeRow("c", "", None),
+                AttributeRow("c", "new", "x"),
+            ]  # fmt: skip
+            store.append(batch)
+            assert found(team="blue") == ["a"]
+            assert (store.attributes("b"), store.attributes("c")) == ({"n": "1"}, {"new": "x"})
+            batch = builder.batch("run/a")
+            batch.emptied = ["run/a"]
+            store.append(batch)
+            assert store.attributes("a") == {}
 
     def test_runs_timers_commands_and_the_rest_are_stored_with_the_records(self, tmp_path: Path) -> None:
         with self._claimed(tmp_path) as (world, store, builder):

@@ -21,11 +21,13 @@ def test_the_python_of_the_page_runs(
     assert capsys.readouterr().out.splitlines() == [
         "completed draft polish {'text': 'hello Ada'}",
         "1 0",
+        "{'team': 'red', 'urgent': 'true'} {'team': 'blue'}",
+        "[True]",
         "True ['draft']",
         "True {'text': 'hello hello Ada'}",
         "False {'text': 'hello hello Ada'}",
         "{'text': 'hello dear all'} True",
-        "3 0",
+        "4 0",
     ]
 
 

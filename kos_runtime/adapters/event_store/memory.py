@@ -1,7 +1,7 @@
 """Readers and writers of a log in memory, with the contract of those of a file, and with faults on demand."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import TypeVar
 
@@ -129,6 +129,7 @@ class MemoryLogReader:
         workflow: str | None = None,
         prefix: str = "",
         name: str | None = None,
+        attributes: Mapping[str, str] | None = None,
         newest_first: bool = True,
         after_offset: int = 0,
         limit: int = 1_000,
@@ -147,7 +148,12 @@ class MemoryLogReader:
             and workflow in {None, row.workflow}
             and name in {None, row.name}
             and row.run.startswith(prefix)
+            and (attributes or {}).items() <= log.attributes.get(row.run, {}).items()
         ][:limit]
+
+    def attributes(self, run: str) -> dict[str, str]:
+        """Return a run's search attributes, as text, by name."""
+        return dict(sorted(self._readable().attributes.get(run, {}).items()))
 
     def run_counts(self) -> dict[str, int]:
         """Return how many runs have which status."""

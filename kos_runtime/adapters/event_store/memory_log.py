@@ -72,6 +72,7 @@ class MemoryLog:
         self.origins: dict[str, tuple[str, int]] = {}
         self.results: dict[str, Row] = {}
         self.limits: dict[str, bytes] = {}
+        self.attributes: dict[str, dict[str, str]] = {}
         self._late: Batch | None = None
 
     @property
@@ -121,6 +122,14 @@ class MemoryLog:
         self.limits |= {row.name: row.state for row in batch.limits}
         if batch.limits:
             self.limits = {name: state for name, state in self.limits.items() if state}
+        for attribute in batch.attributes:
+            held = self.attributes.setdefault(attribute.run, {})
+            if attribute.value is not None:
+                held[attribute.name] = attribute.value
+            elif attribute.name:
+                held.pop(attribute.name, None)
+            else:
+                held.clear()
         for stream in batch.emptied:
             self._empty(stream)
         for snapshot in batch.snapshots:
@@ -133,6 +142,7 @@ class MemoryLog:
             self.records[offset - 1] = (*self.records[offset - 1][:8], b"", *self.records[offset - 1][9:])
         self.salts[stream] = b""
         self.snapshots.pop(stream, None)
+        self.attributes = {run: held for run, held in self.attributes.items() if run_stream(run) != stream}
         self.blob_refs = {reference for reference in self.blob_refs if reference[1] != stream}
         self.results = {key: row for key, row in self.results.items() if run_stream(str(row[1])) != stream}
 

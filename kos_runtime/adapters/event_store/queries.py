@@ -4,7 +4,7 @@ Each question is one statement, or several that page, so no read transaction las
 write-ahead log from being used again from its start.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import apsw
@@ -35,6 +35,7 @@ Row = TypeVar("Row")
 _PAGE: Final = 5_000
 #: So many runs are recalled by one statement.
 _AT_ONCE: Final = 128
+_HAS_ATTRIBUTES: Final = "SELECT 1 FROM pragma_table_info('attributes') LIMIT 1"
 _LAST_CHARACTER: Final = "\U0010ffff"
 
 _EVENTS: Final = "{columns} FROM events e WHERE offset > ? ORDER BY offset LIMIT ?"
@@ -228,6 +229,7 @@ class LogQueries:
         workflow: str | None = None,
         prefix: str = "",
         name: str | None = None,
+        attributes: Mapping[str, str] | None = None,
         newest_first: bool = True,
         after_offset: int = 0,
         limit: int = 1_000,
@@ -250,12 +252,24 @@ class LogQueries:
             if value is not None:
                 tests.append(f"r.{column} = {{text}}")
                 bindings.append(value)
+        for attribute, wanted in (attributes or {}).items():
+            if not self.fetch(_HAS_ATTRIBUTES):
+                return []
+            tests.append("EXISTS (SELECT 1 FROM attributes a WHERE a.number = r.number AND a.name = ? AND a.value = ?)")
+            bindings += [attribute, wanted]
         if after_offset or not newest_first:
             tests.append(f"r.created_offset {'<' if newest_first else '>'} ?")
             bindings.append(after_offset)
         order = f"ORDER BY r.number {'DESC' if newest_first else 'ASC'} LIMIT ?"
         query = f"{{columns}} FROM {source} WHERE {' AND '.join(tests)} {order}"
         return _built(RunRow, self.select(query, RUN, (*bindings, limit), "r"))
+
+    def attributes(self, run: str) -> dict[str, str]:
+        """Return a run's search attributes, as text, by name."""
+        if not self.fetch(_HAS_ATTRIBUTES):
+            return {}
+        query = "SELECT a.name, a.value FROM attributes a JOIN streams s ON s.number = a.number WHERE s.stream = ? ORDER BY a.name"
+        return {str(name): str(value) for name, value in self.fetch(query, (run_stream(run),))}
 
     def run_counts(self) -> dict[str, int]:
         """Return how many runs have which status."""

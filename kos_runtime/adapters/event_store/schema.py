@@ -66,6 +66,10 @@ CREATE TABLE IF NOT EXISTS results(
 ) STRICT;
 CREATE INDEX IF NOT EXISTS results_by_run ON results(run);
 CREATE TABLE IF NOT EXISTS limits(name TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attributes(
+    number INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(number, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS attributes_by_value ON attributes(name, value, number);
 """
 
 #: The columns of each row type, in the order of its dataclass, and which of them hold text.

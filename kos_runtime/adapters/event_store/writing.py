@@ -19,7 +19,7 @@ from kos_runtime.adapters.event_store.schema import (
 )
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import Batch
+from kos_runtime.core.record import AttributeRow, Batch
 
 _EVENTS: Final = insertion("events", RECORD)
 _STREAMS: Final = insertion("streams", ("number", "stream", "salt"))
@@ -92,6 +92,7 @@ def carries_rows(batch: Batch) -> bool:
         or batch.snapshots
         or batch.results
         or batch.limits
+        or batch.attributes
         or batch.emptied
     )
 
@@ -174,10 +175,23 @@ def write(batch: Batch, execute: Execute, numbers: Numbers, next_number: int) ->
     if batch.limits:
         _LIMITS.run(execute, _flat((row.name, row.state) for row in batch.limits))
         execute("DELETE FROM limits WHERE state = x''", ())
+    for row in batch.attributes:
+        _attribute(row, execute, numbers[run_stream(row.run)])
     for stream, store, partition in batch.origins:
         execute(f"INSERT INTO origins({', '.join(ORIGIN)}) VALUES (?, ?, ?)", (numbers[stream], store, partition))  # noqa: S608 - the names are ours
     for stream in batch.emptied:
         _empty(stream, execute, numbers)
+
+
+def _attribute(row: AttributeRow, execute: Execute, number: int) -> None:
+    if row.value is not None:
+        execute(
+            "INSERT OR REPLACE INTO attributes(number, name, value) VALUES (?, ?, ?)", (number, row.name, row.value)
+        )
+    elif row.name:
+        execute("DELETE FROM attributes WHERE number = ? AND name = ?", (number, row.name))
+    else:
+        execute("DELETE FROM attributes WHERE number = ?", (number,))
 
 
 def _empty(stream: str, execute: Execute, numbers: Numbers) -> None:
@@ -191,6 +205,7 @@ def _empty(stream: str, execute: Execute, numbers: Numbers) -> None:
     execute("UPDATE streams SET salt = x'' WHERE number = ?", (number,))
     execute("DELETE FROM snapshots WHERE stream = (SELECT stream FROM streams WHERE number = ?)", (number,))
     execute("DELETE FROM blob_refs WHERE stream = (SELECT stream FROM streams WHERE number = ?)", (number,))
+    execute("DELETE FROM attributes WHERE number = ?", (number,))
     execute("DELETE FROM results WHERE run = (SELECT run FROM runs WHERE number = ?)", (number,))
 
 

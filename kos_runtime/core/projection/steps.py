@@ -71,6 +71,8 @@ class RunView:
     halted: dict[str, Any] | None = None
     #: The run of which it is a fork, up to which of its seqs, by whom and why.
     forked_from: dict[str, Any] | None = None
+    #: Words by which it is found.
+    attributes: dict[str, Any] = field(default_factory=dict)
     inputs: bytes = b""
     inputs_blob: list[Any] | None = None
     outputs: bytes = b""
@@ -144,6 +146,12 @@ def _restore_begun(v: RunView, e: ev.RestoreBegun, time: int) -> None:
     v.plan, v.link, v.settings = v.created_with
     v.revision = 0
     v.changes.clear()
+    v.attributes = {}
+
+
+def _attributes_set(v: RunView, e: ev.SearchAttributesSet, time: int) -> None:
+    del time
+    v.attributes = {name: value for name, value in {**v.attributes, **e.attributes}.items() if value is not None}
 
 
 def _restored(v: RunView, e: ev.RunRestored, time: int) -> None:
@@ -469,6 +477,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.RunStarted: _started,
     ev.RunForked: _forked,
     ev.RestoreBegun: _restore_begun,
+    ev.SearchAttributesSet: _attributes_set,
     ev.RunRestored: _restored,
     ev.RunCompleted: _completed,
     ev.RunFailed: _failed,

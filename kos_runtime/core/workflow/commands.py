@@ -1,6 +1,6 @@
 """What may be asked of a run, and what it may answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kos_runtime.core.schedule.commands import Scheduling
@@ -27,6 +27,17 @@ class CreateRun:
     start: bool = True
     #: [run, path, attempt, depth, mode, timeout_ms] of the step whose child it is.
     parent: list[Any] | None = None
+    #: Words by which the run is found.
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAttributes:
+    """Set search attributes of a run; None takes one away."""
+
+    run: str
+    attributes: dict[str, Any]
+    by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +225,7 @@ class Accepted:
 
 #: What a person decides of a run that there is; each names its author.
 Steering = (
-    AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RequeueRun | RestoreRun | SetCheckpoints | RevisePlan | ExecuteStep
+    AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RequeueRun | RestoreRun | SetCheckpoints | SetAttributes | RevisePlan | ExecuteStep
     | SendSignal | DecideApproval
 )  # fmt: skip
 Command = CreateRun | StartRun | ForkRun | Steering | Scheduling

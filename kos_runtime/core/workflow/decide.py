@@ -13,8 +13,8 @@ from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import ForEach
 from kos_runtime.core.plan.types import complete_inputs, misfit
 from kos_runtime.core.record import INLINE_LIMIT
+from kos_runtime.core.workflow import attributes, steering
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow import steering
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
@@ -32,6 +32,8 @@ def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
     assert run.program is not None
     plan = run.program.plan
     values, problems = complete_inputs(plan, command.inputs)
+    if command.attributes and (wrong := attributes.problem(command.attributes, {})):
+        problems = [*problems, wrong]
     if problems:
         return Rejected(code="invalid", message="; ".join(problems))
     try:
@@ -52,6 +54,9 @@ def create(desk: Desk, command: CreateRun) -> Accepted | Rejected:
         )
     )
     desk.emit(ev.RunLinked(command.link, command.settings, command.drivers))
+    if command.attributes:
+        given = {name: value for name, value in command.attributes.items() if value is not None}
+        desk.emit(ev.SearchAttributesSet(given, command.author))
     if command.parent is not None:
         desk.emit(ev.RunSpawned(*command.parent))
     return Accepted(run=run.id, position=1, event="RunCreated")

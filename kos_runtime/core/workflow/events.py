@@ -215,6 +215,14 @@ class CheckpointsSet:
     interval_ms: int
 
 
+@event("search_attributes_set")
+class SearchAttributesSet:
+    """Words by which the run is found, texts, numbers or booleans by name; None takes one away."""
+
+    attributes: dict[str, Any]
+    by: str
+
+
 @event("payloads_purged")
 class PayloadsPurged:
     """What the run's records held is gone, this one's too: that it stands here, and its cause, is all that is left."""

@@ -160,6 +160,10 @@ def _plan_revised(run: Run, e: ev.PlanRevised) -> None:
     revise(run, e)
 
 
+def _search_attributes_set(run: Run, e: ev.SearchAttributesSet) -> None:
+    run.attributes = {name: value for name, value in {**run.attributes, **e.attributes}.items() if value is not None}
+
+
 def _checkpoints_set(run: Run, e: ev.CheckpointsSet) -> None:
     run.checkpoint_ms = e.interval_ms
 
@@ -770,6 +774,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunForked: _run_forked,
     ev.ResultReplaced: replace_result,
     ev.CheckpointsSet: _checkpoints_set,
+    ev.SearchAttributesSet: _search_attributes_set,
     ev.PayloadsPurged: _moved_away,
     ev.RunArchived: _moved_away,
     ev.RestoreBegun: _restore_begun,

@@ -190,7 +190,7 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
+        "agenda", "attributes", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
         "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "sought", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
@@ -223,6 +223,8 @@ class Run:
         self.generation = 0
         #: How often its state is kept, in milliseconds, 0 for never; None as the engine's settings say.
         self.checkpoint_ms: int | None = None
+        #: Words by which the run is found.
+        self.attributes: dict[str, Any] = {}
         self.vars: dict[str, Any] = {}
         self.scopes: dict[str, Scope] = {}
         self.steps: dict[str, StepState] = {}

@@ -34,6 +34,7 @@ def begin_again(run: Run) -> None:
     run.undo, run.undo_asked = {}, False
     run.outputs, run.outputs_blobs = b"", []
     run.signals, run.signalled = [], 0
+    run.attributes = {}
     run.deadline = run.left_ms = 0
 
 
