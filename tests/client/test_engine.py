@@ -205,7 +205,7 @@ def test_what_the_log_cannot_keep_is_refused_where_it_is_given(files: Path, valu
 @pytest.mark.parametrize(
     "given", [{"name": "x" * 257}, {"name": "red \x1b[31m"}, {"key": "two\nlines"}, {"key": "k" * 257}]
 )
-def test_names_and_keys_are_bounded_and_can_be_shown(files: Path, given: dict[str, str]) -> None:
+def test_names_and_keys_are_bounded_and_can_be_shown(files: Path, given: dict[str, Any]) -> None:
     with engine(files) as kos, pytest.raises(InvalidDefinition, match="at most 256 characters, all of them printable"):
         kos.start(files / "greet.yaml", inputs={"who": "you"}, **given)
 
