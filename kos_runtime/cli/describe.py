@@ -54,6 +54,9 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}: {data['step']} stood in"
         case "CompensationStarted":
             return f"before it is {data['outcome']}: {', '.join(data['steps'][:12])}"
+        case "RunTakenBack":
+            why = f": {data['reason']}" if data["reason"] else ""
+            return f"before it goes back to seq {data['to']}: {', '.join(data['steps'][:12])}  by {data['by']}{why}"
         case "RunForked":
             again = f"; again: {', '.join(data['again'][:6])}" if data["again"] else ""
             return f"from {data['parent']} at seq {data['at']} by {data['by']}{again}" + (

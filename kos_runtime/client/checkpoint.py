@@ -4,15 +4,16 @@ A checkpoint is named ``RUN@SEQ``: the run as it was after that event. What is k
 the log is folded to that event instead, with a warning and nothing else.
 """
 
+import time
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from kos_runtime.client import folding
-from kos_runtime.client.engine import RunHandle, WorkflowEngine
+from kos_runtime.client.engine import RunHandle, RunWaits, WorkflowEngine
 from kos_runtime.client.state import WorkflowState, checkpoints, keep, state_of
-from kos_runtime.core.errors import InvalidDefinition, NotFound
+from kos_runtime.core.errors import InvalidDefinition, NotFound, Unreachable
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.workflow import events as ev
 
@@ -20,6 +21,10 @@ _ENDS: Final = (
     ev.StepCompleted, ev.ResultReused, ev.StepSkipped, ev.ManualTaskAnswered, ev.ItemsJoined, ev.GroupSettled, ev.LoopEnded, ev.DecisionEnded,
     ev.VariablesSet, ev.EventEmitted, ev.JoinReached,
 )  # fmt: skip
+
+_LOOK_S: Final = 0.02
+#: A run may seem to have no owner for so many looks in a row, while another takes over.
+_MOST_GONE: Final = 100
 
 
 class CheckpointLost(UserWarning):
@@ -60,9 +65,11 @@ class CheckpointManager:
     def restore_from_checkpoint(self, checkpoint: str, *, fork: bool = False, reason: str = "") -> WorkflowState:
         """Go on from a checkpoint, and return the state from which that is.
 
-        In place while nothing that was done since is felt outside; with ``fork`` as a run of its own, whose id the state has.
+        In place while nothing that was done since is felt outside, or all of it can be undone: then that is done first, and
+        this waits for it. With ``fork`` as a run of its own, whose id the state has.
 
         Raises:
+            RunWaits: Something could not be undone and waits for a person; the run goes back when that is answered.
             NotFound: There is no such run or event.
             InvalidDefinition: In place it cannot be: the step that stands against it is named.
         """
@@ -72,7 +79,9 @@ class CheckpointManager:
         if fork:
             handle = engine.fork(run, seq, reason=reason or f"checkpoint {checkpoint}")
             return self._right_after(handle.id, ev.RunForked)
-        engine.restore(run, seq, reason=reason or f"checkpoint {checkpoint}")
+        said = engine.restore(run, seq, reason=reason or f"checkpoint {checkpoint}")
+        if said["event"] == "RunTakenBack":
+            self._until_restored(run, int(said["position"]))
         return self._right_after(run, ev.RunRestored)
 
     def list_checkpoints(self, run: str | RunHandle) -> list[Checkpoint]:
@@ -173,6 +182,19 @@ class CheckpointManager:
         records = reading.log.stream(run_stream(run), after=seq - 1, limit=1) if seq > 0 else []
         if not records or records[0].hash != kept.hash:
             _warn(f"checkpoint {run}@{seq} stands on another record than the log has there: the log is folded instead")
+
+    def _until_restored(self, run: str, after: int) -> None:
+        """Wait until what a run did is undone and it stands where it is to."""
+        engine, gone = self._engine, 0
+        while not any(isinstance(line.event, ev.RunRestored) for line in engine.events(run, after=after)):
+            status = engine.get_workflow_status(run)
+            if status == "waiting":
+                steps = engine.view(run).waits_for_people
+                raise RunWaits(run, [{"step": step.path, **(step.manual or {})} for step in steps])
+            gone = gone + 1 if status in {"interrupted", "quarantined"} else 0
+            if gone > _MOST_GONE:
+                raise Unreachable(f"run {run} is {status} while it is taken back: see kos get {run}")
+            time.sleep(_LOOK_S)
 
     def _right_after(self, run: str, kind: type) -> WorkflowState:
         """Return a run's state at its last event of a kind."""

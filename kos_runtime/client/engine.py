@@ -492,7 +492,9 @@ class WorkflowEngine:
     def restore(self, run: str | RunHandle, to: int, *, reason: str = "") -> dict[str, Any]:
         """Take a run back to where it stood at one of its events, in place, and let it go on from there.
 
-        Only while nothing that it did since is felt outside: every step that acted since must be ``idempotent``.
+        Only while nothing that it did since is felt outside, or all of it can be undone: every step that acted since must be
+        ``idempotent``, or have completed and say ``compensate``. What can be undone is undone first, newest first; the answer
+        is then ``RunTakenBack``, and the run goes back when all is undone.
 
         Raises:
             NotFound: There is no such run or event.

@@ -15,6 +15,7 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.workflow import children, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Answer, CancelRun, Command, CreateRun
+from kos_runtime.core.workflow.compensating import GoBack
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.spawning import DETACHED, REFUSED, StartChild, StopChild
 from kos_runtime.core.workflow.state import Run
@@ -58,7 +59,7 @@ class Families:
         self._create = create
         self._load = load
         #: (the run that owes, what), in the order in which it came to be owed.
-        self._owed: deque[tuple[str, StartChild | StopChild | msg.ToParent]] = deque()
+        self._owed: deque[tuple[str, StartChild | StopChild | GoBack | msg.ToParent]] = deque()
 
     def look(self, run: Run, desk: Desk) -> None:
         """A run was decided about: note down what it owes now."""
@@ -88,6 +89,8 @@ class Families:
                     self._start(run, item)
                 case StopChild():
                     self.tell(msg.ToChild(item.child, item, run))
+                case GoBack():
+                    self._partition.go_back(run, item)
                 case msg.ToParent():
                     self.tell(item)
         return bool(owed)

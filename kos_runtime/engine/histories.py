@@ -3,16 +3,20 @@
 The history is read from the store behind the command (``LoadHistory``), in the same turn, so nothing can come between.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.core.chain import EMPTY
 from kos_runtime.core.workflow import forking
 from kos_runtime.core.workflow.blobs import blobs_of
 from kos_runtime.core.workflow.commands import Accepted, ForkRun, Rejected, RestoreRun
+from kos_runtime.core.workflow.compensating import GoBack
 from kos_runtime.core.workflow.state import Run
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.recorder import Meta
+
+#: Restores that the partition asks of itself bear this instead of a token.
+TOKEN: Final = -4
 
 if TYPE_CHECKING:
     from kos_runtime.engine.partition import Partition
@@ -25,6 +29,7 @@ class Histories:
         self._partition = partition
         self._asked: dict[int, msg.Request] = {}
         self._count = 0
+        self._going_back: set[str] = set()
 
     def ask(self, item: msg.Request) -> msg.LoadHistory:
         """Return what has to be read for a command; ``loaded`` then carries it out."""
@@ -34,13 +39,32 @@ class Histories:
         source = command.parent if isinstance(command, ForkRun) else command.run
         return msg.LoadHistory(self._count, source, command.run)
 
+    def go_back(self, run: str, what: GoBack) -> msg.LoadHistory | None:
+        """Return what has to be read to restore a run of which all is undone; None when that is asked for already."""
+        if run in self._going_back:
+            return None
+        self._going_back.add(run)
+        command = RestoreRun(run=run, to=what.to, by=what.by, reason=what.reason, undone=True)
+        return self.ask(msg.Request(TOKEN, "", command))
+
+    def answered(self, command: Any, answer: Accepted | Rejected) -> None:
+        """Take what became of such a restore."""
+        self._going_back.discard(command.run)
+        if isinstance(answer, Rejected):
+            self._partition.give_up(command.run, f"what it did is undone, and it cannot be restored: {answer.message}")
+
     def loaded(self, item: msg.HistoryLoaded) -> None:
         request = self._asked.pop(item.number)
         command = request.command
         if isinstance(command, ForkRun):
             self._partition._reply(request, self._fork(request, command, item))
         elif isinstance(command, RestoreRun):
-            run = self._partition.runs[command.run]
+            run = self._partition.runs.get(command.run)
+            if run is None:
+                # It was set aside meanwhile.
+                self._going_back.discard(command.run)
+                self._partition._reply(request, Rejected(code="conflict", message=f"run {command.run} was set aside"))
+                return
             self._partition.give_plans(run, item.source)
             self._partition._reply(request, self._partition._steer(run, command, request.command_id, item))
 

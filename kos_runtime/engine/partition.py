@@ -60,7 +60,7 @@ from kos_runtime.core.workflow.commands import (
     StartRun,
     Steering,
 )
-from kos_runtime.core.workflow.compensating import fail_run
+from kos_runtime.core.workflow.compensating import GoBack, fail_run
 from kos_runtime.core.workflow.desk import Desk, Stops
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
@@ -75,6 +75,7 @@ from kos_runtime.engine import messages as msg
 from kos_runtime.engine.clocks import MOST_AT_ONCE, Clocks
 from kos_runtime.engine.families import TOKEN as FROM_FAMILY
 from kos_runtime.engine.families import Families, parent_of
+from kos_runtime.engine.histories import TOKEN as FROM_HISTORIES
 from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.pools import Pools, Process
@@ -407,7 +408,20 @@ class Partition:
         if item.token == FROM_FAMILY:
             self.families.answered(item.command, answer)
             return
+        if item.token == FROM_HISTORIES:
+            self._histories.answered(item.command, answer)
+            return
         self._replies.append(msg.Reply(item.token, answer))
+
+    def go_back(self, run: str, what: GoBack) -> None:
+        """What a run did since a point is undone: restore it."""
+        load = self._histories.go_back(run, what)
+        if load is not None:
+            self._loads.append(load)
+
+    def give_up(self, run: str, why: str) -> None:
+        """Set a run aside that cannot go on."""
+        self._set_aside(run, why, b"")
 
     def _schedule(self, item: msg.Request, command: Scheduling) -> None:
         answer = self.schedules.carry_out(command, f"command:{item.command_id} by {command.by}", self.time)

@@ -8,6 +8,7 @@ import pytest
 
 from kos_runtime.core.workflow import events as ev
 from tests.conformance.hosts import Host, workflow
+from tests.engine.world import CODEC
 
 STEPS = """
 - {id: a, agent: crew, action: note, inputs: {value: 1}, outputs: {value: value, key: key}, compensate: {agent: crew, action: note, inputs: {value: $self.result.value}}}
@@ -34,6 +35,8 @@ def test_what_was_completed_is_undone_newest_first_before_the_run_ends(host: Hos
     (started,) = [event for event in events if isinstance(event, ev.CompensationStarted)]
     assert (started.outcome, started.steps, started.step) == ("failed", ["b", "a"], "c")
     assert isinstance(events[-1], ev.RunFailed)
+    keys = {e.path: CODEC.unpack(e.exposed)["key"] for e in events if isinstance(e, ev.StepCompleted)}
+    assert (keys["a:undo"], keys["b:undo"]) == (f"{keys['a']}:undo", f"{keys['b']}:undo")
     assert host.violations(run) == []
 
 

@@ -378,6 +378,13 @@ def _compensation(v: RunView, e: ev.CompensationStarted, time: int) -> None:
         v.step(f"{path}:undo").form = "compensation"
 
 
+def _taken_back(v: RunView, e: ev.RunTakenBack, time: int) -> None:
+    v.status, v.ended_at, v.error = "running", 0, None
+    v.halted = {"what": "taking back", "by": e.by, "reason": e.reason, "at": time}
+    for path in e.steps:
+        v.step(f"{path}:undo").form = "compensation"
+
+
 def _manual(v: RunView, e: ev.ManualTaskRequested, time: int) -> None:
     step = v.step(e.path)
     step.status, step.detail, step.started_at = "waiting", f"{e.task}: waits for a person", step.started_at or time
@@ -532,6 +539,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.FallbackStepStarted: _fallback_step,
     ev.FallbackStepEnded: _fallback_ended,
     ev.CompensationStarted: _compensation,
+    ev.RunTakenBack: _taken_back,
     ev.ManualTaskRequested: _manual,
     ev.ManualTaskAnswered: _manual_answered,
 }

@@ -5,7 +5,7 @@ whatever it comes to is told to the step that it stands beside, or to the run th
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import Action, Child, Inlined
@@ -17,6 +17,8 @@ from kos_runtime.core.workflow.values import template_around
 
 #: A step keeps so many of the processes that it failed in.
 MAX_AVOIDED: Final = 16
+#: How a run "ends" that goes back to an earlier point when all is undone.
+RESTORED: Final = "restored"
 _PLACE: Final = re.compile(r"#\d+|\[\d+\]")
 
 
@@ -93,20 +95,32 @@ def stand_in(run: Run, e: ev.FallbackStepStarted) -> None:
 
 def compensate(run: Run, e: ev.CompensationStarted) -> None:
     """Nothing else goes on; what was completed is undone, one after the other."""
+    _undo_all(
+        run,
+        {
+            "outcome": e.outcome,
+            "left": list(e.steps),
+            "error": e.error,
+            "step": e.step,
+            "by": e.by,
+            "reason": e.reason,
+        },
+    )
+
+
+def take_back(run: Run, e: ev.RunTakenBack) -> None:
+    """Nothing else goes on; what was done since a point is undone, after which the run is restored to it."""
+    _undo_all(run, {"outcome": RESTORED, "left": list(e.steps), "to": e.to, "by": e.by, "reason": e.reason})
+
+
+def _undo_all(run: Run, said: dict[str, Any]) -> None:
     run.agenda.clear()
     run.todo.clear()
     run.timers.clear()
     run.manual.clear()
     run.waits.clear()
     run.cancelling = None
-    run.undoing = {
-        "outcome": e.outcome,
-        "left": list(e.steps),
-        "error": e.error,
-        "step": e.step,
-        "by": e.by,
-        "reason": e.reason,
-    }
+    run.undoing = said
     _undo_next(run)
 
 

@@ -129,12 +129,13 @@ class ForkRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRun:
-    """Take a run back to where it stood at its position ``to``."""
+    """Take a run back to where it stood at its position ``to``; ``undone``: after what it did since was undone."""
 
     run: str
     to: int
     by: str
     reason: str = ""
+    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ own, since a service that honours the forward step's would answer the forward ca
 becomes a person's task and is never dropped.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kos_runtime.core.expression import ExpressionError, evaluate_template
@@ -14,6 +15,7 @@ from kos_runtime.core.invocation import Invocation
 from kos_runtime.core.plan.link import ActionLink
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.beside import RESTORED
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.dispatching import input_digest, key_of, linked, recorded_inputs
 from kos_runtime.core.workflow.failing import fail_before_start
@@ -23,6 +25,15 @@ from kos_runtime.core.workflow.values import View, blob_value, step_value, unpac
 
 #: Under this name an action that takes it is given what is to be undone: ``{step, key, result}``.
 FORWARD: Final = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class GoBack:
+    """What a run did since a point is undone, and it is to be restored to it."""
+
+    to: int
+    by: str
+    reason: str
 
 
 def begin_undoing(
@@ -49,7 +60,9 @@ def end_undone(desk: Desk) -> None:
     """All is undone: the run ends as it would have."""
     said = desk.run.undoing
     assert said is not None
-    if said["outcome"] == "failed":
+    if said["outcome"] == RESTORED:
+        desk.owe(GoBack(said["to"], said["by"], said["reason"]))
+    elif said["outcome"] == "failed":
         desk.emit(ev.RunFailed(said["error"], said["step"]))
     else:
         desk.emit(ev.RunCancelled(said["by"], said["reason"]))

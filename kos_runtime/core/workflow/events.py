@@ -656,6 +656,16 @@ class FallbackStepEnded:
     blobs: list[list[Any]]
 
 
+@event("run_taken_back")
+class RunTakenBack:
+    """Before the run is restored to an event of it, what it did since then is undone: ``steps``, newest first."""
+
+    to: int
+    steps: list[str]
+    by: str
+    reason: str
+
+
 @event("compensation_started")
 class CompensationStarted:
     """Before the run ends as ``outcome``, what it completed is undone: ``steps``, newest first.

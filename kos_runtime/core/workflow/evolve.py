@@ -140,6 +140,12 @@ def _compensation_started(run: Run, e: ev.CompensationStarted) -> None:
     beside.compensate(run, e)
 
 
+def _run_taken_back(run: Run, e: ev.RunTakenBack) -> None:
+    _status(run, e)
+    run.error = run.paused = None
+    beside.take_back(run, e)
+
+
 def _run_forked(run: Run, e: ev.RunForked) -> None:
     _status(run, e)
     take_over(run)
@@ -837,6 +843,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.FallbackStepStarted: beside.stand_in,
     ev.FallbackStepEnded: _fallback_step_ended,
     ev.CompensationStarted: _compensation_started,
+    ev.RunTakenBack: _run_taken_back,
     ev.ManualTaskRequested: _manual_task_requested,
     ev.ManualTaskAnswered: _manual_task_answered,
 }

@@ -11,10 +11,11 @@ from typing import Any
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.beside import RESTORED
 from kos_runtime.core.workflow.commands import Accepted, ForkRun, Rejected, RestoreRun
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import evolve
-from kos_runtime.core.workflow.progress import advance, count_anew
+from kos_runtime.core.workflow.progress import advance, cancel_inside, count_anew
 from kos_runtime.core.workflow.spawning import StopChild
 from kos_runtime.core.workflow.state import FENCES_A_LIFE, Run
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
@@ -172,11 +173,16 @@ def _change(desk: Desk, changes: list[Any], path: str, name: str, value: Any, co
 
 
 def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) -> Accepted | Rejected:
-    """Take a run back to a point, if nothing that was done since then is felt outside.
+    """Take a run back to a point, if nothing that was done since then is felt outside, or all of it can be undone.
 
-    Only steps that say that they may be repeated (``idempotent``) may have acted since.
+    What acted since says that it may be repeated (``idempotent``), or it completed and says how it is undone: that is done
+    first, and then the partition asks for the same once more (``undone``).
     """
     run = desk.run
+    if command.undone and (run.undoing is None or run.undoing["outcome"] != RESTORED):
+        return Accepted(run=run.id, existing=True)
+    if run.undoing is not None and run.status is RunStatus.RUNNING and not command.undone:
+        return Rejected(code="conflict", message=f"run {run.id} is over; what it completed is being undone")
     refused = refusal(history, run.id, command.to)
     if refused is not None:
         return refused
@@ -191,13 +197,19 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
     then.plans, then.links = run.plans, run.links
     for event in events:
         evolve(then, event)
-    for path in acted_since(then, [*after, *desk.events]):
-        if not _is_harmless(run, path):
-            return Rejected(
-                code="conflict",
-                message=f"step {path!r} acted after seq {command.to} and is not idempotent: what it did cannot be taken back; "
-                f"go on as a run of its own: kos fork {run.id} --at {command.to}",
-            )
+    to_undo, against = _to_undo(run, then, acted_since(then, [*after, *desk.events]))
+    if against:
+        what = f"step {against!r} acted after seq {command.to} and is not idempotent, nor can it be undone"
+        if against in then.undo:
+            what = f"what step {against!r} had done by seq {command.to} was undone or done again since"
+        how = f"go on as a run of its own: kos fork {run.id} --at {command.to}"
+        return Rejected(code="conflict", message=f"{what}: it cannot be taken back; {how}")
+    if to_undo:
+        if run.status is RunStatus.RUNNING:
+            cancel_inside(desk, "", "the run is taken back")
+        desk.emit(ev.RunTakenBack(command.to, to_undo, command.by, command.reason))
+        advance(desk)
+        return Accepted(run=run.id, event="RunTakenBack")
     for path, fence in run.open.items():
         desk.stops.closed.append((run.steps[path].agent, path, fence))
     for child, _ in run.children.values():
@@ -213,6 +225,24 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
     run.todo.extend(run.agenda)
     advance(desk)
     return Accepted(run=run.id, event="RunRestored")
+
+
+def _to_undo(run: Run, then: Run, acted: Iterable[str]) -> tuple[list[str], str]:
+    """Return which steps that acted since a point have to be undone, newest first, and one that stands against it."""
+    undone = {step.of for step in run.steps.values() if step.beside == "undo" and step.status is StepStatus.COMPLETED}
+    wanted: set[str] = set()
+    for path in acted:
+        forward = path.removesuffix(":undo")
+        if forward != path:
+            if forward in then.undo:
+                return [], forward
+        elif path in undone or _is_harmless(run, path):
+            continue
+        elif path not in run.undo or path in run.open or path in then.undo:
+            return [], path
+        else:
+            wanted.add(path)
+    return [path for path in reversed(run.undo) if path in wanted], ""
 
 
 def _is_harmless(run: Run, path: str) -> bool:

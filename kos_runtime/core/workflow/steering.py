@@ -9,6 +9,7 @@ from typing import Final
 from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.instant import format_duration
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.beside import RESTORED
 from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun, SetCheckpoints
 from kos_runtime.core.workflow.compensating import begin_undoing, fail_run
 from kos_runtime.core.workflow.desk import Desk
@@ -77,7 +78,8 @@ def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
     if run.undoing is not None:
         if run.undoing["outcome"] == "cancelled":
             return Accepted(run=run.id, existing=True)
-        return Rejected(code="conflict", message=f"run {run.id} has failed; what it completed is being undone")
+        why = "is taken back" if run.undoing["outcome"] == RESTORED else "has failed"
+        return Rejected(code="conflict", message=f"run {run.id} {why}; what it completed is being undone")
     if not 0 <= command.grace_ms <= MAX_GRACE_MS:
         return Rejected(code="invalid", message=f"a grace of {command.grace_ms} ms; it is 0 to {MAX_GRACE_MS}")
     until = desk.now + command.grace_ms
