@@ -16,10 +16,10 @@ from kos_runtime.core.workflow.failing import (
     another_kind,
     fall_back,
     has_other_process,
-    is_fallback_step,
     may_change_agent,
     policy_for,
     request_manual,
+    stands_in,
 )
 from kos_runtime.core.workflow.state import StepState
 
@@ -65,13 +65,13 @@ def _no_fallback(desk: Desk, step: StepState, named: str) -> Rejected | None:
     form: Any = step.node.form
     agent = None if desk.run.link is None else desk.run.link.agents.get(form.agent)
     actions = [] if agent is None else list(agent.actions)
-    if is_fallback_step(desk, name) or name in actions or (name and not named):
+    if stands_in(desk, step, name) or name in actions or (name and not named):
         return None
     if not name:
         return Rejected(code="not_found", message=f"no rule of step {step.path!r} has a fallback; name one")
     program = desk.run.program
-    steps = [] if program is None else [id for id in program.body.nodes if is_fallback_step(desk, id)]
+    steps = [] if program is None else [id for id in program.body.nodes if stands_in(desk, step, id)]
     near = nearest(name, [*steps, *actions])
     hint = f"; did you mean {near!r}?" if near else f"; there are {', '.join([*steps, *actions][:12]) or 'none'}"
-    what = f"step {step.path!r} has no fallback {name!r:.100}: it is a step on demand, or an action of its agent"
+    what = f"step {step.path!r} has no fallback {name!r:.100}: it is a step on demand, a template or workflow that its rule names, or an action of its agent"
     return Rejected(code="not_found", message=what + hint)
