@@ -19,7 +19,7 @@ Candidate = tuple[str, str]
 VALUED: Final = frozenset(
     (
         "--address", "--after", "--agent", "--apply", "--as", "--at", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--cron", "--example", "--file", "--for", "--format", "--grace", "--head",
-        "--inputs", "--into", "--key", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
+        "--inputs", "--into", "--key", "--label", "-l", "--fallback", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
 )  # fmt: skip
@@ -28,7 +28,7 @@ _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
 _ONE_RUN: Final = frozenset(
-    {"events", "answer", "graph", "edit", "step", "replay", "fork", "export", "approve", "reject", "signal"}
+    {"events", "answer", "graph", "edit", "label", "step", "replay", "fork", "export", "approve", "reject", "signal"}
 )
 _RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "requeue", "cancel", "verify", "diff"})
 #: Commands that take a step of the run, after so many words.

@@ -34,7 +34,7 @@ class TakenAway:
     ended_at: int
 
 
-def taken_away(reading: Reading, row: RunRow) -> TakenAway | None:
+def taken_away(reading: "Reading", row: RunRow) -> TakenAway | None:
     """Return what became of a run's payloads, None while it has them."""
     if not is_gone(row):
         return None

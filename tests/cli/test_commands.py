@@ -56,7 +56,7 @@ def test_get_as_json_has_stable_keys(there: Path, capsys: Output) -> None:
     assert list(found) == [
         "run", "workflow", "version", "name", "author", "status", "created_at", "started_at", "ended_at", "seq", "inputs",
         "outputs", "error", "settings", "steps", "waits_for", "halted", "forked_from", "revision", "changes",
-        "parent",
+        "parent", "attributes", "gone",
     ]  # fmt: skip
     assert found["outputs"] == {"text": "hello you"}
 
