@@ -405,6 +405,8 @@ class WorkflowEngine:
         need_open(self.reading, _id(run), "it waits for no approval")
         message: Message = {"op": "decide", "run": _id(run), "step": step, "approved": approved, "data": data}
         token = token or os.environ.get("KOS_TOKEN", "")
+        # The environment may hold any bytes; what is no text is no token either.
+        token = token.encode(errors="surrogatepass").decode(errors="replace")
         return self._steer({**message, "comment": _reason(comment), "as": as_, "token": token})
 
     def pause_workflow(self, run: str | RunHandle, reason: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from kos_runtime.adapters.checkpoint_store.filesystem import CHECKPOINTS, FilesystemCheckpointStore
 from kos_runtime.adapters.event_store.layout import sync_folder
 from kos_runtime.client.families import ended_children, goes_alone, waiting_root
 from kos_runtime.client.gone import ARCHIVED, OVER, PURGED, digest_of, is_gone
@@ -118,8 +119,16 @@ def _take_away(keeper: Keeper, reading: Reading, row: RunRow, by: str, reason: s
             waiting=f"{what} into {file}" if file else what,
         )
     )  # fmt: skip
+    # They are caches, and hold what is to go: before it is said that it went.
+    _forget_checkpoints(reading, row.run)
     keeper.commit(batch)
     return Kept(row.run, what, file, _delete(keeper, doomed, row.updated_at))
+
+
+def _forget_checkpoints(reading: Reading, run: str) -> None:
+    store = FilesystemCheckpointStore(reading.folder / CHECKPOINTS, CODEC)
+    for seq in store.positions(run):
+        store.delete(run, seq)
 
 
 def _followed(reading: Reading, run: str) -> set[str]:

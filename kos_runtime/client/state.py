@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from kos_runtime.adapters.checkpoint_store.filesystem import FilesystemCheckpointStore, StoredCheckpoint
+from kos_runtime.adapters.checkpoint_store.filesystem import CHECKPOINTS, FilesystemCheckpointStore, StoredCheckpoint
 from kos_runtime.client import folding, retention
 from kos_runtime.client.engine import RunHandle, WorkflowEngine
 from kos_runtime.client.gone import is_gone
@@ -179,7 +179,7 @@ class WorkflowStateManager:
 
 
 def checkpoints(engine: WorkflowEngine) -> FilesystemCheckpointStore:
-    return FilesystemCheckpointStore(engine.folder / "checkpoints", CODEC)
+    return FilesystemCheckpointStore(engine.folder / CHECKPOINTS, CODEC)
 
 
 def keep(engine: WorkflowEngine, state: Run, *, step: str = "") -> StoredCheckpoint:

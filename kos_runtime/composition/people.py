@@ -41,7 +41,9 @@ def identify(settings: EngineSettings, claimed: str, token: str, author: str) ->
             raise Unproven(f"{name!r} has no token, and tokens are configured; say who decides by --as NAME")
         if not token:
             raise Unproven(f"the token of {name!r} is missing; give it in KOS_TOKEN")
-        if not compare_digest(sha256(token.encode()).hexdigest(), expected.strip().casefold()):
+        if not compare_digest(
+            sha256(token.encode(errors="surrogatepass")).hexdigest().encode(), expected.strip().casefold().encode()
+        ):
             raise Unproven(f"that is not the token of {name!r}")
         proof = "by token"
     if known:

@@ -119,6 +119,7 @@ def test_rejecting_needs_no_form_and_names_the_person(here: Path, capsys: Output
         (PEOPLE, "jt", "", "did you mean 'jr'"),
         (TOKENS, "jr", "", "token of 'jr' is missing"),
         (TOKENS, "jr", "guessed", "not the token"),
+        (TOKENS, "jr", "\udcff", "not the token"),
         (TOKENS, "eve", "secret", "has no token"),
         (TOKENS, "", "secret", "has no token"),
     ],
@@ -143,6 +144,14 @@ def test_a_token_proves_who_decides_and_is_not_stored(here: Path, monkeypatch: p
         (given,) = [event["data"] for event in kos.get_execution_history(run) if event["type"] == "ApprovalGiven"]
     assert given["right"] == "role:editor (roles: editor; by token)"
     assert all(b"secret" not in file.read_bytes() for file in (here / ".kos").rglob("*") if file.is_file())
+
+
+def test_a_token_of_whatever_bytes_is_only_wrong() -> None:
+    for expected in ("ä" * 64, "0" * 64):
+        settings = EngineSettings(tokens={"me": expected})
+        for token in ("\udcff", "ä", "x" * 10_000):
+            with pytest.raises(Unproven, match="that is not the token"):
+                identify(settings, "", token, "user:me@host")
 
 
 def test_without_people_the_systems_user_holds_every_role_and_nobody_else_does() -> None:

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 import kos_runtime
 from kos_runtime.cli import main
-from kos_runtime.client import RunFailed, RunWaits, retention
+from kos_runtime.client import CheckpointManager, RunFailed, RunWaits, retention
+from kos_runtime.client.checkpoint import CheckpointLost
 from kos_runtime.client.proof import verify_all, verify_run
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.errors import InvalidDefinition
@@ -232,3 +234,24 @@ def test_what_needs_the_payloads_of_a_purged_run_says_that_they_are_gone(store: 
     ):
         assert main([*command, "--store", str(store)]) == 3
         assert "has no payloads any more: they were purged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("take_away", [retention.purge, retention.archive])
+def test_checkpoints_go_with_the_payloads_and_nothing_goes_on_from_there(store: Path, take_away: Any) -> None:
+    run = _run(store, "good")
+    with kos_runtime.connect(store, host="process", settings=EngineSettings()) as kos:
+        made = CheckpointManager(kos).create_checkpoint(run)
+    files = [path for path in (store / "checkpoints").rglob("*") if path.is_file()]
+    assert any(SECRET.encode() in path.read_bytes() for path in files)
+    take_away(store, [run], by="user:test")
+    assert not [path for path in (store / "checkpoints").rglob("*") if path.is_file()]
+    with kos_runtime.connect(store, host="process", settings=EngineSettings()) as kos:
+        manager = CheckpointManager(kos)
+        for fork in (False, True):
+            with (
+                pytest.warns(CheckpointLost, match="is not there"),
+                pytest.raises(InvalidDefinition, match="no payloads any more"),
+            ):
+                manager.restore_from_checkpoint(made.id, fork=fork)
+        with pytest.raises(InvalidDefinition, match="no payloads any more"):
+            manager.create_checkpoint(run)

@@ -33,6 +33,10 @@ class StoredCheckpoint:
     state: bytes
 
 
+#: The folder of a store's checkpoints, in the store's own.
+CHECKPOINTS: Final = "checkpoints"
+
+
 class FilesystemCheckpointStore:
     """See the module. ``folder`` is made when the first checkpoint is."""
 
