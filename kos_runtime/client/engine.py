@@ -441,6 +441,7 @@ class WorkflowEngine:
         """
         if not 0 <= grace <= MAX_GRACE_S:
             raise InvalidDefinition(f"a grace of {grace:g} s; it is 0 to {MAX_GRACE_S:,} s")
+        need_run(self.reading, _id(run))
         owned = self._is_reachable()
         message: Message = {"op": "cancel", "run": _id(run), "reason": _reason(reason)}
         return self._steer({**message, "grace_ms": int(grace * 1_000) if owned else 0})
@@ -654,7 +655,12 @@ class WorkflowEngine:
         return self._steer({"op": "attributes", "run": _id(run), "attributes": given})
 
     def get_search_attributes(self, run: str | RunHandle) -> dict[str, str]:
-        """Return the words by which a run is found, as text, by name."""
+        """Return the words by which a run is found, as text, by name.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        self.get_workflow_status(run)
         return self.reading.log.attributes(_id(run))
 
     def set_checkpoints(self, run: str | RunHandle, interval_ms: int) -> dict[str, Any]:

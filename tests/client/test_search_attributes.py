@@ -111,6 +111,8 @@ def test_a_run_has_a_bounded_number_of_them_over_its_life(tmp_path: Path) -> Non
             kos.set_search_attributes(run, {"more": 1})
         kos.set_search_attributes(run, {"a0": None, "more": 1})
         with pytest.raises(NotFound):
+            kos.get_search_attributes("nobody")
+        with pytest.raises(NotFound):
             kos.set_search_attributes("nobody", {"a": 1})
         done = kos.start(tmp_path / "greet.yaml", who="you")
         done.result(timeout=20)
