@@ -6,7 +6,7 @@ that is taken over with the plan that it was created with.
 
 import pytest
 
-from kos_runtime.core.errors import InvalidDefinition
+from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.definition import DefinitionError
 from kos_runtime.definition.changing import Change
@@ -61,7 +61,7 @@ def test_the_table_of_who_may_change(host: Host, change: Change, next_attempt: b
     run = host.start(workflow(STEPS))
     host.until(run, "open")
     if refused:
-        with pytest.raises((InvalidDefinition, DefinitionError), match=refused):
+        with pytest.raises((InvalidDefinition, NotFound, DefinitionError), match=refused):
             host.change(run, change, next_attempt=next_attempt)
     else:
         host.change(run, change, next_attempt=next_attempt)
