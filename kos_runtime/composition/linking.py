@@ -48,9 +48,9 @@ from kos_runtime.ports.agent import Agent
 
 #: What this version stores in, by kind of store.
 DRIVERS: Final = {"state": ("sqlite",), "checkpoint": ("sqlite",), "audit": ("sqlite", "json_lines")}
-#: A setting of such a name would stand in the log for ever.
 #: What a plan carries in the place of a template that was not there.
 ABSENT: Final = "template"
+#: A setting of such a name would stand in the log for ever.
 _SECRET: Final = re.compile(r"(password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|_token)$", re.IGNORECASE)
 
 __all__ = ["DRIVERS", "Linked", "describe_action", "link", "problems"]
