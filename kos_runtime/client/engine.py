@@ -46,6 +46,7 @@ from kos_runtime.definition import (
     load,
 )  # fmt: skip
 from kos_runtime.definition.changing import Change, source_of, used_templates
+from kos_runtime.definition.yaml_writer import write_yaml
 from kos_runtime.ports.control import Message
 
 if TYPE_CHECKING:
@@ -274,7 +275,8 @@ class WorkflowEngine:
     def _compiled(self, document: WorkflowDocument, templates: Mapping[str, Any] | None) -> Plan:
         """Return a definition's plan, which carries what it was compiled from."""
         catalogue = self.catalogue(document)
-        known: Mapping[str, Any] = ChainMap(dict(templates), catalogue) if templates else catalogue  # type: ignore[arg-type]
+        given = given_templates(templates or {})
+        known: Mapping[str, Any] = ChainMap(given, catalogue) if given else catalogue  # type: ignore[arg-type]
         plan, _ = compile_workflow(document, settings=self.settings, templates=known)
         return replace(plan, source=source_of(document, self.settings, used_templates(plan, known)))
 
@@ -974,6 +976,21 @@ def read_file(name: str) -> bytes:
             found = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
             near = f"; did you mean {path.parent / found}?" if found else ""
         raise NotFound(f"{name} cannot be read: {error.strerror}{near}") from error
+
+
+def given_templates(templates: Mapping[str, Any]) -> dict[str, WorkflowDocument]:
+    """Return templates that are given as plain data checked like those of a file.
+
+    Raises:
+        DefinitionError: One is none.
+    """
+    plain = {name: content for name, content in templates.items() if not isinstance(content, WorkflowDocument)}
+    found = {name: content for name, content in templates.items() if name not in plain}
+    if plain:
+        document = load(write_yaml({"templates": plain}), "templates")
+        assert isinstance(document, TemplatesDocument)
+        found |= {name: document.workflow(name) for name in plain}
+    return found
 
 
 def compiled(

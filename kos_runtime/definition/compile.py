@@ -41,7 +41,8 @@ def compile_workflow(
         DefinitionError: The definition means nothing; every error is in it.
     """
     compiler = Compiler(document, settings or EngineSettings(), templates_for(document, templates))
-    compiler.is_workflow = getattr(templates, "has_workflow", compiler.is_workflow)
+    for source in getattr(templates, "maps", (templates,)):
+        compiler.is_workflow = getattr(source, "has_workflow", compiler.is_workflow)
     plan = compiler.plan()
     problems = compiler.check.problems
     errors = [problem for problem in problems if problem.severity == "error"]

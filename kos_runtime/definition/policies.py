@@ -158,7 +158,8 @@ class Policies:
             selectors = handler.get("step") or ()
             if not selectors:
                 continue
-            listed = len(selectors) > 1 or isinstance(self.compiler.document.source.at((*self.at, index, "step")), list)
+            # A template that a run was compiled from stands in no file any more.
+            listed = len(selectors) > 1 or (*self.at, index, "step", 0) in self.compiler.document.source.values
             for place, selector in enumerate(selectors):
                 if self._selects_any(selector):
                     continue

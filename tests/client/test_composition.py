@@ -6,9 +6,10 @@ import pytest
 
 import kos_runtime
 from kos_runtime.cli import main
+from kos_runtime.client import RunWaits
 from kos_runtime.composition.catalogue import Catalogue
 from kos_runtime.core.errors import InvalidDefinition, NotFound
-from kos_runtime.definition import EngineSettings
+from kos_runtime.definition import DefinitionError, EngineSettings
 
 OUTER = """
 workflow:
@@ -110,6 +111,26 @@ def test_another_catalogue_is_named(tmp_path: Path) -> None:
         assert kos.start(tmp_path / "outer.yaml", who="you").result(timeout=30)["said"].startswith("hello you 2.0")
     with engine(tmp_path, catalogue=str(tmp_path / "gone")) as kos, pytest.raises(NotFound, match="is no folder"):
         kos.start(tmp_path / "outer.yaml", who="you")
+
+
+def test_templates_are_given_as_plain_data_and_checked_and_a_run_of_them_can_be_changed(tmp_path: Path) -> None:
+    (tmp_path / "uses.yaml").write_text(
+        "workflow: {id: uses, steps: [{id: hold, approval: {prompt: go on?}}, {id: t, template: {use: asks, with: {who: you}}}]}\n"
+    )
+    step = {"id": "a", "agent": "tests.team:Team", "action": "greet", "inputs": {"name": "$inputs.who"}}
+    asks = {"steps": [step], "error_handling": [{"step": "a", "on_failure": "fail"}]}
+    with engine(tmp_path) as kos:
+        with pytest.raises(DefinitionError, match="stepps"):
+            kos.create_workflow(tmp_path / "uses.yaml", templates={"asks": {"stepps": []}})
+        run = kos.create_workflow(tmp_path / "uses.yaml", templates={"asks": asks}, start=True)
+        with pytest.raises(RunWaits):
+            run.result(timeout=30)
+        kos.add_step(
+            run, {**step, "id": "b", "inputs": {"name": "all"}, "outputs": {"text": "text"}}, reason="one more"
+        )
+        kos.approve(run, "hold")
+        assert run.result(timeout=30) == {"text": "hello all"}
+        assert run.view().steps["t/a"].status == "completed"
 
 
 def test_workflows_that_call_each_other_are_refused(tmp_path: Path) -> None:
