@@ -3,6 +3,7 @@
 from typing import Final
 
 from coordination.authority import Authorities
+from coordination.ballot_box import BallotBox
 from coordination.consensus import ConsensusPeer
 from coordination.invariants import assignment, authority, consensus, load
 from coordination.load import Balancer
@@ -10,6 +11,7 @@ from coordination.tasks import Assigning
 from kos_runtime.core.machine import Registered
 
 CONSENSUS: Final = Registered(ConsensusPeer(), consensus.INVARIANTS)
+BALLOTS: Final = Registered(BallotBox(), {})
 ASSIGNMENT: Final = Registered(Assigning(), assignment.INVARIANTS)
 LOAD: Final = Registered(Balancer(), load.INVARIANTS)
 AUTHORITY: Final = Registered(Authorities(), authority.INVARIANTS)

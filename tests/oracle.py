@@ -20,7 +20,7 @@ from kos_runtime.core.workflow.waiting import waits_for
 
 _TERMINAL = (ev.RunCompleted, ev.RunFailed, ev.RunCancelled, ev.RunQuarantined)
 _STEP_ENDS = (
-    ev.StepCompleted, ev.ResultReused, ev.StepGaveUp, ev.StepSkipped, ev.ItemsJoined, ev.GroupSettled, ev.LoopEnded, ev.DecisionEnded,
+    ev.StepCompleted, ev.ResultReused, ev.StepGaveUp, ev.StepSkipped, ev.ItemsJoined, ev.ConsensusReached, ev.GroupSettled, ev.LoopEnded, ev.DecisionEnded,
     ev.VariablesSet, ev.EventEmitted, ev.JoinReached, ev.ManualTaskAnswered, ev.ResultJoined,
 )  # fmt: skip
 

@@ -99,6 +99,14 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}  {max(len(data['bounds']) - 1, 0)} parts of {data['over']}"
         case "ItemsJoined":
             return f"{path}  {data['succeeded']} succeeded" + (f", {data['failed']} failed" if data["failed"] else "")
+        case "ConsensusProposed":
+            asked = data["question"]
+            return f"{path}  {' or '.join(asked['options'])}? {len(asked['electors'])} peers, {asked['rule']}"
+        case "ConsensusReached":
+            votes = ", ".join(f"{elector}: {' > '.join(choices) or 'abstains'}" for elector, choices in data["votes"])
+            accepted = "" if data["accepted"] else "  (not accepted)"
+            lost = f"  not counted: {'; '.join(data['not_counted'])}" if data["not_counted"] else ""
+            return f"{path}  {data['outcome']}{accepted}  of {votes or 'no votes'}{lost}"
         case "RunSpawned":
             return f"by {data['path']} of run {data['parent']}"
         case "TemplateOpened":

@@ -18,7 +18,7 @@ from kos_runtime.core.identity import run_stream
 from kos_runtime.core.workflow import events as ev
 
 _ENDS: Final = (
-    ev.StepCompleted, ev.ResultReused, ev.StepSkipped, ev.ManualTaskAnswered, ev.ItemsJoined, ev.GroupSettled, ev.LoopEnded, ev.DecisionEnded,
+    ev.StepCompleted, ev.ResultReused, ev.StepSkipped, ev.ManualTaskAnswered, ev.ItemsJoined, ev.ConsensusReached, ev.GroupSettled, ev.LoopEnded, ev.DecisionEnded,
     ev.VariablesSet, ev.EventEmitted, ev.JoinReached,
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from kos_runtime.composition.describing import describe_action
 from kos_runtime.composition.discovery import Registry
 from kos_runtime.composition.families import Family, check_inputs
 from kos_runtime.composition.handing import check_implied, inputs_of, literal_misfit
+from kos_runtime.composition.machines import problem_of
 from kos_runtime.composition.services import KIND as SERVICE_KIND
 from kos_runtime.composition.services import TARGET as SERVICE
 from kos_runtime.composition.services import (
@@ -177,6 +178,8 @@ class _Linker:
             form = step.form
             if isinstance(form, Action) or (isinstance(form, ForEach) and form.body is None):
                 self._step(where, step, form.agent, form.action)
+                if isinstance(form, ForEach) and form.consensus and (wrong := problem_of(form.consensus, where)):
+                    self._error(f"step {where}: {wrong}")
             elif isinstance(form, Child) and (where not in maybe or self._is_workflow(form.workflow)):
                 self._child(where, form, as_fallback=where in maybe)
             elif isinstance(form, OtherForm) and form.name == ABSENT:

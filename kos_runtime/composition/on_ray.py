@@ -17,6 +17,7 @@ from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.adapters.telemetry import line_writer, setup
 from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes, unpack_work
 from kos_runtime.composition import wiring
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.invocation import Outcome
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
@@ -52,6 +53,7 @@ def setup_of(folder: Path, settings: "EngineSettings", *, namespace: str) -> dic
 def open_engine(settings: dict[str, Any]) -> EngineParts:
     """Open and claim the store's partition, inside the partition's actor."""
     folder = settings["store"]
+    make_installed_known()
     exists = (Path(folder) / "events.db").exists()
     store = SqliteEventStore.open(
         folder,

@@ -17,6 +17,7 @@ from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
 from kos_runtime.adapters.trusted import TrustedCodec
 from kos_runtime.composition.discovery import load_class
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.invocation import Outcome
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.host import Host
@@ -79,6 +80,7 @@ def owner_name() -> str:
 
 def open_store(folder: str) -> SqliteEventStore:
     """Open a store for writing, made if it is not there."""
+    make_installed_known()
     Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     exists = (Path(folder) / "events.db").exists()
     return SqliteEventStore.open(folder, wall=wall_ms, store_id=None if exists else secrets.token_hex(8))

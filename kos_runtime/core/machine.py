@@ -193,7 +193,31 @@ class Concluded:
     outcome: Any
 
 
-IGNORED: Final = Transition()
+#: The machines that whoever put this process together has made known, by name.
+_KNOWN: Final[dict[str, Callable[[], Registered]]] = {}
+
+
+def make_known(name: str, load: Callable[[], Registered]) -> None:
+    """Let a machine be found by its name; it is loaded when it is asked for."""
+    _KNOWN[name] = load
+
+
+def machine_named(name: str) -> Machine[Any]:
+    """Return a machine that was made known.
+
+    Raises:
+        UnknownMachine: There is none of that name.
+    """
+    if name not in _KNOWN:
+        raise UnknownMachine(f"no machine {name!r} is installed here, which this step needs")
+    return _KNOWN[name]().machine
+
+
+class UnknownMachine(LookupError):
+    """No machine of that name is known in this process."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Run(Generic[S]):

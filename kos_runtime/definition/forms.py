@@ -7,6 +7,7 @@ from kos_runtime.core.expression import DEFAULT_ROOTS
 from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
+from kos_runtime.definition.consensus import compile_consensus, runs_by_the_log
 from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.quantities import amounts_of, sync_of
@@ -67,6 +68,8 @@ class Forms:
                     scope,
                     [],
                 )
+            case "coordination" if runs_by_the_log(raw["coordination"]):
+                return compile_consensus(self.compiler, raw, path, scope, where)
             case other:
                 self.compiler.need(other, where, (*path, other))
                 form, uses = self._carried(raw, other, path, scope)

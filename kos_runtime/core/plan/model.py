@@ -82,6 +82,22 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consensus:
+    """What becomes of the results of a vote's items: ballots of ``electors``, in order, counted by a rule.
+
+    Shares are texts (``2/3``), empty for none. ``on_deadlock`` is empty, fail or an option.
+    """
+
+    electors: tuple[str, ...]
+    rule: str
+    options: tuple[str, ...]
+    weights: dict[str, int] = field(default_factory=dict, metadata=PLAIN)
+    threshold: str = ""
+    participation: str = ""
+    on_deadlock: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForEach:
     """Over items frozen at its start: either one action (``agent`` and ``action``) or a ``body`` for each.
 
@@ -97,6 +113,8 @@ class ForEach:
     agent: str = ""
     action: str = ""
     body: "Body | None" = None
+    #: The items are peers that vote.
+    consensus: Consensus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,9 @@ def _body(body: model.Body, roots: frozenset[str], *, in_group: bool = False) ->
 
 def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], *, in_group: bool) -> Node:
     node = Node(step=step, id=step.id, form=step.form, dependents=dependents)
-    node.outputs = None if step.outputs is None else list(step.outputs)
+    votes = isinstance(step.form, model.ForEach) and step.form.consensus is not None
+    # Of a vote they are of what came of it, and not of each ballot.
+    node.outputs = None if step.outputs is None or votes else list(step.outputs)
     if step.when is not None:
         node.when = parse_expression(step.when, roots=roots)
     inside = roots

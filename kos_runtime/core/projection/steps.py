@@ -304,7 +304,8 @@ def _cancelled(v: RunView, e: ev.StepCancelled, time: int) -> None:
 def _form(form: str) -> Callable[[RunView, Any, int], None]:
     def begin(v: RunView, e: Any, time: int) -> None:
         step = v.step(e.path)
-        step.form, step.status, step.started_at = form, "running", step.started_at or time
+        form_of = step.form if step.form == "coordination" else form
+        step.form, step.status, step.started_at = form_of, "running", step.started_at or time
         if form == "decision":
             step.detail = f"{e.branch}: {', '.join(e.steps) or 'nothing'}"
         elif form == "loop":
@@ -323,6 +324,8 @@ def _closed(v: RunView, e: Any, time: int) -> None:
         step.detail = ""
     if isinstance(e, ev.LoopEnded):
         step.detail = f"{e.turns} turns, {e.reason}"
+    elif isinstance(e, ev.ConsensusReached):
+        step.detail = f"{e.outcome}, of {len(e.votes)} {'vote' if len(e.votes) == 1 else 'votes'}"
 
 
 def _item_ended(v: RunView, e: ev.ItemEnded, time: int) -> None:
@@ -515,6 +518,8 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.PartsSplit: _form("parts"),
     ev.ItemEnded: _item_ended,
     ev.ItemsJoined: _closed,
+    ev.ConsensusProposed: _form("coordination"),
+    ev.ConsensusReached: _closed,
     ev.GroupOpened: _form("group"),
     ev.GroupSettled: _closed,
     ev.JoinReached: _closed,

@@ -498,6 +498,29 @@ class ItemsJoined:
     failed: int
 
 
+@event("consensus_proposed")
+class ConsensusProposed:
+    """Peers are to vote: ``question`` has the subject, the options, the electors with their weights, and the rule."""
+
+    path: str
+    question: dict[str, Any]
+
+
+@event("consensus_reached")
+class ConsensusReached:
+    """The ballots were counted. ``votes`` are electors with their choices; ``not_counted`` says whose were not, and why."""
+
+    path: str
+    outcome: str
+    accepted: bool
+    votes: list[list[Any]]
+    not_counted: list[str]
+    #: Of the canonical text of ballots and outcome.
+    certificate: str
+    exposed: bytes
+    blobs: list[list[Any]]
+
+
 @event("group_opened")
 class GroupOpened:
     path: str
@@ -823,7 +846,7 @@ Event: TypeAlias = (
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
     | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepHeldBack | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
-    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
+    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | ConsensusReached | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
     | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
 )  # fmt: skip

@@ -308,11 +308,16 @@ def _item_over(run: Run, owner: StepState, fan: Fan) -> None:
 
 
 def _look_at_fan(run: Run, owner: StepState, fan: Fan) -> None:
-    """A fan is on the agenda as long as it can start an item, has failures to judge, or is done."""
-    if fan.has_room() or fan.failures or fan.is_over():
+    """A fan is on the agenda as long as it can start an item, has failures to judge or ballots to count, or is done."""
+    if fan.has_room() or fan.failures or fan.is_over() or _votes(owner):
         put(run, owner.path, ITEMS)
     else:
         run.agenda.pop(owner.path, None)
+
+
+def _votes(owner: StepState) -> bool:
+    form = owner.node.form
+    return isinstance(form, ForEach) and form.consensus is not None
 
 
 # --- attempts -----------------------------------------------------------------------------------
@@ -567,6 +572,18 @@ def _item_ended(run: Run, e: ev.ItemEnded) -> None:
 def _items_joined(run: Run, e: ev.ItemsJoined) -> None:
     step = run.steps[e.path]
     _end(run, step, StepStatus.COMPLETED)
+
+
+def _consensus_proposed(run: Run, e: ev.ConsensusProposed) -> None:
+    del run, e  # Told for those who read; the plan has it.
+
+
+def _consensus_reached(run: Run, e: ev.ConsensusReached) -> None:
+    step = run.steps[e.path]
+    step.exposed, step.blobs, step.cache = e.exposed, e.blobs, None
+    _end(run, step, StepStatus.COMPLETED)
+    # What it exposes is its own from now on, as an action's is.
+    step.fan = None
 
 
 def _group_opened(run: Run, e: ev.GroupOpened) -> None:
@@ -825,6 +842,8 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.ItemStarted: _item_started,
     ev.ItemEnded: _item_ended,
     ev.ItemsJoined: _items_joined,
+    ev.ConsensusProposed: _consensus_proposed,
+    ev.ConsensusReached: _consensus_reached,
     ev.GroupOpened: _group_opened,
     ev.GroupSettled: _group_settled,
     ev.JoinReached: _join_reached,

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 from kos_runtime.core.expression import Expression, ExpressionError, NeedsData, evaluate_template
 from kos_runtime.core.failure import ErrorType, WorkflowError, failure
+from kos_runtime.core.machine import UnknownMachine
 from kos_runtime.core.plan import model
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
@@ -25,6 +26,7 @@ from kos_runtime.core.workflow.spawning import StopChild, close_child, request_c
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 from kos_runtime.core.workflow.values import View, is_available
+from kos_runtime.core.workflow.voting import conclude, counted, propose
 from kos_runtime.core.workflow.waits import begin_waiting
 
 #: A ``for_each`` runs over at most so many items.
@@ -320,6 +322,8 @@ def _freeze(desk: Desk, step: StepState) -> None:
     if problem:
         fail_before_start(desk, step.path, _invalid(step, problem))
         return
+    if isinstance(step.node.form, model.ForEach) and step.node.form.consensus is not None:
+        propose(desk, step, step.node.form.consensus)
     desk.emit(ev.ItemsFrozen(step.path, len(items), packed or b"", [blob.digest, blob.size] if blob else None))
     assert step.fan is not None
     if blob is None:
@@ -356,8 +360,23 @@ def _items(desk: Desk, step: StepState) -> None:
         if fan.failures:
             # An item failed before it could start: judged at the next look.
             return
-    if fan.is_over():
+    if isinstance(step.node.form, model.ForEach) and step.node.form.consensus is not None:
+        _count(desk, step, fan, step.node.form.consensus)
+    elif fan.is_over():
         _join(desk, step, fan)
+
+
+def _count(desk: Desk, step: StepState, fan: Fan, form: model.Consensus) -> None:
+    """Count what there is of ballots; once nothing that is still to come can change the outcome, ask nobody any more."""
+    try:
+        found = counted(desk, step, fan, form)
+    except UnknownMachine as error:
+        cancel_inside(desk, step.path, "nobody can count")
+        _give_up(desk, step, failure(ErrorType.RESOURCE, str(error), step=step.path), "machine")
+        return
+    if found is not None:
+        cancel_inside(desk, step.path, "the vote is settled")
+        conclude(desk, step, form, *found)
 
 
 def _is_lost(step: StepState, fan: Fan) -> bool:

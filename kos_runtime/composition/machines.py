@@ -1,0 +1,28 @@
+"""Makes the protocols known that are installed here: entry points of ``kos_runtime.machines``."""
+
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Final
+
+from kos_runtime.core.machine import UnknownMachine, machine_named, make_known
+from kos_runtime.core.plan.model import Consensus
+from kos_runtime.core.workflow.voting import BALLOTS, setup_of
+
+GROUP: Final = "kos_runtime.machines"
+
+
+@lru_cache(maxsize=1)
+def make_installed_known() -> None:
+    """Let every protocol be found that is installed here. Nothing of theirs is imported before it is asked for."""
+    for point in entry_points(group=GROUP):
+        make_known(point.name, point.load)
+
+
+def problem_of(form: Consensus, where: str) -> str:
+    """Return what is wrong with a vote, as the machine that counts it says, or nothing."""
+    make_installed_known()
+    try:
+        machine_named(BALLOTS).initial(BALLOTS, setup_of(form, where))
+    except (UnknownMachine, ValueError) as error:
+        return str(error)
+    return ""

@@ -1,0 +1,83 @@
+"""A step on which peers vote: what is compiled of it."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from kos_runtime.core.plan import model
+from kos_runtime.definition.problems import Path
+from kos_runtime.definition.references import Scope, Use
+
+if TYPE_CHECKING:
+    from kos_runtime.definition.compile import Compiler
+
+#: What inputs call the peer that is asked.
+PEER: Final = "peer"
+MAX_PEERS: Final = 1_000
+
+
+def runs_by_the_log(raw: Any) -> bool:
+    """Say whether a coordination is one that runs: a vote of peers of which the log is the agreement."""
+    if not isinstance(raw, dict) or raw.get("pattern") != "peer_to_peer":
+        return False
+    said = raw.get("consensus")
+    return isinstance(said, dict) and said.get("agreement") == "log"
+
+
+def compile_consensus(
+    compiler: "Compiler", raw: dict[str, Any], path: Path, scope: Scope, where: str
+) -> tuple[model.Form, Scope, list[Use]]:
+    """Return the form of a vote. Each peer is asked by an item of it, named after its pool: ``panel-1``."""
+    content, at, check = raw["coordination"], (*path, "coordination"), compiler.check
+    said = content["consensus"]
+    inside = Scope(
+        names=scope.names, roots=scope.roots | {PEER}, prefix=scope.prefix, outer=scope.outer, items=True, turns=scope.turns
+    )  # fmt: skip
+    pool = content.get("peers", "")
+    if not pool:
+        check.fail((*at, "pattern"), "KOS101", f"step {raw.get('id')!r} needs peers: the pool that votes")
+    count = _replicas(compiler, pool)
+    if pool and not count:
+        hint = f"write agents: {{{pool}: {{agent: ..., replicas: 3}}}}"
+        check.fail((*at, "peers"), "KOS101", f"how many of {pool!r} vote is not said", hint)
+    if count > MAX_PEERS:
+        check.fail((*at, "peers"), "KOS106", f"at most {MAX_PEERS} peers vote, not {count}")
+        count = 0
+    electors = tuple(f"{pool}-{number}" for number in range(1, count + 1))
+    weights = content.get("weights") or {}
+    for name in weights:
+        if count and name not in electors:
+            check.fail((*at, "weights", name), "KOS201", f"no peer {name!r}", check.hint(name, electors))
+        elif weights[name] < 1:
+            check.fail((*at, "weights", name), "KOS106", f"the weight of {name!r} is at least 1")
+    options = said.get("options") or ["yes", "no"]
+    for key, unless in (("rounds", 1), ("deadline", None), ("on_deadlock", said.get("on_deadlock"))):
+        told = said.get(key, unless)
+        if told != unless or (key == "on_deadlock" and told == "escalate"):
+            compiler.need(
+                f"consensus with {key}" + (": escalate" if key == "on_deadlock" else ""), where, (*at, "consensus", key)
+            )
+    if "conflicts" in content:
+        compiler.need("conflicts between peers", where, (*at, "conflicts"))
+    form = model.ForEach(
+        items=list(electors),
+        name=PEER,
+        on_item_failure="collect",
+        agent=compiler.agent(pool),
+        action=raw.get("action", ""),
+        consensus=model.Consensus(
+            electors=electors,
+            weights=dict(weights),
+            rule=said.get("rule", "majority"),
+            options=tuple(options),
+            threshold=str(said.get("threshold", "")),
+            participation=str(said.get("participation", "")),
+            on_deadlock=said.get("on_deadlock", ""),
+        ),
+    )
+    return form, inside, []
+
+
+def _replicas(compiler: "Compiler", pool: str) -> int:
+    said = (compiler.content.get("agents") or {}).get(pool)
+    replicas = said.get("replicas", 0) if isinstance(said, dict) else 0
+    most = replicas.get("max", 0) if isinstance(replicas, dict) else replicas
+    return most if isinstance(most, int) else 0
