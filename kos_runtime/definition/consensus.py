@@ -14,9 +14,20 @@ PEER: Final = "peer"
 MAX_PEERS: Final = 1_000
 
 
+def is_of_peers(raw: Any) -> bool:
+    return isinstance(raw, dict) and raw.get("pattern") == "peer_to_peer"
+
+
+def seen_by_peers(scope: Scope) -> Scope:
+    """Return what the inputs of a peer's action can see: which peer it is, besides."""
+    return Scope(
+        names=scope.names, roots=scope.roots | {PEER}, prefix=scope.prefix, outer=scope.outer, items=True, turns=scope.turns
+    )  # fmt: skip
+
+
 def runs_by_the_log(raw: Any) -> bool:
     """Say whether a coordination is one that runs: a vote of peers of which the log is the agreement."""
-    if not isinstance(raw, dict) or raw.get("pattern") != "peer_to_peer":
+    if not is_of_peers(raw):
         return False
     said = raw.get("consensus")
     return isinstance(said, dict) and said.get("agreement") == "log"
@@ -28,9 +39,7 @@ def compile_consensus(
     """Return the form of a vote. Each peer is asked by an item of it, named after its pool: ``panel-1``."""
     content, at, check = raw["coordination"], (*path, "coordination"), compiler.check
     said = content["consensus"]
-    inside = Scope(
-        names=scope.names, roots=scope.roots | {PEER}, prefix=scope.prefix, outer=scope.outer, items=True, turns=scope.turns
-    )  # fmt: skip
+    inside = seen_by_peers(scope)
     pool = content.get("peers", "")
     if not pool:
         check.fail((*at, "pattern"), "KOS101", f"step {raw.get('id')!r} needs peers: the pool that votes")

@@ -7,7 +7,7 @@ from kos_runtime.core.expression import DEFAULT_ROOTS
 from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
-from kos_runtime.definition.consensus import compile_consensus, runs_by_the_log
+from kos_runtime.definition.consensus import compile_consensus, is_of_peers, runs_by_the_log, seen_by_peers
 from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.quantities import amounts_of, sync_of
@@ -71,9 +71,10 @@ class Forms:
             case "coordination" if runs_by_the_log(raw["coordination"]):
                 return compile_consensus(self.compiler, raw, path, scope, where)
             case other:
-                self.compiler.need(other, where, (*path, other))
+                votes = is_of_peers(raw.get(other)) and "consensus" in raw[other]
+                self.compiler.need("agreement: paxos" if votes else other, where, (*path, other))
                 form, uses = self._carried(raw, other, path, scope)
-                return form, scope, uses
+                return form, seen_by_peers(scope) if is_of_peers(raw.get(other)) else scope, uses
 
     def _join(self, raw: dict[str, Any], path: Path, where: str) -> model.Form:
         sync, count, quorum = sync_of(raw.get("sync", "all"))

@@ -289,3 +289,27 @@ def test_steps_inside_other_steps_are_linked_with_their_paths() -> None:
     )
     for where in ("l/x", "g/y", "f"):
         assert f"step {where}: Mute has no action 'gone'; it has other" in message
+
+
+@pytest.mark.parametrize(
+    ("consensus", "found"),
+    [
+        ("rule: supermajority", "supermajority needs a threshold, for example 2/3"),
+        ("rule: majority, threshold: 1/3", "a threshold is at least 1/2, and 1/3 is below"),
+        ("rule: majority, on_deadlock: maybe", "on_deadlock is fail, escalate or an option, and not 'maybe'"),
+        ("rule: majority, options: [a, a]", "options have different names, and none is empty"),
+    ],
+)
+def test_a_vote_that_is_not_in_order_is_refused_when_it_is_linked(consensus: str, found: str) -> None:
+    from coordination.registered import BALLOTS
+    from kos_runtime.composition.machines import make_installed_known
+    from kos_runtime.core.machine import make_known
+    from kos_runtime.definition import WorkflowDocument, compile_workflow, load
+
+    make_installed_known()
+    make_known("ballots", lambda: BALLOTS)
+    coordination = f"{{pattern: peer_to_peer, peers: panel, consensus: {{{consensus}, agreement: log}}}}"
+    text = f"workflow:\n  id: w\n  agents: {{panel: {{agent: Mute, replicas: 2}}}}\n  steps:\n    - {{id: v, coordination: {coordination}, action: x}}\n"
+    document = load(text, "w.yaml")
+    assert isinstance(document, WorkflowDocument)
+    assert f"step v: {found}" in refusal(compile_workflow(document)[0])

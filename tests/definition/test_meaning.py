@@ -256,3 +256,51 @@ def test_what_does_not_run_yet_is_a_warning_where_it_is_asked_for() -> None:
         "4:36 KOS220 authority_required (at a) does not run in this version",
         "5:15 KOS220 coordination (at b) does not run in this version",
     ]
+
+
+VOTE = """
+workflow:
+  id: w
+  agents: {panel: {agent: k, replicas: 2}}
+  steps:
+    - {id: v, coordination: {pattern: peer_to_peer, peers: panel, %s consensus: {rule: weighted, %s}}, action: x, inputs: {who: $peer}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("beside", "consensus", "found"),
+    [
+        ("", "agreement: log", []),
+        ("", "agreement: paxos", ["KOS220 agreement: paxos (at v) does not run in this version"]),
+        ("", "rounds: 1", ["KOS220 agreement: paxos (at v) does not run in this version"]),
+        ("", "agreement: log, rounds: 3", ["KOS220 consensus with rounds (at v) does not run in this version"]),
+        ("", "agreement: log, deadline: 2m", ["KOS220 consensus with deadline (at v) does not run in this version"]),
+        ("", "agreement: log, on_deadlock: fail", []),
+        ("", "agreement: log, on_deadlock: escalate",
+         ["KOS220 consensus with on_deadlock: escalate (at v) does not run in this version"]),
+        ("conflicts: {title: vote},", "agreement: log", ["KOS220 conflicts between peers (at v) does not run in this version"]),
+    ],
+)  # fmt: skip
+def test_what_of_a_vote_does_not_run_yet_is_named(beside: str, consensus: str, found: list[str]) -> None:
+    assert [line.split(" ", 1)[1] for line in warned(VOTE % (beside, consensus))] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (VOTE % ("weights: {panel-3: 1},", "agreement: log"), "KOS201 no peer 'panel-3'"),
+        (VOTE % ("weights: {panel-1: 0},", "agreement: log"), "KOS106 the weight of 'panel-1' is at least 1"),
+        (VOTE.replace(", replicas: 2", "") % ("", "agreement: log"), "KOS101 how many of 'panel' vote is not said"),
+        (
+            VOTE.replace("replicas: 2", "replicas: 1001") % ("", "agreement: log"),
+            "KOS106 at most 1000 peers vote, not 1001",
+        ),
+        (
+            VOTE.replace("peers: panel,", "") % ("", "agreement: log"),
+            "KOS101 step 'v' needs peers: the pool that votes",
+        ),
+    ],
+)
+def test_a_vote_that_cannot_be_held_is_refused(text: str, found: str) -> None:
+    (line,) = said(text)
+    assert line.split(" ", 1)[1].startswith(found)
