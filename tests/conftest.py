@@ -7,8 +7,13 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.sharing"]
+
+# How fast a machine is makes no test fail.
+settings.register_profile("kos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kos")
 
 
 @pytest.fixture(autouse=True)

@@ -41,7 +41,7 @@ def packed(value: Any) -> bytes:
 
 
 @given(plain)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_packs_unpacks_to_the_same(value: Any) -> None:
     data = CODEC.pack(value)
     assert CODEC.unpack(data) == value
@@ -50,7 +50,7 @@ def test_what_packs_unpacks_to_the_same(value: Any) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 def test_any_bytes_are_a_plain_value_or_refused(data: bytes) -> None:
     for read in (CODEC.unpack, CODEC.unpack_trusted):
         try:
@@ -62,7 +62,7 @@ def test_any_bytes_are_a_plain_value_or_refused(data: bytes) -> None:
 
 
 @given(plain, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_cut_value_is_refused(value: Any, data: st.DataObject) -> None:
     whole = CODEC.pack(value)
     with pytest.raises(ValueError, match=r"not a packed value|nested"):

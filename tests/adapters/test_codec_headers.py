@@ -16,7 +16,7 @@ values = st.recursive(
 
 
 @given(values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whole_values_pass(value: Any) -> None:
     walk_headers(msgpack.packb(value, use_bin_type=True), 64)
 
@@ -28,7 +28,7 @@ def test_every_width_of_a_length_is_read(size: int) -> None:
 
 
 @given(values, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_cut_or_doubled_values_do_not(value: Any, data: st.DataObject) -> None:
     whole = msgpack.packb(value, use_bin_type=True)
     for wrong in (whole[: data.draw(st.integers(0, len(whole) - 1))], whole * 2):
@@ -37,7 +37,7 @@ def test_cut_or_doubled_values_do_not(value: Any, data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=100))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_whatever_passes_is_a_value_to_msgpack_too(data: bytes) -> None:
     try:
         walk_headers(data, 64)

@@ -46,19 +46,19 @@ outcomes = st.builds(
 
 
 @given(st.lists(invocations, max_size=4), st.lists(st.tuples(words, words, counts), max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_work_arrives_as_it_left(batch: list[Invocation], settled: list[tuple[str, str, int]]) -> None:
     assert unpack_work(pack_work(batch, settled)) == (batch, settled)
 
 
 @given(st.lists(outcomes, max_size=4), st.lists(st.tuples(words, words, counts), max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_outcomes_arrive_as_they_left(batch: list[Outcome], running: list[tuple[str, str, int]]) -> None:
     assert unpack_outcomes(pack_outcomes(batch, running)) == (batch, running)
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_bytes_are_a_batch_or_refused(data: bytes) -> None:
     for read in (unpack_work, unpack_outcomes):
         try:

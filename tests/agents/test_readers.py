@@ -225,7 +225,7 @@ def test_broken_html_gives_the_text_that_is_there(html: str) -> None:
     assert "hidden" not in found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=600), st.sampled_from(sorted(SUFFIXES - {".pdf"})))
 def test_no_bytes_make_a_reader_fail(data: bytes, suffix: str) -> None:
     try:
@@ -236,7 +236,7 @@ def test_no_bytes_make_a_reader_fail(data: bytes, suffix: str) -> None:
         pass
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.text(alphabet="ab. \n\t#*`>-_=:[]()|\\'\"<1A!", max_size=300),
     st.sampled_from([".md", ".py", ".html", ".c", ".sql", ".sh"]),

@@ -30,7 +30,7 @@ _STATES: dict[str, st.SearchStrategy[Any]] = {
 
 
 @pytest.mark.parametrize("kind", MERGES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_merge_is_commutative_associative_and_idempotent(kind: str, data: st.DataObject) -> None:
     one, other, third = (merge(kind, [data.draw(_STATES[kind])]) for _ in range(3))
@@ -115,7 +115,7 @@ def test_a_conflict_that_is_not_in_order_is_refused(versions: list[Version], str
         resolve(versions, strategies)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_VECTORS, _VECTORS)
 def test_what_has_seen_both_knows_both(one: dict[str, int], other: dict[str, int]) -> None:
     both = together([one, other])

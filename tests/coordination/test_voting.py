@@ -76,7 +76,7 @@ def test_the_beatpath_method_orders_schulze_s_own_example() -> None:
 _RANKINGS = st.lists(st.permutations("abcd").map(tuple), min_size=1, max_size=9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_RANKINGS)
 def test_who_beats_everyone_wins(rankings: list[tuple[str, ...]]) -> None:
     options = list("abcd")
@@ -86,7 +86,7 @@ def test_who_beats_everyone_wins(rankings: list[tuple[str, ...]]) -> None:
         assert schulze.order([(ranking, 1) for ranking in rankings], options)[0] == winners
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_RANKINGS)
 def test_turning_every_ballot_round_turns_a_single_winner_out(rankings: list[tuple[str, ...]]) -> None:
     forward = schulze.order([(ranking, 1) for ranking in rankings], list("abcd"))
@@ -95,7 +95,7 @@ def test_turning_every_ballot_round_turns_a_single_winner_out(rankings: list[tup
         assert backward[0] != forward[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(("yes", "no", "later", "")), min_size=1, max_size=7), st.randoms(use_true_random=False))
 def test_it_does_not_matter_in_what_order_ballots_come_or_whose_they_are(votes: list[str], chance: Any) -> None:
     put = asked(len(votes), options=("yes", "no", "later"))
@@ -107,7 +107,7 @@ def test_it_does_not_matter_in_what_order_ballots_come_or_whose_they_are(votes: 
     assert tally(put, cast(*votes)).to_plain() == tally(put, ballots).to_plain()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.sampled_from(("yes", "no", "")), min_size=1, max_size=6), st.integers(1, 6),
     st.sampled_from(("majority", "supermajority", "unanimous", "weighted")),

@@ -76,7 +76,7 @@ workflow:
 
 
 @given(workflows())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_every_form_round_trips(content: dict[str, Any]) -> None:
     document = workflow(write_yaml({"workflow": content}))
     assert read(write_yaml({"workflow": content}), "w.yaml").data == {"workflow": content}
@@ -89,7 +89,7 @@ def test_every_form_round_trips(content: dict[str, Any]) -> None:
 
 
 @given(st.dictionaries(st.text(max_size=8), LITERALS, min_size=1, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_written_is_read_back(data: dict[str, Any]) -> None:
     found = read(write_yaml(data), "f").data
     assert found == data

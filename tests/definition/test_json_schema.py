@@ -36,7 +36,7 @@ def test_every_form_fits(text: str) -> None:
 
 
 @given(workflows())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_what_the_loader_takes_fits(content: dict[str, Any]) -> None:
     assert list(VALIDATOR.iter_errors({"workflow": content})) == []
 

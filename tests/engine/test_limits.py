@@ -68,7 +68,7 @@ def most_in(times: Sequence[int], span: int) -> int:
 # --- gates
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 7), st.sampled_from([1_000, 60_000, 3_600_000]), st.lists(st.integers(0, 40_000), max_size=80), st.integers(0, 80)
 )  # fmt: skip

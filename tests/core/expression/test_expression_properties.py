@@ -27,7 +27,7 @@ from tests.proof.expressions import Hostile, Plain, differences, outcome, random
 HOSTILE = Hostile()
 PLAIN = Plain()
 
-steady = settings(derandomize=True, deadline=None, database=None, max_examples=150)
+steady = settings(derandomize=True, database=None, max_examples=150)
 
 plain_values = st.recursive(
     st.none()
