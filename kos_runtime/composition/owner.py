@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -279,6 +280,8 @@ class Owner:
         """
         answer: Answer = Rejected(code="unknown", message="nobody answered")
         for turn in range(3):
+            if (turn or asked) and isinstance(command, CreateRun):
+                command = replace(command, again=True)
             if turn or not asked:
                 answer = self._supervisor.ask([(command_id, command)])[0]
             if not (isinstance(answer, Rejected) and answer.code == "unknown"):

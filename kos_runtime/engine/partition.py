@@ -130,6 +130,10 @@ class Partition:
         self.cache = Cache()
         self._starved = Starved(self.cache, self.limits.max_cached_bytes)
         self._libraries: dict[tuple[str, str], list[msg.Request]] = {}
+        #: Runs that were made here lately: one that is asked for twice may have ended in between.
+        self._made: dict[str, None] = {}
+        #: Runs that were looked up and are not there, while they are being made.
+        self._absent: set[str] = set()
         self._loads: list[msg.Load] = []
         self._replies: list[msg.Reply] = []
         self._commands: list[CommandRow] = []
@@ -305,8 +309,22 @@ class Partition:
             self.families.look(run, desk)
 
     def _strike(self, run: Run, cause: str, about: Any, error: Exception) -> Rejected:
+        meta = self.metas.get(run.id)
+        if meta is not None and meta.status in TERMINAL:
+            return self._leave_ended(run, cause, error)
         self._set_aside(run.id, f"{type(error).__name__}: {error}", repr((cause, about)).encode()[:65_536])
         return Rejected(code="quarantined", message=f"run {run.id} was set aside: {error}")
+
+    def _leave_ended(self, run: Run, cause: str, error: Exception) -> Rejected:
+        """What was asked of a run that is over cannot be decided: nothing of it is stored, and the run stays as it ended."""
+        self._pending.pop(run.id, None)
+        self._starved.forget(run.id)
+        self.runs.pop(run.id, None)
+        meta = self.metas.pop(run.id)
+        self.active -= meta.active
+        message = f"run {run.id} is {meta.status}, and cannot go on: {type(error).__name__}: {error}"
+        self._effects.append(msg.Notice("refused", f"{cause}: {message}", run.id))
+        return Rejected(code="conflict", message=message)
 
     def _go_on(self) -> None:
         """Decide more of the runs that had more to decide than fits into one round."""
@@ -355,6 +373,9 @@ class Partition:
         if isinstance(command, CreateRun):
             self._create(item, command)
             return
+        if self._commands and (known := self._carried_out(item.command_id)) is not None:
+            self._reply(item, known)
+            return
         if isinstance(command, ForkRun):
             self._loads.append(self._histories.ask(item))
             return
@@ -381,6 +402,14 @@ class Partition:
             case _:
                 answer = self._steer(run, command, item.command_id)
         self._reply(item, answer)
+
+    def _carried_out(self, command_id: str) -> Accepted | None:
+        """Return what a command was answered in this round already: it came twice at once, and is not stored yet."""
+        for row in self._commands:
+            if row.command_id == command_id:
+                plain = self.codec.unpack(row.answer)
+                return Accepted(run=plain["run"], position=plain["position"], event=plain["event"])
+        return None
 
     def _load_library(self, command: CreateRun | RevisePlan, item: msg.Request) -> None:
         """Have the plan and the link of a command loaded; it is looked at again when they are there."""
@@ -432,8 +461,9 @@ class Partition:
 
     def _create(self, item: msg.Request, command: CreateRun) -> None:
         meta = self.metas.get(command.run)
-        if meta is None and (command.key or command.parent is not None) and command.run not in self._parked:
-            # Whether a run of this key exists is one point read; ids without a key are random and not looked up.
+        doubtful = command.key or command.parent is not None or command.again or command.run in self._made
+        if meta is None and (doubtful or command.run in self._parked) and command.run not in self._absent:
+            # Whether a run exists is one point read; ids without a key are random, and looked up only when asked again.
             # That of a child follows from its parent, which may have been set aside when it had asked.
             self._park(command.run, item)
             return
@@ -458,9 +488,17 @@ class Partition:
             self.runs.pop(run.id, None)
             self.metas.pop(run.id, None)
             self._pending.pop(run.id, None)
-        elif command.start:
-            self._start(run)
+        else:
+            _keep(self._made, run.id, None, MAX_MADE)
+            if command.start:
+                self._start(run)
         self._reply(item, answer)
+
+    def _create_absent(self, item: msg.Request, command: CreateRun) -> None:
+        """Make a run that is known not to be there."""
+        self._absent.add(command.run)
+        self._create(item, command)
+        self._absent.discard(command.run)
 
     def _input_digest(self, command: CreateRun) -> str:
         if not command.key:
@@ -601,9 +639,7 @@ class Partition:
                     self.families.not_to_be_had(parked, "lost", "there is no such run")
                 elif isinstance(parked, msg.Request):
                     if isinstance(parked.command, CreateRun):
-                        self._parked[item.run] = deque()  # it does not exist: creating it asks no more
-                        self._create(parked, parked.command)
-                        self._parked.pop(item.run, None)
+                        self._create_absent(parked, parked.command)
                     else:
                         self._reply(parked, Rejected(code="not_found", message=f"no run {item.run!r} in this store"))
             return
@@ -661,7 +697,8 @@ class Partition:
                 self._timers_loaded(parked)
             elif isinstance(parked, msg.ToParent | msg.ToChild | msg.Report):
                 self.families.tell(parked)
-        self._touch(run)
+        if item.run in self.metas:
+            self._touch(run)
         if self._reconciled and self._orphans:
             self._lose_orphans("its owner was restarted")
 
@@ -764,10 +801,7 @@ class Partition:
             elif isinstance(request.command, RevisePlan):
                 self._request(request)
             else:
-                self._parked.setdefault(request.command.run, deque())
-                self._create(request, request.command)
-                if not self._parked.get(request.command.run):
-                    self._parked.pop(request.command.run, None)
+                self._create_absent(request, request.command)
 
     # --- processes ------------------------------------------------------------------------------
 
@@ -1056,7 +1090,8 @@ class Partition:
         if meta.active is not (status is RunStatus.RUNNING):
             meta.active = not meta.active
             self.active += 1 if meta.active else -1
-        if status != meta.status or waiting != meta.waiting:
+        # A run that was reopened and failed again at once is told of anew: its error and its end are others.
+        if status != meta.status or waiting != meta.waiting or (status is RunStatus.FAILED and desk.events):
             if meta.deadline or status is RunStatus.WAITING:
                 self.recorder.deadline(run, meta, batch, at_rest=status is RunStatus.WAITING)
             self.recorder.row(run, meta, status, waiting, batch)
@@ -1148,16 +1183,18 @@ _STEERING: dict[type, Any] = {
 }
 #: So many plans, and so many links, are kept for runs to come; those at work keep their own.
 MAX_KEPT = 1_000
+#: So many runs that were made lately are remembered by their ids.
+MAX_MADE = 65_536
 #: Instead of a token: a run that waited is promised its place while it is loaded.
 PROMISED = -1
 #: What stands for a blob that is not there.
 MISSING = object()
 
 
-def _keep(kept: dict[str, Any], digest: str, value: Any) -> None:
+def _keep(kept: dict[str, Any], digest: str, value: Any, most: int = MAX_KEPT) -> None:
     """Keep something by its digest; the first goes when there are too many."""
     kept[digest] = value
-    if len(kept) > MAX_KEPT:
+    if len(kept) > most:
         del kept[next(iter(kept))]
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation
-from kos_runtime.core.plan.model import Action, Body, ForEach, Group, Loop, Plan, Policy, Step
+from kos_runtime.core.plan.model import Action, Body, ForEach, Group, Loop, Plan, Policy, Step, WaitFor
 from kos_runtime.core.projection.steps import RunView, fold
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, Answer, Rejected, RetryStep
+from kos_runtime.core.workflow.commands import Accepted, Answer, Rejected, RetryStep, SendSignal
 
 from .world import HANGS, Fails, World, act, plan, restored, state_of
 
@@ -287,3 +287,48 @@ def test_a_single_action_of_a_plan_is_named_when_nothing_is(flaky: Flaky) -> Non
     drive(world)
     assert world.status() == "failed"
     assert len(world.named(ev.RunFailed)) == 2
+
+
+def test_what_waited_in_an_item_that_is_done_again_is_not_taken_up_beside_it() -> None:
+    """A group fails while the items of a member wait for a signal: reopened, the items begin anew."""
+    fails = [True]
+
+    def once(_: Any) -> dict[str, int]:
+        if fails[0]:
+            raise Fails(ErrorType.PERMANENT)
+        return {"v": 1}
+
+    waits = Step(id="wait", form=WaitFor(signal="go"))
+    items = Step(id="items", form=ForEach(items=[1, 2], body=Body(steps=(waits,))))
+    group = Step(id="group", form=Group(body=Body(steps=(items, act("once", "once")))))
+    world = World({"once": once}).run(plan(group))
+    assert world.status() == "failed"
+    fails[0] = False
+    assert isinstance(world.virtual.request(RetryStep(run="r", path="", retries=1, by="user:test")), Accepted)
+    world.virtual.run_until_idle()
+    assert world.status() == "waiting"
+    for _ in range(2):
+        world.virtual.request(SendSignal(run="r", signal="go", data=None, by="user:test"))
+        world.virtual.run_until_idle()
+    assert world.status() == "completed"
+
+
+def test_a_retry_that_cannot_be_decided_leaves_the_run_as_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kos_runtime.core.workflow import reopening
+
+    def raises(_: Any) -> Any:
+        raise RuntimeError("no")
+
+    world = World({"a": raises_permanent}).run(plan(act("a", "a")))
+    before = world.events()
+    monkeypatch.setattr(reopening, "count_anew", raises)
+    answer = world.virtual.request(RetryStep(run="r", path="", retries=1, by="user:test"))
+    assert isinstance(answer, Rejected)
+    assert answer.code == "conflict"
+    assert world.events() == before
+    assert world.status() == "failed"
+    assert world.host.partition.active == 0
+
+
+def raises_permanent(_: Any) -> Any:
+    raise Fails(ErrorType.PERMANENT)

@@ -11,6 +11,7 @@ class CreateRun:
     """Make a run. ``plan`` and ``link`` are digests of what lies in the blob store; ``salt`` is 16 random bytes.
 
     ``start``: also let it begin. ``key``: the same key returns the same run, and is refused with other inputs.
+    ``again``: it may have been carried out before, so it is looked up.
     """
 
     run: str
@@ -38,6 +39,7 @@ class SetAttributes:
     run: str
     attributes: dict[str, Any]
     by: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,9 @@ def reopen(run: Run, e: ev.RunReopened) -> None:
         leaf.status = StepStatus.FAILING
         _put(run, e.path, AGAIN)
     for step in list(run.steps.values()):
+        if run.steps.get(step.path) is not step:
+            # It stood in an item that is done again as a whole.
+            continue
         if step.status is StepStatus.CANCELLED and not step.beside and _is_going(step.scope):
             _take_up(run, step)
 
