@@ -100,6 +100,10 @@ def test_every_failpoint_is_planted_once() -> None:
     elsewhere: list[str] = []
     for path in (ROOT / "kos_runtime").rglob("*.py"):
         names = re.findall(r'\bhit\("([a-z.]+)"\)', path.read_text())
+        if path.name == "journal.py":
+            # The store of simulations comes to the same places as the one whose failpoints these are.
+            assert set(names) <= set(failpoint.NAMES)
+            continue
         (on_ray if path.parent.name == "actors" else elsewhere).extend(names)
     assert sorted(elsewhere) == sorted(failpoint.NAMES)
     # Beside those of the store, the runner and the host, which a process on Ray comes to as well.

@@ -7,7 +7,7 @@ from typing import Any
 
 from kos_runtime.adapters.agent_runner.classify import classify
 from kos_runtime.adapters.agent_runner.data import expose, pack_exposed, read_inputs
-from kos_runtime.adapters.agent_runner.signature import Signature
+from kos_runtime.adapters.agent_runner.signature import Signature, signature_of
 from kos_runtime.adapters.agent_runner.work import Attempt
 from kos_runtime.adapters.known_secrets import KNOWN
 from kos_runtime.core.failure import ErrorType, failure
@@ -36,9 +36,10 @@ class Actions:
 
     def __init__(self, agent: Agent, kind: str, codec: Codec, blobs: BlobStore) -> None:
         self.kind = kind
+        cls: Any = type(agent)
         self.calls = {
-            name: Call(Signature(type(agent), attribute, mark), getattr(agent, attribute))
-            for name, (attribute, mark) in type(agent).actions().items()
+            name: Call(signature_of(cls, attribute, mark), getattr(agent, attribute))
+            for name, (attribute, mark) in cls.actions().items()
         }
         self._codec = codec
         self._blobs = blobs

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Final, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
 
@@ -148,6 +149,16 @@ class Signature:
         except PydanticSerializationError:
             adapter.validator.validate_python(adapter.serializer.to_python(value, mode="python", warnings=False))
             raise
+
+
+@lru_cache(maxsize=4_096)
+def signature_of(cls: type[Agent], attribute: str, mark: ActionMark) -> Signature:
+    """Return a compiled action of a class, made once a process.
+
+    Raises:
+        ValueError: It cannot be called by what it declares.
+    """
+    return Signature(cls, attribute, mark)
 
 
 def is_required(parameter: inspect.Parameter) -> bool:
