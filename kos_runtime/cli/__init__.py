@@ -11,6 +11,11 @@ from typing import Any, Final
 COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "init": ("init:init", ("new", "create"), "Make a project with a workflow, agents, a test and editor support."),
     "run": ("run:run", ("start", "execute"), "Start a workflow and follow it."),
+    "simulate": (
+        "simulate:simulate",
+        ("sim", "dry-run", "test"),
+        "Run a workflow in a world where everything goes wrong, without Ray.",
+    ),
     "call": ("call:call", (), "Call one capability of a service."),
     "ls": ("ls:ls", ("list", "ps", "runs"), "List runs."),
     "get": ("reading:get", ("status", "show", "describe", "inspect"), "Show one run on one screen."),

@@ -18,8 +18,8 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--apply", "--as", "--at", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--cron", "--example", "--file", "--for", "--format", "--grace", "--head",
-        "--inputs", "--into", "--key", "--label", "-l", "--fallback", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--query", "--reason", "--revision", "--set", "--shell", "--since",
+        "--address", "--after", "--agent", "--apply", "--as", "--at", "--at-once", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--cron", "--example", "--fault", "--file", "--for", "--format", "--grace", "--head",
+        "--inputs", "--into", "--key", "--label", "-l", "--fallback", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--partitions", "--query", "--reason", "--revision", "--runs", "--seed", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
 )  # fmt: skip
