@@ -80,6 +80,10 @@ def _plain(module: Any, count: int, seed: int, share: float) -> Found:
     return dict(module.run(count, seed))
 
 
+def _simulation(module: Any, count: int, seed: int, share: float) -> Found:
+    return dict(module.run(count, seed, share))
+
+
 def _ray_kills(found: Found, share: float) -> list[str]:
     problems = [str(sentence) for sentence in found["violations"]]
     problems += [f"nobody came to {place}" for place in found["never_hit"]]
@@ -113,6 +117,11 @@ LANES: Final = (
         "io-errors", "tests.proof.io_errors", 100, "an error at every call of the store to its file system",
         lambda m, n, s, share: dict(m.run(share=min(1.0, share), seed=s)), _zero("wrong"),
         lambda f: f"{f['positions']} positions, {f['wrong']} wrong",
+    ),
+    Lane(
+        "simulation", "tests.proof.simulation", 10_000, "whole-engine runs in simulated worlds", _simulation,
+        lambda f, share: [str(problem) for problem in importlib.import_module("tests.proof.simulation").problems(f, share)],
+        lambda f: str(importlib.import_module("tests.proof.simulation").words(f)),
     ),
     Lane(
         "expressions", "tests.proof.expressions", 200_000, "expressions, and against Google's CEL", _plain,

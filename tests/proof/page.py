@@ -37,6 +37,23 @@ def commits_behind() -> int:
     return len(_git("rev-list", f"{found.group(1)}..HEAD", "--", *ROOMS).splitlines())
 
 
+def _rare(results: list[tuple[Lane, dict[str, Any], float]]) -> str:
+    found = next((found for lane, found, _ in results if lane.name == "simulation"), None)
+    if found is None:
+        return ""
+    rows = [f"| {name.replace('_', ' ')} | {times} |" for name, times in found["rare"].items()]
+    caught = [f"| `{each['name']}` | {each['worlds']} | {each['by'].partition(':')[0]} |" for each in found["mutants"]]
+    forms = [f"| {form} | {count} |" for form, count in found["forms"].most_common()]
+    return "\n".join(
+        [
+            "| situation | times |", "| --- | --- |", *rows, "",
+            "Planted bugs, the worlds until each was caught, and by which check:", "",
+            "| planted bug | worlds | caught by |", "| --- | --- | --- |", *caught, "",
+            "What the drawn definitions were made of:", "", "| form | times |", "| --- | --- |", *forms,
+        ]
+    )  # fmt: skip
+
+
 def write_page(results: list[tuple[Lane, dict[str, Any], float]], scale: float) -> None:
     """Write the page: the figures of this run, and what stands beside them in ``found_bugs.md``."""
     rows = [f"| {lane.title} | {lane.say(found)} | {took:.0f} s |" for lane, found, took in results]
@@ -75,7 +92,7 @@ history is given to the oracle.
 
 ## The oracle
 
-Every history is checked for these, whatever was done to the processes that wrote it (`tests/oracle.py`):
+Every history is checked for these, whatever was done to the processes that wrote it (`kos_runtime/testing/oracle.py`):
 
 | | |
 | --- | --- |
@@ -95,8 +112,16 @@ Every history is checked for these, whatever was done to the processes that wrot
 | I20 | a run at work always waits for something |
 | I21 | a run asks for no child that is not there, and waits for none that is over |
 
-I10 (compensation), I11 (timers of their own), I16 (exported audit), I17 (grants), I18 (limits over runs) and I19 (messages
-between agents) have no subject yet: what they speak of does not run in this version.
+Simulated worlds are checked for these besides: I10, what was completed is undone newest first; I11, no timer is early by the clock
+that it names; I12 also between memory and log, after commits drawn by the seed; I18, no more run at once than
+`max_concurrency` of their `for_each` or group says; I20, after the world has healed every run ends or waits for somebody.
+I16 (exported audit), I17 (grants) and I19 (messages between agents) have no subject in a run yet.
+
+## Rare situations
+
+A simulated world counts what came about. Each of these must have, in a full proof, or a green run would say little:
+
+{_rare(results)}
 
 {bugs}
 """,
