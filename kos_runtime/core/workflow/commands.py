@@ -30,6 +30,7 @@ class CreateRun:
     parent: list[Any] | None = None
     #: Words by which the run is found.
     attributes: dict[str, Any] = field(default_factory=dict)
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,6 @@ class SetAttributes:
     run: str
     attributes: dict[str, Any]
     by: str
-    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
