@@ -6,10 +6,10 @@ from typing import Any
 
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.plan.link import ActionLink, FieldLink, Link
-from kos_runtime.testing.definitions import Steps, Workflows
+from kos_runtime.testing.definitions import DEPTH, Steps, Workflows
 from tests.engine.world import Fails, link_for
 
-__all__ = ["ACTIONS", "Steps", "Workflows", "link"]
+__all__ = ["ACTIONS", "DEPTH", "Steps", "Workflows", "link"]
 
 
 def _number(value: Any) -> int:
