@@ -32,6 +32,11 @@ MIN_HEARTBEAT_MS: Final = 100
 _WITHOUT_INPUTS: Final = SILENT | {"loop", "parallel_group"}
 
 
+def _has_no_attempts(raw: Mapping[str, Any], kind: str) -> bool:
+    """Say whether nothing of a step itself is attempted, so that a timeout of attempts bounds nothing."""
+    return kind in _WITHOUT_INPUTS or (kind in {"for_each", "wait_for", "approval"} and "agent" not in raw)
+
+
 def compile_workflow(
     document: WorkflowDocument, *, settings: EngineSettings | None = None, templates: Mapping[str, Any] | None = None
 ) -> tuple[model.Plan, list[Problem]]:
@@ -389,8 +394,9 @@ class Compiler:
             if key in raw:
                 self.need(key, where, (*path, key))
         kind = kind_of(raw)
-        for key in ("inputs", "outputs"):
-            if key in raw and kind in _WITHOUT_INPUTS:
+        for key in ("inputs", "outputs", "timeout"):
+            useless = _has_no_attempts(raw, kind) if key == "timeout" else kind in _WITHOUT_INPUTS
+            if key in raw and useless:
                 self.check.warn(
                     (*path, key), "KOS214", f"step {entry.id!r} is a {kind} and has no use for {key}", key=True
                 )

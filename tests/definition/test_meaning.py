@@ -219,6 +219,17 @@ def test_a_file_that_means_nothing_is_refused_with_its_place(name: str) -> None:
     assert any(line.startswith(expected) for line in found), found
 
 
+def test_a_timeout_where_nothing_is_attempted_is_said_to_be_of_no_use() -> None:
+    text = (
+        "workflow:\n  id: w\n  steps:\n"
+        "    - {id: a, timeout: 1s, loop: {max_iterations: 2, body: [{id: b, agent: k, action: x, timeout: 1s}]}}\n"
+        "    - {id: g, timeout: 1s, parallel_group: {steps: [{id: c, agent: k, action: x}]}}\n"
+        "    - {id: f, timeout: 1s, for_each: {in: [1]}, agent: k, action: x}\n"
+        "    - {id: p, timeout: 1s, wait_for: {signal: s}}\n"
+    )
+    assert [line.split()[:2] for line in warned(text)] == [["4:15", "KOS214"], ["5:15", "KOS214"], ["7:15", "KOS214"]]
+
+
 def test_more_than_five_thousand_steps_are_refused() -> None:
     inner = ", ".join(f"{{id: i{i}, set: {{x: 1}}}}" for i in range(2_600))
     text = HEAD + "".join(f"    - {{id: l{n}, loop: {{max_iterations: 1, body: [{inner}]}}}}\n" for n in range(2))
