@@ -7,6 +7,7 @@
     python -m benchmarks w2 [--width 1000] [--rounds 5]
     python -m benchmarks w3
     python -m benchmarks w5 [--waiting 100000]
+    python -m benchmarks w6 [--turns 200] [--size 1000]
     python -m benchmarks mixed [--runs 1000] [--width 10000]
     python -m benchmarks timers [--count 10000] [--spread-ms 0]
     python -m benchmarks retries [--width 10000] [--rounds 3]
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
         return int(peers(argv[1:]))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "workload", choices=["w1", "w2", "w3", "w5", "lonely", "mixed", "timers", "retries", "profile", "peers"]
+        "workload", choices=["w1", "w2", "w3", "w5", "w6", "lonely", "mixed", "timers", "retries", "profile", "peers"]
     )
     parser.add_argument("--in-flight", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -37,6 +38,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--count", type=int, default=10_000, help="timers: so many")
     parser.add_argument("--spread-ms", type=int, default=0, help="timers: due within so long; 0: at one instant")
     parser.add_argument("--waiting", type=int, default=0, help="w5: so many runs that only wait, and nothing else")
+    parser.add_argument("--turns", type=int, default=200, help="w6: so many, each of two texts")
+    parser.add_argument("--size", type=int, default=1_000, help="w6: bytes of one text")
     parser.add_argument("--json", action="store_true", help="nothing but the line of JSON")
     given = parser.parse_args(argv)
     print(json.dumps(_measure(given)))
@@ -61,6 +64,8 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
             return workloads.retries(width=given.width or 10_000, rounds=given.rounds)
         case "w3":
             return workloads.w3()
+        case "w6":
+            return workloads.w6(turns=given.turns, size=given.size)
         case "profile":
             from benchmarks.profile import profile
 

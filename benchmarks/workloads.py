@@ -128,6 +128,14 @@ def w5_waiting(runs: int) -> dict[str, Any]:
     return _line("w5", found["bytes_a_run"], "bytes a run", waiting=found)
 
 
+def w6(*, turns: int = 200, size: int = 1_000) -> dict[str, Any]:
+    """How many bytes the log takes for a byte that is new in a conversation of so many turns."""
+    from benchmarks.talking import talk
+
+    found = talk(turns=turns, size=size)
+    return _line("w6", found["a_byte"], "bytes in the log a byte said", turns=turns, size=size, **found)
+
+
 # --- W3's histories -----------------------------------------------------------------------------
 
 

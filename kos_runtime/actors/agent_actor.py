@@ -156,7 +156,8 @@ class AgentActor:
             self._stuck = 0
             self._wake.notify_all()
         keys, outcomes = self._parts.runner.inventory(epoch)
-        holds = [*keys, *((o.run, o.path, o.fence) for o in outcomes)]
+        # What an attempt says is no dispatch of its own.
+        holds = [*keys, *((o.run, o.path, o.fence) for o in outcomes if ">" not in o.path)]
         hit("inventory.after")
         return self._about, holds, self._parts.pack_outcomes(outcomes, self._parts.runner.running())
 

@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "ls": ("ls:ls", ("list", "ps", "runs"), "List runs."),
     "get": ("reading:get", ("status", "show", "describe", "inspect"), "Show one run on one screen."),
     "events": ("events:events", ("history", "tail", "audit"), "Print a run's events."),
+    "messages": ("messages:messages", ("chat", "seq"), "Show what a run's agents said to each other."),
     "watch": ("follow:watch", ("attach", "follow"), "Follow runs until they end."),
     "wait": ("wait:wait", (), "Wait for runs, quietly."),
     "agents": ("owner:agents", ("actors", "workers"), "List the live agents."),

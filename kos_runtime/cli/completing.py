@@ -18,7 +18,7 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--apply", "--as", "--at", "--at-once", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--cron", "--example", "--fault", "--file", "--for", "--format", "--grace", "--head",
+        "--address", "--after", "--agent", "--apply", "--as", "--at", "--at-once", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--conversation", "--cron", "--example", "--fault", "--file", "--for", "--format", "--grace", "--head",
         "--inputs", "--into", "--key", "--label", "-l", "--fallback", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--partitions", "--query", "--reason", "--revision", "--runs", "--seed", "--set", "--shell", "--since",
         "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
@@ -28,7 +28,7 @@ _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
 _ONE_RUN: Final = frozenset(
-    {"events", "answer", "graph", "edit", "label", "step", "replay", "fork", "export", "approve", "reject", "signal"}
+    {"events", "messages", "answer", "graph", "edit", "label", "step", "replay", "fork", "export", "approve", "reject", "signal"}
 )
 _RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "requeue", "cancel", "verify", "diff"})
 #: Commands that take a step of the run, after so many words.

@@ -121,6 +121,14 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
         case "SearchAttributesSet":
             given = ", ".join(f"{name}={'' if value is None else value}" for name, value in data["attributes"].items())
             return f"{given}  by {data['by']}"
+        case "MessageSent":
+            asks = "asks" if data["ask"] else "sends"
+            again = f"@{data['attempt']}" if data["attempt"] > 1 else ""
+            return f"{data['number']} {path}{again} {asks} {data['to']}.{data['action']}  {summary(data['body'])}"
+        case "MessageHandled":
+            return f"{data['number']} {data['status']} by {path}"
+        case "MessageWithdrawn" | "MessageSuperseded":
+            return f"{data['number']} {data['reason']}"
         case "StepSkipped" | "StepCancelled" | "ResultDiscarded":
             return f"{path}  {data['reason']}"
         case _:

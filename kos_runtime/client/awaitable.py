@@ -203,6 +203,9 @@ class AsyncWorkflowEngine:
     async def events(self, run: str | AsyncRunHandle, *, after: int = 0) -> list[EventLine]:
         return await self._call(lambda: list(self.engine.events(_id(run), after=after)))
 
+    async def messages(self, run: str | AsyncRunHandle) -> list[dict[str, Any]]:
+        return await self._call(self.engine.messages, _id(run))
+
     async def children(self, run: str | AsyncRunHandle) -> list[AsyncRunHandle]:
         return [AsyncRunHandle(self, child) for child in await self._call(self.engine.children, _id(run))]
 

@@ -27,6 +27,7 @@ from kos_runtime.client.families import tasks_of
 from kos_runtime.client.over import need_open, need_run
 from kos_runtime.client.owner import is_owned, once, reach_owner, start_owner
 from kos_runtime.client.reading import EventLine, Reading
+from kos_runtime.client.said import messages_of
 from kos_runtime.composition.commands import BadRequest, command_of, message_of, new_run_id, run_id_of_key
 from kos_runtime.composition.location import find_store, load_settings
 from kos_runtime.core.errors import ConnectionLost, InvalidDefinition, KosError, NotFound, StoreError, Unreachable
@@ -109,6 +110,9 @@ class RunHandle:
 
     def events(self) -> Iterator[EventLine]:
         return self.engine.events(self.id)
+
+    def messages(self) -> list[dict[str, Any]]:
+        return self.engine.messages(self.id)
 
     def view(self) -> RunView:
         return self.engine.view(self.id)
@@ -724,6 +728,10 @@ class WorkflowEngine:
 
     def events(self, run: str | RunHandle, *, after: int = 0) -> Iterator[EventLine]:
         return self.reading.lines(_id(run), after=after)
+
+    def messages(self, run: str | RunHandle) -> list[dict[str, Any]]:
+        """Return what a run's agents said to each other, in the order in which it was sent."""
+        return messages_of(self.reading, _id(run))
 
     def view(self, run: str | RunHandle) -> RunView:
         return self.reading.view(_id(run))

@@ -190,11 +190,9 @@ class _Linker:
         for where, step, *_ in steps:
             if step.compensate is not None:
                 self._compensation(where, step.compensate)
-        ladders = {rung for policy in self.plan.policies for rung in policy.ladder}
-        if ladders & {"different_agent", "escalate"}:
-            # Any of them may be asked to stand in.
-            for name in self.plan.pools:
-                self._agent(name, f"agents.{name}")
+        for name in self.plan.pools:
+            # Any of them may be asked to stand in, or be sent a message.
+            self._agent(name, f"agents.{name}")
         for policy in self.plan.policies:
             if policy.escalation_agent is not None and "escalate" in policy.ladder:
                 agent = self._agent(policy.escalation_agent, policy.rule)

@@ -62,6 +62,8 @@ class Invocation(NamedTuple):
     inputs_blob: BlobRef | None = None
     #: The body is given up when it gave no sign of life for so long; 0 for any time.
     heartbeat_ms: int = 0
+    #: The message that it handles and what was said before in its conversation, packed; empty for a step.
+    mail: bytes = b""
 
 
 @dataclass(slots=True)

@@ -247,7 +247,9 @@ class Partition:
         pools, runs, orphans = self.pools, self.runs, self._orphans
         holder = pools.processes.get(process)
         settled = self._settled.setdefault(process, [])
-        if holder is not None and (durations := [o.duration_ms for o in item.outcomes if o.error is None]):
+        if holder is not None and (
+            durations := [o.duration_ms for o in item.outcomes if o.error is None and o.duration_ms]
+        ):
             pools.measured(holder, durations)
         if item.stuck >= 0 and holder is not None:
             # Before anything is decided: what follows a timeout must not go where its body still has the hand.

@@ -12,7 +12,7 @@ Parameters and results are checked against their annotations at the agent's door
 object lives as long as its process and may be called from several threads at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar, overload
 
@@ -118,6 +118,60 @@ class ActionFailed(Exception):
         return self.message
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A message's address and its causes. Agents are named as the definition names them."""
+
+    #: Run, step, attempt and number in that; or run, step and the key that its sender gave it.
+    id: str
+    #: Its number in the run.
+    number: int
+    sender: str
+    recipient: str
+    #: The step whose attempt speaks, and which attempt of it that is.
+    step: str
+    attempt: int
+    #: The conversation.
+    correlation_id: str
+    #: The message that its sender was handling, empty when it was none.
+    causation_id: str
+    #: The attempt that speaks was given up meanwhile: another one may say something else.
+    superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Something that was said before in a conversation, and what was answered; None without an answer."""
+
+    envelope: Envelope
+    body: dict[str, Any]
+    reply: Any = None
+
+
+class MessageRefused(ActionFailed):
+    """A message was not taken. ``code`` is nobody, no_handler, oversize, limit_exceeded, mailbox_full, too_deep, ending."""
+
+    def __init__(self, code: str, kind: ErrorType | str, message: str) -> None:
+        super().__init__(kind, f"{code}: {message}", details={"code": code})
+        self.code = code
+
+
+class Answer(Protocol):
+    """What becomes of a message: to be awaited, or, in an action that is no coroutine, asked for by ``result``."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return a sent message's id once it is recorded, or the answer to one that asks.
+
+        Raises:
+            MessageRefused: It was not taken.
+            ActionFailed: The recipient's action failed; the kind is dependency.
+            TimeoutError: It took longer than so many seconds.
+        """
+        ...
+
+    def __await__(self) -> Generator[Any, None, Any]: ...
+
+
 class Context(Protocol):
     """What an attempt knows of itself, and how it speaks while it runs."""
 
@@ -148,6 +202,32 @@ class Context(Protocol):
 
     def log(self, message: str, **fields: Any) -> None:
         """Write one structured line that carries run, step and attempt."""
+        ...
+
+    @property
+    def message(self) -> Envelope | None:
+        """The message that is handled; None in a step."""
+        ...
+
+    @property
+    def conversation(self) -> list[Turn]:
+        """What was said before in the conversation of the message that is handled, oldest first; the newest 256 KiB."""
+        ...
+
+    def send(
+        self, to: str, body: Mapping[str, Any], *, action: str = "on_message", key: str = "", conversation: str = ""
+    ) -> Answer:
+        """Send a message to an agent of the run, whose ``action`` handles it with ``body`` as its inputs.
+
+        It is recorded before it is delivered, and before the attempt's own result is; a refusal that nobody looks at
+        fails the attempt. With a ``key`` it is sent once over all attempts of the step.
+        """
+        ...
+
+    def ask(
+        self, to: str, body: Mapping[str, Any], *, action: str = "on_message", key: str = "", conversation: str = ""
+    ) -> Answer:
+        """Send a message and wait for what its handler returns."""
         ...
 
 

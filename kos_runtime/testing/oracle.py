@@ -25,6 +25,7 @@ from kos_runtime.core.workflow.state import FENCES_A_LIFE, Codec, Run
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.engine.host import Host
 from kos_runtime.ports.event_store import LogReader
+from kos_runtime.testing.message_oracle import check_messages
 
 #: (path, attempt, fence) of an execution of an action's body.
 Execution = tuple[str, int, int]
@@ -208,6 +209,7 @@ def _run(log: LogReader, library: Library, run: str, records: list[Record], ledg
         found.append(f"I4: run {run} has {len(ends)} ends, at {ends} of {len(events)}")
     found += _fences(run, events)
     found += _timers(run, lines)
+    found += check_messages(run, events)
     found += _Fold(log, library, run, lines, records).check()
     if ledger:
         found += _executions(run, events, ledger)

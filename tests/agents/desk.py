@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents import Envelope, Turn
 from agents.executor import kExecutor
 from agents.models import Findings, Plan, Review
 from agents.planner import Depth, kPlanner
@@ -21,6 +22,13 @@ class DeskContext:
     fence: int = 1
     cancelled: bool = False
     said: list[str] = field(default_factory=list)
+    message: Envelope | None = None
+    conversation: list[Turn] = field(default_factory=list)
+
+    def send(self, to: str, body: Any, **_: Any) -> Any:
+        raise AssertionError(f"{to} is not at this desk")
+
+    ask = send
 
     def progress(self, message: str, fraction: float | None = None) -> None:
         assert fraction is None or 0 <= fraction <= 1

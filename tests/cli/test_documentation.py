@@ -12,7 +12,7 @@ from kos_runtime.cli.common import GLOBAL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 #: Commands whose ``--output`` is their own.
-OWN_FORMS = ("graph", "validate", "format")
+OWN_FORMS = ("graph", "messages", "validate", "format")
 
 
 @cache

@@ -47,3 +47,27 @@ def write(ledger: str, context: Context) -> None:
         os.write(descriptor, line.encode())
     finally:
         os.close(descriptor)
+
+
+class kTalker(Agent):  # noqa: N801 - as above
+    """Asks kListener, turn after turn."""
+
+    @action
+    async def talk(self, ledger: str, opened_by: str, turns: int, context: Context) -> dict[str, Any]:
+        write(ledger, context)
+        heard = []
+        for turn in range(turns):
+            body = {"ledger": ledger, "opened_by": opened_by, "turn": turn}
+            answer = await context.ask("listener", body, conversation="one")
+            heard.append(answer["turn"])
+        return {"heard": heard}
+
+
+class kListener(Agent):  # noqa: N801 - as above
+    @action
+    def on_message(self, ledger: str, opened_by: str, turn: int, context: Context) -> dict[str, int]:
+        """Answer at once, but to the second turn only when a file is there."""
+        write(ledger, context)
+        while turn == 1 and not os.path.exists(opened_by):  # noqa: PTH110
+            time.sleep(0.02)
+        return {"turn": turn, "before": len(context.conversation)}

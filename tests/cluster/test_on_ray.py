@@ -170,3 +170,24 @@ def test_a_paused_run_outlives_its_partition_and_goes_on_when_it_is_told_to(worl
     assert world.result(run) == {"first": 1, "last": 1}
     assert [world.executions(run, path) for path in ("before", "middle", "after")] == [1, 1, 1]
     assert world.violations() == []
+
+
+def test_a_conversation_survives_the_death_of_everybody_who_takes_part_in_it(world: World) -> None:
+    world.gate.unlink(missing_ok=True)
+    run = world.start("talk")
+    wait_until(lambda: world.executions(run, "listener@2") == 1, "the second message is being handled")
+    kill(next(int(agent["pid"]) for agent in world.agents() if agent["kind"] == "kListener"))
+    wait_until(lambda: world.executions(run, "listener@2") == 2, "it is handled again")
+    kill(next(int(agent["pid"]) for agent in world.agents() if agent["kind"] == "kTalker"))
+    wait_until(lambda: world.executions(run, "talk") == 2, "its sender began again")
+    epoch = world.ask("status")["epoch"]
+    kill(world.pid("kos/partition-0"))
+    wait_until(lambda: world.ask("status")["epoch"] > epoch, "a new epoch began")
+    world.open_gate()
+    assert world.result(run) == {"heard": [0, 1, 2, 3]}
+    events = world.events(run)
+    assert [event.number for event in events if isinstance(event, ev.MessageSent)] == [1, 2, 3, 4], "said once"
+    assert [event.status for event in events if isinstance(event, ev.MessageHandled)] == ["completed"] * 4
+    assert [world.executions(run, f"listener@{number}") for number in (1, 2, 3, 4)] == [1, 2, 1, 1]
+    assert [said["reply"]["before"] for said in world.engine.messages(run)] == [0, 1, 2, 3]
+    assert world.violations() == []

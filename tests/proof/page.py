@@ -109,13 +109,14 @@ Every history is checked for these, whatever was done to the processes that wrot
 | I13 | snapshot and tail are the whole |
 | I14 | what was executed is what was dispatched: each fence once, and nothing after its completion |
 | I15 | hash chains and snapshots verify |
+| I19 | messages are recorded before they are delivered, and handled in their order, each once |
 | I20 | a run at work always waits for something |
 | I21 | a run asks for no child that is not there, and waits for none that is over |
 
 Simulated worlds are checked for these besides: I10, what was completed is undone newest first; I11, no timer is early by the clock
 that it names; I12 also between memory and log, after commits drawn by the seed; I18, no more run at once than
 `max_concurrency` of their `for_each` or group says; I20, after the world has healed every run ends or waits for somebody.
-I16 (exported audit), I17 (grants) and I19 (messages between agents) have no subject in a run yet.
+I16 (exported audit) and I17 (grants) have no subject in a run yet.
 
 ## Rare situations
 

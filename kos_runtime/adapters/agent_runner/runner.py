@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from types import CoroutineType
 from typing import Final
@@ -24,6 +25,7 @@ from kos_runtime.adapters.agent_runner.actions import Actions, failed, timed_out
 from kos_runtime.adapters.agent_runner.context import AttemptContext, Progress
 from kos_runtime.adapters.agent_runner.ledger import Ledger
 from kos_runtime.adapters.agent_runner.loop import Ended, EventLoop
+from kos_runtime.adapters.agent_runner.post import Post
 from kos_runtime.adapters.agent_runner.watch import Watch
 from kos_runtime.adapters.agent_runner.work import Attempt, Batch, Chunk, Key
 from kos_runtime.adapters.current import CURRENT
@@ -83,6 +85,7 @@ class AgentRunner:
         self._clock = clock
         self._actions = Actions(agent, self.kind, codec, blobs)
         self._ledger = ledger or Ledger()
+        self._post = Post(codec, blobs, self._hand_out)
         #: Nanoseconds that an action took, as a moving average.
         self._means: dict[str, int] = {}
         self._queue: SimpleQueue[Chunk | None] = SimpleQueue()
@@ -104,7 +107,12 @@ class AgentRunner:
 
     def run_batch(self, invocations: Sequence[Invocation], wait_ms: float = 5.0) -> BatchResult:
         """Execute a batch; return what has ended when all has, or after ``wait_ms``, and what still runs."""
+        told: list[Outcome] = []
+        if self._post:
+            told, invocations = self._post.take(invocations)
         again, fresh = self._ledger.take(invocations)
+        if told:
+            again = told + again
         if not fresh:
             return BatchResult(again)
         batch = Batch(len(fresh), left=False)
@@ -120,6 +128,10 @@ class AgentRunner:
 
     def submit(self, invocations: Sequence[Invocation]) -> None:
         """Begin a batch; everything goes to ``on_late``."""
+        if self._post:
+            told, invocations = self._post.take(invocations)
+            if told:
+                self._hand_out(told)
         again, fresh = self._ledger.take(invocations)
         if again:
             self._hand_out(again)
@@ -149,7 +161,8 @@ class AgentRunner:
 
     def inventory(self, epoch: int) -> tuple[list[Key], list[Outcome]]:
         """Return what runs or waits here, and outcomes that nobody has acknowledged; refuse older epochs from now on."""
-        return self._ledger.inventory(epoch)
+        keys, outcomes = self._ledger.inventory(epoch)
+        return keys, [*outcomes, *self._post.untold()]
 
     def running(self) -> list[Key]:
         """Return the attempts that run and whose outcome is open."""
@@ -269,6 +282,8 @@ class AgentRunner:
             if type(value) is CoroutineType:
                 self._loop.start(attempt, value)
                 return None
+            if self._post:
+                self._post.ensure(key)
             outcome = self._actions.outcome(invocation, call, value)
         except BaseException as error:
             # Whatever an action raises, SystemExit and foreign panics included, is its failure and not this thread's.
@@ -278,7 +293,13 @@ class AgentRunner:
     def _context(self, attempt: Attempt) -> AttemptContext:
         stop = attempt.stop = threading.Event()
         attempt.context = AttemptContext(
-            attempt.invocation, self._cache_dir, self._on_progress, self._log, stop, self._clock
+            attempt.invocation,
+            self._cache_dir,
+            self._on_progress,
+            self._log,
+            stop,
+            self._clock,
+            partial(self._post.say, attempt),
         )
         if attempt.stopped:
             stop.set()
@@ -291,6 +312,8 @@ class AgentRunner:
         mean = self._means.get(action)
         # One that waited for the interpreter's lock says little of the action, so no sample moves the average far.
         self._means[action] = spent if mean is None else mean + (min(spent, mean * 4) - mean) // 16
+        if self._post:
+            self._post.forget(attempt.key)
         return self._ledger.end(attempt, outcome)
 
     def _coroutines_ended(self, ended: list[Ended]) -> None:
@@ -302,6 +325,8 @@ class AgentRunner:
                 outcome = failed(attempt, error)
             else:
                 try:
+                    if self._post:
+                        self._post.ensure(attempt.key)
                     outcome = self._actions.outcome(invocation, self._actions.calls[invocation.action], value)
                 except BaseException as problem:
                     outcome = failed(attempt, problem)

@@ -388,6 +388,16 @@ def _taken_back(v: RunView, e: ev.RunTakenBack, time: int) -> None:
         v.step(f"{path}:undo").form = "compensation"
 
 
+def _message(v: RunView, e: ev.MessageSent, time: int) -> None:
+    del time
+    v.step(f"{e.to}@{e.number}").form = "message"
+
+
+def _withdrawn(v: RunView, e: ev.MessageWithdrawn, time: int) -> None:
+    for path in [path for path in v.steps if path.endswith(f"@{e.number}")]:
+        _end(v, path, "skipped", time).detail = f"withdrawn: {e.reason}"
+
+
 def _manual(v: RunView, e: ev.ManualTaskRequested, time: int) -> None:
     step = v.step(e.path)
     step.status, step.detail, step.started_at = "waiting", f"{e.task}: waits for a person", step.started_at or time
@@ -546,5 +556,7 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.CompensationStarted: _compensation,
     ev.RunTakenBack: _taken_back,
     ev.ManualTaskRequested: _manual,
+    ev.MessageSent: _message,
+    ev.MessageWithdrawn: _withdrawn,
     ev.ManualTaskAnswered: _manual_answered,
 }

@@ -19,6 +19,7 @@ from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
+from kos_runtime.core.workflow.messaging import is_about_mail, said
 from kos_runtime.core.workflow.progress import advance, length_of
 from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER
 from kos_runtime.core.workflow.status import RunStatus
@@ -74,6 +75,11 @@ def outcome(desk: Desk, result: Outcome) -> None:
     run = desk.run
     path = result.path
     if run.open.get(path) != result.fence:
+        if is_about_mail(path):
+            if run.status is RunStatus.RUNNING:
+                said(desk, result)
+                advance(desk)
+            return
         if run.status is RunStatus.RUNNING:
             desk.emit(ev.ResultDiscarded(path, result.fence, "its fence is not open"))
         return

@@ -840,6 +840,59 @@ class WaitingTimedOut:
     exposed: bytes
 
 
+# --- messages -----------------------------------------------------------------------------------
+
+
+@event("message_sent")
+class MessageSent:
+    """An attempt sent a message. ``number`` counts those of the run; ``id`` is run, step, attempt and number in that.
+
+    ``sender`` and ``to`` are agents by their names in the definition, ``action`` is what handles it. ``conversation`` is
+    what it belongs to, ``cause`` the id of the message that its sender was handling. ``body`` is the packed object of
+    the action's inputs. ``key``: the sender's own, under which it is sent once over all attempts. ``ask``: somebody
+    waits for the answer.
+    """
+
+    number: int
+    id: str
+    path: str
+    attempt: int
+    fence: int
+    sender: str
+    to: str
+    action: str
+    conversation: str
+    cause: str
+    key: str
+    ask: bool
+    body: bytes
+
+
+@event("message_handled")
+class MessageHandled:
+    """A message was processed. ``status`` is how the step ``path`` that handled it ended: completed, skipped or failed."""
+
+    number: int
+    path: str
+    status: str
+
+
+@event("message_withdrawn")
+class MessageWithdrawn:
+    """A message was not delivered, and is not going to be: what sent it was given up."""
+
+    number: int
+    reason: str
+
+
+@event("message_superseded")
+class MessageSuperseded:
+    """A message was delivered whose sender's attempt was given up since: another attempt may say something else."""
+
+    number: int
+    reason: str
+
+
 Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
     | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested | DeadlineSet | WaitStarted | WaitEnded | SignalAwaited | SignalReceived | SignalTaken
@@ -849,4 +902,5 @@ Event: TypeAlias = (
     | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | ConsensusReached | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
     | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
+    | MessageSent | MessageHandled | MessageWithdrawn | MessageSuperseded
 )  # fmt: skip

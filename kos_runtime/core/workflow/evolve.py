@@ -11,7 +11,7 @@ from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import ForEach, Group, Inlined
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
-from kos_runtime.core.workflow import beside
+from kos_runtime.core.workflow import beside, mail
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.reopened import reopen
 from kos_runtime.core.workflow.revised import request_step, revise
@@ -865,4 +865,8 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.RunTakenBack: _run_taken_back,
     ev.ManualTaskRequested: _manual_task_requested,
     ev.ManualTaskAnswered: _manual_task_answered,
+    ev.MessageSent: mail.sent,
+    ev.MessageHandled: mail.handled,
+    ev.MessageWithdrawn: mail.withdrawn,
+    ev.MessageSuperseded: mail.superseded,
 }

@@ -15,6 +15,7 @@ from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import step_at
 from kos_runtime.core.workflow.state import StepState
 from kos_runtime.core.workflow.status import StepStatus
+from kos_runtime.core.workflow.withdrawing import give_up_messages
 
 #: A step is escalated at most so often.
 MAX_ESCALATIONS: Final = 3
@@ -64,6 +65,8 @@ def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_m
     """Decide what follows a failed attempt, and say so."""
     if error.details.get("outcome_unknown") is True and is_once(step):
         error = _unknown_outcome(step, error.message)
+    if desk.run.mail is not None:
+        give_up_messages(desk, step, f"attempt {step.attempt} of {step.path} failed")
     policy = policy_for(desk, step, error)
     rung = step.rung if step.rule == policy.rule else 0
     then, rung = _next_rung(desk, step, policy, error, rung)

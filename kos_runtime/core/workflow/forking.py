@@ -249,6 +249,10 @@ def _is_harmless(run: Run, path: str) -> bool:
     step = run.steps.get(path)
     if step is None and path.endswith("]"):
         step = run.steps.get(path[: path.rindex("[")])
+    if step is None and run.mail is not None and "@" in path:
+        message = run.mail.handled_by(path)
+        assert run.link is not None
+        return bool(run.link.agents[message.to].actions[message.action].idempotent)
     if step is None:
         return False
     if step.ask_of or step.node.step.idempotent:

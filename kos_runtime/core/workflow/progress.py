@@ -22,12 +22,15 @@ from kos_runtime.core.workflow.ending import end_run
 from kos_runtime.core.workflow.failing import fail_before_start, stood_in
 from kos_runtime.core.workflow.inlining import close_template, open_template
 from kos_runtime.core.workflow.inputs import results_expose
+from kos_runtime.core.workflow.mail import BESIDE
+from kos_runtime.core.workflow.messaging import close_handler, handle
 from kos_runtime.core.workflow.spawning import StopChild, close_child, request_child
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 from kos_runtime.core.workflow.values import View, is_available
 from kos_runtime.core.workflow.voting import conclude, counted, propose
 from kos_runtime.core.workflow.waits import begin_waiting
+from kos_runtime.core.workflow.withdrawing import give_up_messages
 
 #: A ``for_each`` runs over at most so many items.
 MAX_ITEMS = 10_000
@@ -90,6 +93,8 @@ def _again(desk: Desk, step: StepState) -> None:
         ask(desk, step)
     elif step.beside == "undo":
         undo(desk, step)
+    elif step.beside == BESIDE:
+        handle(desk, step)
     elif step.attempt == 0 and step.index < 0:
         # It failed before it could begin, of its condition or its values: they are computed anew.
         _enter(desk, step)
@@ -108,6 +113,9 @@ def _enter(desk: Desk, step: StepState) -> None:
         return
     if step.beside == "undo":
         undo(desk, step)
+        return
+    if step.beside == BESIDE:
+        handle(desk, step)
         return
     run, scope, node = desk.run, step.scope, step.node
     if node.is_plain and _are_done_beside(run, scope, node.step.reads):
@@ -412,6 +420,9 @@ def _close(desk: Desk, path: str) -> None:
         scope = run.scopes[""]
         if scope.gave_up is not None:
             cancel_inside(desk, "", "the run failed")
+        elif run.mail is not None and run.mail.is_busy:
+            # What was said is processed before the run ends; the last handler brings this up again.
+            return
         end_run(desk)
         return
     item = run.scopes.get(path)
@@ -422,6 +433,9 @@ def _close(desk: Desk, path: str) -> None:
     form = step.node.form
     if step.status is StepStatus.FALLBACK:
         stood_in(desk, step)
+        return
+    if step.beside == BESIDE:
+        close_handler(desk, step)
         return
     match form:
         case model.Decision():
@@ -522,6 +536,8 @@ def cancel_inside(desk: Desk, path: str, reason: str) -> None:
             child, parent_close = run.children[other]
             if parent_close == "cancel":
                 desk.owe(StopChild(child, reason))
+        if run.mail is not None:
+            give_up_messages(desk, run.steps[other], reason)
         desk.emit(ev.StepCancelled(other, fence or 0, reason))
     for other in [p for p in run.agenda if p and inside(p)]:
         desk.emit(ev.StepCancelled(other, 0, reason))

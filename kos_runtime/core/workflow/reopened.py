@@ -6,6 +6,7 @@ where it was. An item, part or turn that did not complete is done again as a who
 
 from kos_runtime.core.plan.model import Decision, Group, Inlined, Loop
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow import mail
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, FENCES_A_LIFE, ITEMS, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
 
@@ -56,6 +57,7 @@ def reopen(run: Run, e: ev.RunReopened) -> None:
             continue
         if step.status is StepStatus.CANCELLED and not step.beside and _is_going(step.scope):
             _take_up(run, step)
+    mail.reopen(run)
 
 
 def _resume_chain(run: Run, leaf: StepState) -> None:

@@ -11,12 +11,13 @@ from kos_runtime.core.event import BY_NAME
 from kos_runtime.core.plan.program import Node
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import events as _events
+from kos_runtime.core.workflow import mail
 from kos_runtime.core.workflow.beside import fallback_node, node_at
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 13
+STATE_VERSION: Final = 14
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
@@ -47,6 +48,7 @@ def to_plain(run: Run) -> dict[str, Any]:
     plain["timers"] = {path: list(timer) for path, timer in run.timers.items()}
     plain["scopes"] = [_scope(scope) for scope in run.scopes.values()]
     plain["steps"] = [_step(step) for step in run.steps.values()]
+    plain["mail"] = mail.to_plain(run)
     return plain
 
 
@@ -92,6 +94,7 @@ def from_plain(run: Run, plain: dict[str, Any]) -> None:
     run.inputs_blob = _blob(plain["inputs_blob"])
     run.undo = dict.fromkeys(plain["undo"])
     run.timers = {path: (timer[0], timer[1]) for path, timer in plain["timers"].items()}
+    mail.from_plain(run, plain["mail"])
     owners = {step["path"]: step for step in plain["steps"]}
     stored = {scope["path"]: scope for scope in plain["scopes"]}
     for path in stored:
@@ -125,6 +128,9 @@ def _node(run: Run, plain: dict[str, Any], scope: Scope) -> Node:
         undo = node_at(run, plain["of"]).undo
         assert undo is not None
         return undo
+    if plain["beside"] == mail.BESIDE:
+        messages = mail.of(run)
+        return messages.node(run, messages.handled_by(plain["path"]))
     node = fallback_node(run, scope, plain["id"]) if plain["beside"] == "stand_in" else scope.body.nodes[plain["id"]]
     assert node is not None
     return node

@@ -191,7 +191,7 @@ class Run:
 
     __slots__ = (
         "agenda", "attributes", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
-        "link_digest", "link_now", "link_settings", "links", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
+        "link_digest", "link_now", "link_settings", "links", "mail", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "sought", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
     )  # fmt: skip
@@ -260,6 +260,8 @@ class Run:
         #: How the run ends when all is undone, and what is left to undo, newest first. Stays when it has ended.
         self.undoing: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
+        #: What its agents said to each other (``mail.Mail``); None as long as nobody said anything.
+        self.mail: Any = None
         self.outputs: bytes = b""
         self.outputs_blobs: list[list[Any]] = []
         # Given by whoever folds; not folded.
