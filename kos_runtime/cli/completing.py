@@ -28,7 +28,21 @@ _VALUED_IN: Final = {("-q", "ls")}
 _FLAG_IN: Final = {("-f", "events")}
 #: Commands that take a run first, or several, and those whose runs must be of one status.
 _ONE_RUN: Final = frozenset(
-    {"events", "messages", "answer", "graph", "edit", "label", "step", "replay", "fork", "export", "approve", "reject", "signal"}
+    {
+        "events",
+        "messages",
+        "answer",
+        "graph",
+        "edit",
+        "label",
+        "step",
+        "replay",
+        "fork",
+        "export",
+        "approve",
+        "reject",
+        "signal",
+    }
 )
 _RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "requeue", "cancel", "verify", "diff"})
 #: Commands that take a step of the run, after so many words.
