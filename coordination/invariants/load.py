@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from coordination.load import Claimed, Finished, Lose, Submit
+from coordination.load import Claimed, Finished, PeerLost, Submit
 from kos_runtime.core.machine import Commanded, Invariant, Refused, Trace
 
 
@@ -58,12 +58,8 @@ def owner_finishes(trace: Trace) -> list[str]:
                 done.add(fact.task)
                 if owner.get(fact.task) != (fact.peer, fact.epoch):
                     wrong.append(f"{fact.task} was finished by {fact.peer}, whose it is not")
-        lost = (
-            step.cause.command.peer
-            if isinstance(step.cause, Commanded) and isinstance(step.cause.command, Lose)
-            else ""
-        )
-        if lost and not isinstance(step.transition.reply, Refused):
+        # By what was recorded: an answer that nobody was given any more does not say whether it was done.
+        for lost in [fact.peer for fact in step.transition.facts if isinstance(fact, PeerLost)]:
             gone.add(lost)
             wrong += [
                 f"{task} is still {lost}'s" for task, (peer, _) in owner.items() if peer == lost and task not in done
