@@ -10,7 +10,7 @@ import pytest
 from kos_runtime.adapters.event_store.memory_log import MemoryLog
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.failure import ErrorType
-from kos_runtime.core.plan.link import ActionLink
+from kos_runtime.core.plan.link import ActionLink, Link
 from kos_runtime.core.plan.model import Backoff, Policy
 from kos_runtime.core.projection.messages import mermaid, messages
 from kos_runtime.core.workflow import events as ev
@@ -129,6 +129,29 @@ def test_a_process_that_dies_takes_no_message_with_it(victim: str) -> None:
     checked(made)
 
 
+def test_an_answer_goes_to_whoever_asks_now_when_its_sender_has_moved() -> None:
+    """The handler lives on while its sender's process dies: the answer is for the sender's new dispatch."""
+    made = world(actions={"answer": lambda _, text: HANGS}, hands=1)
+    linked = link_for(made.actions)
+    roomy = Link(agents={**linked.agents, "k": replace(linked.agents["k"], most=4)})
+    made.create(plan(act("d", "draft", inputs={"turns": 1}), **RETRIES), link=roomy)
+    for _ in range(20):
+        made.virtual.step()
+    run = made.host.partition.runs["r"]
+    sender, receiver = run.steps["d"].agent, run.steps["k@2"].agent
+    assert sender != receiver
+    made.virtual._processes.runners.pop(sender)
+    made.virtual.put(msg.ProcessDown(sender, "killed"))
+    for _ in range(20):
+        made.virtual.step()
+    assert run.open.keys() == {"d", "k@2"}, "it asks again while it is answered"
+    made.virtual.put(msg.Outcomes(receiver, [made._outcome(_invocation(run, "k@2"), {"text": "late"})]))
+    made.virtual.run_until_idle()
+    assert made.outputs() == {"heard": ["late"]}
+    assert len(made.named(ev.MessageSent)) == 2
+    checked(made)
+
+
 def test_what_comes_twice_is_taken_down_once_and_told_again() -> None:
     made = world()
     made.create(plan(act("d", "draft", inputs={"turns": 2})))
@@ -173,6 +196,13 @@ def test_a_new_attempt_withdraws_what_was_not_delivered_and_marks_what_was() -> 
     assert views["r/s/1/2"].status == "withdrawn"
     assert views["r/s/2/1"].status == views["r/s/2/2"].status == views["r/s/!only"].status == "completed"
     assert heard == ["first 1", "once", "first 2", "second 2"]
+    assert [message.superseded for message in made.folded().mail.messages.values()] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     checked(made)
 
 

@@ -92,6 +92,8 @@ class AttemptContext:
 
     def _say(self, to: str, body: Mapping[str, Any], action: str, key: str, conversation: str, *, ask: bool) -> Answer:
         if self._speak is None:
-            raise RuntimeError("nobody takes messages here: the action runs outside of a run")
+            raise RuntimeError(
+                "nobody takes messages here: kos simulate and actions outside of a run have no other agents to talk to"
+            )
         self.beat = self._clock()
         return self._speak(to, body, action, key, conversation, ask)
