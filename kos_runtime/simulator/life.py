@@ -82,7 +82,7 @@ class Life:
         if not self.alive:
             return
         node, world = self.node, self.world
-        self._plant()
+        self._plant(at_most=2)
         try:
             log = node.parts.open_log(node.number)
             self.clock = node.parts.make_clock(node.wall(), log.head().time, node.wall, self._boot_ns)
@@ -219,11 +219,11 @@ class Life:
                 due = max(due, self.host.stalled_until)
             self.wake(max(due - now, LOOK_MS))
 
-    def _plant(self) -> None:
+    def _plant(self, at_most: int = 9) -> None:
         """Have the process killed at the n-th named place of this turn, if that is to be."""
         world = self.world
         if "crash" in world.faults.rates and world.strikes("crash", "life"):
-            self._countdown = world.chance["life"].randint(1, 9)
+            self._countdown = world.chance["life"].randint(1, at_most)
             failpoint.plant(self._hit)
         elif self.power_goes:
             failpoint.plant(self._power_goes)

@@ -107,6 +107,8 @@ def generated(number: int) -> tuple[Definition, Counter[str]]:
 _SETTINGS = EngineSettings(timeout_default_ms=120_000)
 
 
+#: A definition is compiled once and run under so many seeds.
+SEEDS_A_DEFINITION = 8
 #: The sweeper looks less often: whatever only it would find shows better.
 _LIMITS = Limits(sweep_ms=60_000)
 
@@ -271,9 +273,9 @@ def faults_of(seed: int) -> Faults:
     return Faults.drawn(Random(f"{seed}/faults"))  # noqa: S311 - to be repeated
 
 
-def whole_engine(seed: int, *, definitions: int = 512, keep: bool = False, faults: Faults | None = None) -> Result:
+def whole_engine(seed: int, *, keep: bool = False, faults: Faults | None = None) -> Result:
     """One whole-engine run: a drawn definition, once on each of two partitions, with drawn faults."""
-    definition, _ = generated(seed % definitions)
+    definition, _ = generated(seed // SEEDS_A_DEFINITION)
     return simulate(
         definition,
         seed,

@@ -20,8 +20,6 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 RUNS_A_WORLD: Final = 2
 #: Of a full proof: worlds whose trace is made a second time, under another PYTHONHASHSEED.
 TWICE: Final = 1_000
-#: Definitions are drawn anew after so many worlds; each is compiled once.
-DEFINITIONS: Final = 512
 WORKERS: Final = 2
 #: Rare situations, by the name under which a world counts them. Each must come about; ``docs/reliability.md`` lists them.
 SOMETIMES: Final = (
@@ -42,14 +40,14 @@ SOMETIMES_EVENTS: Final = (
     "variables_set", "wait_ended", "waiting_timed_out",
 )  # fmt: skip
 #: From so many worlds on a rare situation that never came is a problem: a slice may miss one.
-ENOUGH: Final = 900
+ENOUGH: Final = 4_000
 
 Told = dict[str, Any]
 
 
 def _worlds(first: int, count: int) -> Told:
     """Run some worlds, and add up what came of them."""
-    from kos_runtime.testing.simulation import generated, whole_engine
+    from kos_runtime.testing.simulation import SEEDS_A_DEFINITION, generated, whole_engine
 
     told: Told = {
         "violations": [], "statuses": Counter(), "sometimes": Counter(), "events": Counter(), "forms": Counter(),
@@ -57,12 +55,12 @@ def _worlds(first: int, count: int) -> Told:
     }  # fmt: skip
     begin = _processor_s()
     for seed in range(first, first + count):
-        result = whole_engine(seed, definitions=DEFINITIONS)
+        result = whole_engine(seed)
         told["violations"] += [f"seed {seed}: {text}" for text in result.violations[:3]]
         told["statuses"].update(result.statuses.values())
         told["sometimes"].update(result.sometimes)
         told["events"].update(result.events)
-        told["forms"].update(generated(seed % DEFINITIONS)[1])
+        told["forms"].update(generated(seed // SEEDS_A_DEFINITION)[1])
         told["steps"] += result.steps
         told["attempts"] += result.executed
     told["seconds"] = _processor_s() - begin
@@ -79,7 +77,7 @@ def traces(first: int, count: int) -> list[str]:
     """Return the hashes of some worlds' traces."""
     from kos_runtime.testing.simulation import whole_engine
 
-    return [whole_engine(seed, definitions=DEFINITIONS).trace_hash for seed in range(first, first + count)]
+    return [whole_engine(seed).trace_hash for seed in range(first, first + count)]
 
 
 def _twice(first: int, count: int) -> list[str]:
