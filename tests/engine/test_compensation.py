@@ -257,3 +257,29 @@ def test_one_that_ends_its_processes_becomes_a_persons_task() -> None:
     row = world.store.run("r")
     assert row is not None
     assert row.waiting == "manual: b:undo"
+
+
+def test_an_answered_question_about_a_step_is_not_undone() -> None:
+    """A step that can be undone is escalated and answered; the run fails later, and what is undone are its steps alone."""
+    ledger = Ledger()
+    asked: list[Any] = []
+
+    def book(i: Invocation, **values: Any) -> Any:
+        if not asked:
+            raise Fails(ErrorType.PERMANENT)
+        return ledger.book(i, **values)
+
+    def answer(_: Invocation, escalation: Any) -> Any:
+        asked.append(escalation)
+        return {"answer": "retry"}
+
+    up = Policy(rule="up", ladder=("escalate",), escalation_agent="boss")
+    first = booked("a", policies=(2,))
+    last = act("c", "go", after=("a",), inputs={"v": 1})
+    actions = {**ledger.actions, "book": book, "on_escalation": answer}
+    world = World(actions).run(plan(first, last, policies=(*POLICIES, up)))
+    assert len(asked) == 1
+    assert world.status() == "failed"
+    (begun,) = world.named(ev.CompensationStarted)
+    assert begun.steps == ["a"]
+    assert ledger.undone() == ["a"]

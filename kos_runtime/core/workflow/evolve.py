@@ -373,7 +373,8 @@ def _step_completed(run: Run, e: ev.StepCompleted) -> None:
     step.exposed, step.blobs = e.exposed, e.blobs
     step.error = None
     step.spent_ms += e.duration_ms
-    if step.node.undo is not None:
+    if step.node.undo is not None and not step.ask_of:
+        # A question about a step has that step's place in the plan, and nothing of it is to be undone.
         run.undo.pop(e.path, None)
         run.undo[e.path] = None
     _end(run, step, StepStatus.COMPLETED)
