@@ -48,7 +48,7 @@ _PARTITION: Final = "kos_runtime.engine.partition"
 MUTANTS: Final = (
     Mutant(
         "any-fence", "kos_runtime.core.workflow.decide",
-        "    if run.open.get(path) != result.fence:\n        if run.status", "    if path not in run.open:\n        if run.status",
+        "    if run.open.get(path) != result.fence:\n        if is_about_mail(path)", "    if path not in run.open:\n        if is_about_mail(path)",
         "an answer under an older fence is taken",
     ),
     Mutant(
