@@ -434,11 +434,13 @@ class _Fold:
                 state, base, sum(path.startswith(f"{base}[") and "/" not in path[len(base) :] for path in state.open)
             )
         elif owner is not None and isinstance(owner.node.form, Group):
-            self._bound(
-                state,
-                owner.path,
-                sum(other.scope is step.scope for path in state.open if (other := state.steps.get(path))),
-            )
+            # A member with items is one member, however many of them are at work.
+            members = {
+                path if other.index < 0 else path[: path.rindex("[")]
+                for path in state.open
+                if (other := state.steps.get(path)) and other.scope is step.scope
+            }
+            self._bound(state, owner.path, len(members))
 
     def _member(self, state: Run, path: str, member: str) -> None:
         running = self.members.setdefault(path, set())
