@@ -23,7 +23,11 @@ workflow:
 #: How long a process may take to say something on a busy machine. Seconds.
 PATIENCE_S = 60.0
 #: Makes the terminal the process's own, so that its Ctrl-C reaches it, and is ``kos`` then.
-BEGIN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from kos_runtime.__main__ import main; main()"
+#: Ctrl-C is heard even where whoever began the tests does not hear it, as what a shell has in the background does not.
+BEGIN = (
+    "import fcntl, signal, termios; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " fcntl.ioctl(0, termios.TIOCSCTTY, 0); from kos_runtime.__main__ import main; main()"
+)
 
 
 class Terminal:

@@ -8,6 +8,7 @@ import pytest
 
 from kos_runtime.client import owner
 from kos_runtime.client.engine import WorkflowEngine
+from kos_runtime.composition.wiring import open_store
 from kos_runtime.core.errors import ConnectionLost, Unreachable
 
 
@@ -73,6 +74,8 @@ def test_what_an_owner_did_not_answer_is_asked_of_the_next_under_the_same_id(
     left = lines.copy()
     monkeypatch.setattr("kos_runtime.client.engine.reach_owner", lambda _: left.pop(0))
     monkeypatch.setattr("kos_runtime.client.engine.is_owned", lambda _: True)
+    monkeypatch.setattr("kos_runtime.client.engine.need_open", lambda *_: None)
+    open_store(str(tmp_path / ".kos")).close()
     with WorkflowEngine(tmp_path / ".kos") as kos:
         assert kos.pause_workflow("r")["event"] == "RunPaused"
         assert lines[0].asked == lines[1].asked
@@ -94,7 +97,9 @@ def test_what_nobody_is_left_to_answer_is_done_without_an_owner(
 
     monkeypatch.setattr("kos_runtime.client.engine.reach_owner", lambda _: left.pop(0))
     monkeypatch.setattr("kos_runtime.client.engine.is_owned", lambda _: True)
+    monkeypatch.setattr("kos_runtime.client.engine.need_open", lambda *_: None)
     monkeypatch.setattr("kos_runtime.client.engine.once", once)
+    open_store(str(tmp_path / ".kos")).close()
     with WorkflowEngine(tmp_path / ".kos") as kos:
         kos.pause_workflow("r")
     assert done == line.asked

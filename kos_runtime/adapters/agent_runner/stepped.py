@@ -88,10 +88,16 @@ class SteppedRunner:
 
     def execute(self, attempt: Attempt, instead: Callable[[Any], Any] | None = None) -> Executed:
         """Execute a body; ``instead`` makes of its result what is returned in its place, or raises."""
+        before = CURRENT.set(attempt.invocation)
+        try:
+            return self._execute(attempt, instead)
+        finally:
+            CURRENT.reset(before)
+
+    def _execute(self, attempt: Attempt, instead: Callable[[Any], Any] | None) -> Executed:
         invocation = attempt.invocation
         slept = 0.0
         try:
-            CURRENT.set(invocation)
             if self._ledger.dropped:
                 self._ledger.refuse_dropped(attempt.key)
             call, arguments = self._actions.prepare(invocation)
