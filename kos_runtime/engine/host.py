@@ -251,7 +251,9 @@ class Host:
         held = {p.name: list(p.holds) for p in self._processes()}
         effects = self._refuse(batch)
         effects.append(msg.Notice("storage", str(error)))
+        made = self.partition.made
         self.partition = self._open()
+        self.partition.made = made
         # The processes are still there and hold what they held: it is told again, as after a takeover.
         kept = [item for item in self._again if not isinstance(item, msg.ProcessUp | msg.Reconciled)]
         up = [msg.ProcessUp(p.process, p.pool, p.hands, held.get(p.process, [])) for p in self._up.values()]

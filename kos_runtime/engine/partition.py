@@ -131,7 +131,7 @@ class Partition:
         self._starved = Starved(self.cache, self.limits.max_cached_bytes)
         self._libraries: dict[tuple[str, str], list[msg.Request]] = {}
         #: Runs that were made here lately: one that is asked for twice may have ended in between.
-        self._made: dict[str, None] = {}
+        self.made: dict[str, None] = {}
         #: Runs that were looked up and are not there, while they are being made.
         self._absent: set[str] = set()
         self._loads: list[msg.Load] = []
@@ -463,7 +463,7 @@ class Partition:
 
     def _create(self, item: msg.Request, command: CreateRun) -> None:
         meta = self.metas.get(command.run)
-        doubtful = command.key or command.parent is not None or command.again or command.run in self._made
+        doubtful = command.key or command.parent is not None or command.again or command.run in self.made
         if meta is None and (doubtful or command.run in self._parked) and command.run not in self._absent:
             # Whether a run exists is one point read; ids without a key are random, and looked up only when asked again.
             # That of a child follows from its parent, which may have been set aside when it had asked.
@@ -491,7 +491,7 @@ class Partition:
             self.metas.pop(run.id, None)
             self._pending.pop(run.id, None)
         else:
-            _keep(self._made, run.id, None, MAX_MADE)
+            _keep(self.made, run.id, None, MAX_MADE)
             if command.start:
                 self._start(run)
         self._reply(item, answer)

@@ -82,7 +82,7 @@ class Life:
         if not self.alive:
             return
         node, world = self.node, self.world
-        self._plant(at_most=2)
+        self._plant(at_most=5)
         try:
             log = node.parts.open_log(node.number)
             self.clock = node.parts.make_clock(node.wall(), log.head().time, node.wall, self._boot_ns)

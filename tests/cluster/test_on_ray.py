@@ -16,8 +16,7 @@ def test_a_run_completes_and_its_agents_have_names_that_read_well(world: World) 
     world.open_gate()
     run = world.start("three")
     assert world.result(run) == {"first": 1, "last": 1}
-    agent = world.agents()[0]
-    assert agent["kind"] == "kWorker"
+    agent = next(agent for agent in world.agents() if agent["kind"] == "kWorker")
     assert agent["agent"].startswith("kWorker-")
     assert world.violations() == []
 

@@ -124,10 +124,11 @@ def _enter(desk: Desk, step: StepState) -> None:
     if step.status is StepStatus.WAITING:
         begin_waiting(desk, step)
         return
+    if not step.beside and _is_crowded(scope, step):
+        # Also of one that waited for a process since its condition was met: others may have begun meanwhile.
+        scope.park(step.path)
+        return
     if not step.condition_met:
-        if not step.beside and _is_crowded(scope, step):
-            scope.park(step.path)
-            return
         for id in node.step.reads:
             if not is_available(run, scope, id):
                 desk.emit(ev.StepSkipped(step.path, f"it reads {id}, which has no result"))
