@@ -830,7 +830,7 @@ class WorkflowEngine:
         except ConnectionLost:
             # Runs and commands have ids of their own: what was done and not answered is not done again.
             self._own()
-            return self._ask(message)
+            return self._ask(_said_again(message))
 
     def _ask(self, message: Message) -> Message:
         try:
@@ -861,6 +861,13 @@ class WorkflowEngine:
     def _ask_together(self, messages: list[Message]) -> Iterator[Message]:
         answer = self._request({"op": "many", "requests": messages})
         return map(_checked, answer["answers"])
+
+
+def _said_again(message: Message) -> Message:
+    """Return a message that may have been carried out already: whether its runs are there is then looked up."""
+    if message["op"] == "many":
+        return {**message, "requests": [_said_again(request) for request in message["requests"]]}
+    return {**message, "again": True} if message["op"] == "create" else message
 
 
 def _completed(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def command_of(message: Message, settings: EngineSettings) -> Command:
                     key=message.get("key") or "",
                     start=bool(message.get("start", True)),
                     attributes=_attributes(message.get("attributes") or {}),
+                    again=bool(message.get("again")),
                 )
             case "start":
                 return StartRun(run=run)

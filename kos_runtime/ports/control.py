@@ -9,7 +9,7 @@ op             takes                                                    gives
 ``create``     ``run``, ``plan`` and ``link`` (digests of stored        ``run``, ``position``, ``existing``
                blobs), ``settings``, ``drivers``, ``inputs``,
                ``author``, ``name``, ``key``, ``start``,
-               ``command_id``
+               ``command_id``; ``again``: it was sent before
 ``start``      ``run``, ``command_id``                                  ``run``, ``position``
 ``answer``     ``run``, ``step``, ``data``, ``by``, ``command_id``      ``run``, ``position``, ``event``
 ``many``       ``requests``: a list of the three above          ``answers``: one for each, a refusal among them too

@@ -82,6 +82,10 @@ def test_what_an_owner_did_not_answer_is_asked_of_the_next_under_the_same_id(
         lines[1].ended, left = True, [Line(ended=False)]
         kos.execute_workflow("r")
         assert kos._channel.asked == lines[1].asked[1:]
+        kos._channel.ended, left = True, [Line(ended=False)]
+        message = {"op": "create", "run": "r"}
+        kos._request(message)
+        assert kos._channel.asked == [{**message, "again": True}]
 
 
 def test_what_nobody_is_left_to_answer_is_done_without_an_owner(

@@ -242,8 +242,8 @@ def test_a_decision_without_default_path_fails_when_its_condition_cannot_be_told
     assert "there is no default_path" in world.named(ev.RunFailed)[0].error["message"]
 
 
-def group(sync: str, **more: Any) -> Any:
-    members = Body(steps=tuple(act(f"m{i}", "go", inputs={"v": i}, outputs=(("y", "y"),)) for i in range(4)))
+def group(sync: str, when: str | None = None, **more: Any) -> Any:
+    members = Body(steps=tuple(act(f"m{i}", "go", inputs={"v": i}, outputs=(("y", "y"),), when=when) for i in range(4)))
     return plan(
         Step(id="g", form=Group(body=members, sync=sync, **more)), act("end", "go", after=("g",), inputs={"v": 9})
     )
@@ -254,10 +254,11 @@ def test_a_group_waits_for_all_its_members() -> None:
     assert {path for path, *_ in world.executed} == {"g/m0", "g/m1", "g/m2", "g/m3", "end"}
 
 
-def test_a_group_runs_no_more_members_at_once_than_it_may() -> None:
+@pytest.mark.parametrize("when", [None, "1 < 2"])
+def test_a_group_runs_no_more_members_at_once_than_it_may(when: str | None) -> None:
     most = 0
     world = World({"go": failing_on()})
-    world.create(group("all", max_concurrency=2))
+    world.create(group("all", when, max_concurrency=2))
     for _ in range(40):
         run = world.host.partition.runs.get("r")
         if run is not None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from kos_runtime.core.errors import StoreFull
 from kos_runtime.core.plan.model import Fail, Step, WaitFor
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, Answer, PauseRun, Rejected, RetryStep
@@ -49,6 +50,19 @@ def test_a_create_that_is_asked_for_again_of_another_owner() -> None:
     assert isinstance(answer, Accepted)
     assert answer.existing
     assert len(successor.named(ev.RunCreated)) == 1
+
+
+def test_a_create_that_comes_again_after_the_store_had_refused() -> None:
+    world = World(ACTIONS)
+    command = world.command(SIGNALLED)
+    world.virtual.request(command, command_id="c")
+    world.virtual.run_until_idle()
+    world.host._stall(StoreFull("events.db"), [], world.clock.now())
+    world.clock.advance_to(world.clock.now() + 2_000)
+    answer = world.virtual.request(command, command_id="c")
+    assert isinstance(answer, Accepted)
+    assert answer.existing
+    assert len(world.named(ev.RunCreated)) == 1
 
 
 def test_two_creates_of_one_key_at_once_for_a_run_that_is_not_in_memory() -> None:
