@@ -1,8 +1,7 @@
 """The timers of steps that wait: which are due, by the clock that each of them follows.
 
-They are rows of the store. Here are only those of the next minute, and of these only so many. One
-that follows the wall clock has its fence below zero; while that clock cannot be followed, because it has just jumped,
-it does not fire.
+They are rows of the store. Here are only those of the next minute, and of these only so many. One that follows the
+wall clock has its fence below zero; while that clock cannot be followed, because it has just jumped, it does not fire.
 """
 
 from heapq import heappop, heappush
@@ -37,7 +36,7 @@ class Clocks:
         #: Those of ``cold`` that may come near.
         self._coming: list[Timer] = []
         self._next_poll = 0
-        #: So many may still be fired in this round.
+        #: So many may still be fired, or their runs be brought back, in this round.
         self.left = MOST_AT_ONCE
         #: Timers that are held here of runs that are not in memory.
         self.cold: set[Timer] = set()
@@ -77,11 +76,12 @@ class Clocks:
         """Return timers of runs that are not in memory and should be, as many as may be brought back at once."""
         found: list[Timer] = []
         coming = self._coming
-        while coming and coming[0][0] <= now + NEAR_MS and len(found) < MOST_AT_ONCE and len(self.near) < MOST_NEAR:
+        while coming and coming[0][0] <= now + NEAR_MS and len(found) < self.left and len(self.near) < MOST_NEAR:
             timer = heappop(coming)
             if timer in self.cold and timer[0] > now:
                 self.near[timer[1]] = max(timer[0], self.near.get(timer[1], 0))
                 found.append(timer)
+        self.left -= len(found)
         return found
 
     def is_over(self, due: int, now: int, *, follows_wall: bool) -> bool:

@@ -136,7 +136,8 @@ class Partition:
         self._absent: set[str] = set()
         self._loads: list[msg.Load] = []
         self._replies: list[msg.Reply] = []
-        self._commands: list[CommandRow] = []
+        #: What was carried out in this round, by the ids of the commands.
+        self._commands: dict[str, CommandRow] = {}
         self._effects: list[msg.Effect] = []
         self.families = Families(self, decide=self._decide, create=self._request, load=self._bring)
         self._quarantine: dict[str, tuple[str, bytes, Run | None]] = {}
@@ -375,8 +376,10 @@ class Partition:
         if isinstance(command, CreateRun):
             self._create(item, command)
             return
-        if self._commands and (known := self._carried_out(item.command_id)) is not None:
-            self._reply(item, known)
+        if item.command_id in self._commands:
+            # It came twice at once, and is not stored yet.
+            plain = self.codec.unpack(self._commands[item.command_id].answer)
+            self._reply(item, Accepted(run=plain["run"], position=plain["position"], event=plain["event"]))
             return
         if isinstance(command, ForkRun):
             self._loads.append(self._histories.ask(item))
@@ -404,14 +407,6 @@ class Partition:
             case _:
                 answer = self._steer(run, command, item.command_id)
         self._reply(item, answer)
-
-    def _carried_out(self, command_id: str) -> Accepted | None:
-        """Return what a command was answered in this round already: it came twice at once, and is not stored yet."""
-        for row in self._commands:
-            if row.command_id == command_id:
-                plain = self.codec.unpack(row.answer)
-                return Accepted(run=plain["run"], position=plain["position"], event=plain["event"])
-        return None
 
     def _load_library(self, command: CreateRun | RevisePlan, item: msg.Request) -> None:
         """Have the plan and the link of a command loaded; it is looked at again when they are there."""
@@ -458,7 +453,7 @@ class Partition:
         answer = self.schedules.carry_out(command, f"command:{item.command_id} by {command.by}", self.time)
         if isinstance(answer, Accepted) and item.command_id:
             plain = {"run": answer.run, "position": answer.position, "event": answer.event}
-            self._commands.append(CommandRow(item.command_id, 0, self.codec.pack(plain)))
+            self._commands[item.command_id] = CommandRow(item.command_id, 0, self.codec.pack(plain))
         self._reply(item, answer)
 
     def _create(self, item: msg.Request, command: CreateRun) -> None:
@@ -600,7 +595,7 @@ class Partition:
             position = meta.position + (not answer.existing)
             plain = {"run": run.id, "position": position, "event": answer.event}
             if command_id:
-                self._commands.append(CommandRow(command_id, 0, self.codec.pack(plain)))
+                self._commands[command_id] = CommandRow(command_id, 0, self.codec.pack(plain))
             return Accepted(run=run.id, position=position, event=answer.event, existing=answer.existing)
         if before == 0 and run.id in self._pending and not self._pending[run.id].events:
             self._touch(run)
@@ -1050,9 +1045,9 @@ class Partition:
         for kept in batch.results:
             # It is looked for anew: the store has it from now on.
             self.cache.forget(stored_as(kept.key))
-        for row in self._commands:
+        batch.commands = list(self._commands.values())
+        for row in batch.commands:
             row.offset = self.recorder.offset
-        batch.commands = self._commands
         if self._mentions:
             batch.blob_refs += self._mentions
             self._mentions = []
@@ -1062,7 +1057,7 @@ class Partition:
         self.cache.trim(self.limits.max_cached_bytes)
         ready = msg.Ready(batch, blobs, effects, leaves=bool(effects))
         self._pending, self._quarantine = {}, {}
-        self._commands, self._replies, self._effects, self._settled = [], [], [], {}
+        self._commands, self._replies, self._effects, self._settled = {}, [], [], {}
         return ready
 
     def _stop(self, run: str, stops: Stops) -> None:
@@ -1114,7 +1109,11 @@ class Partition:
             if isinstance(answer, Accepted) and answer.run in self._quarantine:
                 error = self._quarantine[answer.run][0]
                 reply.answer = Rejected(code="quarantined", message=f"run {answer.run} was set aside: {error}")
-        self._commands = [row for row in self._commands if self.codec.unpack(row.answer)["run"] not in self._quarantine]
+        self._commands = {
+            id: row
+            for id, row in self._commands.items()
+            if self.codec.unpack(row.answer)["run"] not in self._quarantine
+        }
 
     def _record_quarantine(
         self, run_id: str, error: str, cause: bytes, run: Run | None, batch: Batch, blobs: dict[str, bytes]

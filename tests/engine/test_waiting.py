@@ -21,7 +21,7 @@ from kos_runtime.core.workflow.commands import (
 )  # fmt: skip
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.definition import WorkflowDocument, compile_workflow, load
-from kos_runtime.engine import clocks
+from kos_runtime.engine import clocks, partition
 from kos_runtime.engine.host import Host
 
 from .world import CODEC, HANGS, START, Fails, World, restored, state_of
@@ -125,6 +125,12 @@ def test_runs_are_in_memory_when_their_time_comes_and_leave_it_when_it_was_anoth
     settle(world)
     pass_time(world, HOUR - clocks.NEAR_MS - 1)
     assert len(world.host.partition.runs) == 0
+    monkeypatch.setattr(clocks, "MOST_AT_ONCE", 7)
+    monkeypatch.setattr(partition, "MOST_AT_ONCE", 7)
+    world.host.partition.clocks.left = 7
+    world.clock.advance_to(world.clock.now() + 2)
+    world.virtual.step()
+    assert len(world.host.partition.runs) == 7, "so many at once, though more are due soon"
     pass_time(world, 10)
     near = sorted(world.host.partition.runs)
     assert len(near) == 20
