@@ -1,5 +1,5 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,16 @@ def own_world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Beside a failure stands what the owner had to say, and who lived: what it was is not to be had later."""
+    report = yield
+    made = next((each for each in getattr(item, "funcargs", {}).values() if isinstance(each, World)), None)
+    if report.when == "call" and report.failed and made is not None:
+        report.sections.append(("the store's owner", made.condition()))
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

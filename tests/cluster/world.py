@@ -80,6 +80,17 @@ class World:
     def executions(self, run: str, path: str) -> int:
         return sum(1 for entry in self.ledger() if entry[:2] == (run, path))
 
+    def condition(self) -> str:
+        """Return the end of the owner's log, its agents, and where the newest run stands."""
+        said = []
+        with contextlib.suppress(OSError):
+            said += (self.folder / "owner.log").read_text(errors="replace").splitlines()[-60:]
+        with contextlib.suppress(Exception):
+            said += [str(agent) for agent in self.agents()]
+        with contextlib.suppress(Exception):
+            said += [str(event) for event in self.events(self.created[-1])[-12:]]
+        return "\n".join(said)
+
     def violations(self) -> list[str]:
         return check_store(self.folder, created=self.created, ledger=self.ledger())
 
