@@ -219,15 +219,15 @@ class ConsensusPeer:
     def decide(self, state: Peer, stimulus: Stimulus, now: int) -> Transition:
         if not state.is_elector:
             return Transition(ignored=f"{state.me} is not in the electorate")
-        kind = type(stimulus)
-        if kind is Received:
-            return self._on_message(state, stimulus.envelope, now)  # type: ignore[union-attr]
-        if kind is Fired:
-            return self._on_timer(state, now)
-        if kind is Commanded:
-            return self._on_command(state, stimulus.command, now)  # type: ignore[union-attr]
-        assert isinstance(stimulus, Began)
-        return self._begin(state, stimulus.incarnation, now)
+        match stimulus:
+            case Received(envelope):
+                return self._on_message(state, envelope, now)
+            case Fired():
+                return self._on_timer(state, now)
+            case Commanded(command):
+                return self._on_command(state, command, now)
+            case Began(incarnation):
+                return self._begin(state, incarnation, now)
 
     def _begin(self, state: Peer, incarnation: int, now: int) -> Transition:
         if not state.rounds:

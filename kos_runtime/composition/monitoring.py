@@ -1,11 +1,12 @@
 """Follows the log beside the engine, and writes what the configuration asks for: metrics and the audit trail.
 
-A follower reads what is committed and remembers how far it has come. It holds the engine up in nothing: while it is behind,
-its files are. A run whose workflow says ``performance_metrics: false`` or ``audit_trail: false`` is left out.
+A follower reads what is committed and remembers how far it has come. It holds the engine up in nothing, and leaves the
+processors to it: while it is behind, its files are. A run whose workflow says ``performance_metrics: false`` or ``audit_trail: false`` is left out.
 """
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 #: The log is looked at so often, in seconds, and so many records are taken at a time.
 EVERY_S: Final = 1.0
 _PAGE: Final = 1_000
+#: Of its thread, on Linux.
+NICE: Final = 15
 #: So many workflows' plans and runs' rows are kept in memory.
 _MOST: Final = 4_096
 #: More workflows than this are counted as one, ``other``: a name is anybody's to choose.
@@ -228,6 +231,9 @@ class Following:
         self._thread.start()
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            # Whoever works goes first: a step costs the follower about 40 us, half of what it costs the engine.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while not self._stop.is_set():
             if not self._look():
                 self._stop.wait(EVERY_S)

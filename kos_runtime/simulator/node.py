@@ -107,6 +107,7 @@ class Node:
         head = log.head().offset
         if head <= self._seen:
             return
+        # It is a whole store, of which a host asks less.
         for record in log.records(after=self._seen, limit=head - self._seen):  # type: ignore[attr-defined]
             self.world.trace(f"{self.machine} {record.offset} {record.names} {record.hash.hex()}")
             if "run_" in record.names:

@@ -1,6 +1,8 @@
 """What is written beside the log: that it is what the log says, whatever became of whoever wrote it."""
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,23 @@ def test_a_workflow_leaves_its_runs_out(tmp_path: Path) -> None:
     assert len(in_the_log(tmp_path)) == 2 * len(audited(tmp_path))
     # It has come to the end all the same, and does not look at them again.
     assert json.loads((tmp_path / "metrics.json").read_text())["offset"] == in_the_log(tmp_path)[-1][0]
+
+
+def test_whoever_follows_gives_way_to_whoever_works_and_is_up_to_date_when_it_is_closed(store: Path) -> None:
+    make(store, document())
+    polite = threading.Event()
+
+    class Seen(Monitor):
+        def poll(self) -> bool:
+            if os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == monitoring.NICE:
+                polite.set()
+            return super().poll()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(monitoring, "Monitor", Seen)
+        monitoring.Following(store, BOTH, lambda *_, **__: None).close()
+    assert polite.is_set()
+    assert [line["offset"] for line in audited(store)][-1] == in_the_log(store)[-1][0]
 
 
 def test_where_nothing_is_asked_for_nothing_is_written(store: Path) -> None:
