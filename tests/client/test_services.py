@@ -11,6 +11,7 @@ import pytest
 import kos_runtime
 from kos_runtime.cli import main
 from kos_runtime.client import RunFailed
+from kos_runtime.client.calling import call_document
 from kos_runtime.composition.location import load_settings
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.definition import EngineSettings
@@ -129,7 +130,7 @@ def test_a_service_that_asks_for_a_later_attempt_is_heard(tmp_path: Path) -> Non
         server(in_turn(says({}, 429, retry_after="1"), says({"ok": True}))) as at,
         engine(tmp_path, svc={**given, "url": at.url}) as kos,
     ):
-        run = kos.start(kos_runtime.client.calling.call_document("svc", "do", ()))
+        run = kos.start(call_document("svc", "do", ()))
         assert run.result(timeout=20) == {"result": {"ok": True}}
         waited = [line.data["delay_ms"] for line in run.events() if line.type == "RetryScheduled"]
     assert waited[0] >= 1_000
