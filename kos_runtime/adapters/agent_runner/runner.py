@@ -1,9 +1,10 @@
 """Executes invocations of one agent on a few threads, in batches.
 
 A batch costs one hand-over for many short actions: work is cut into chunks that take about a millisecond by what the
-action has taken so far. When a chunk turns out to take longer, what of it has not begun is given to other threads and
-what has ended is handed out, so no result waits for the slowest beside it. ``run_batch`` returns as soon as its batch is
-done, else after a few milliseconds with what is; the rest is handed to ``on_late`` as it ends.
+action has taken so far, and those far below that stay with one thread. When a chunk turns out to take longer, what of it
+has not begun is given to other threads and what has ended is handed out, so no result waits for the slowest beside it.
+``run_batch`` returns as soon as its batch is done, else after a few milliseconds with what is; the rest is handed to
+``on_late`` as it ends.
 
 Outcomes are kept until they are acknowledged, and what comes twice under one fence is executed once. A body that
 outlives its timeout is reported at once, but its thread stays taken until it really ends: nobody can stop it but by
@@ -40,6 +41,10 @@ ISOLATED_S: Final = 0.5
 #: A chunk of work is worth about so many nanoseconds, and holds at most so many invocations.
 CHUNK_NS: Final = 1_000_000
 MAX_CHUNK: Final = 512
+#: Actions below so many nanoseconds are worth more to one thread: several would only wait for each other's lock on the
+#: interpreter, which costs half as much again as the actions themselves.
+SHORT_NS: Final = 250_000
+SHORT_CHUNK_NS: Final = 20_000_000
 _MS: Final = 1_000_000
 
 
@@ -209,7 +214,8 @@ class AgentRunner:
         begin = 0
         while begin < len(fresh):
             mean = self._means.get(fresh[begin].action)
-            size = 1 if mean is None else max(1, min(MAX_CHUNK, CHUNK_NS // max(mean, 1_000)))
+            worth = CHUNK_NS if mean is None or mean > SHORT_NS else SHORT_CHUNK_NS
+            size = 1 if mean is None else max(1, min(MAX_CHUNK, worth // max(mean, 1_000)))
             chunk = Chunk(fresh[begin : begin + size], batch)
             batch.chunks.append(chunk)
             self._queue.put(chunk)
