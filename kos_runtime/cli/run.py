@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -13,6 +13,9 @@ from kos_runtime.cli.describe import failure
 from kos_runtime.cli.follow import follow
 from kos_runtime.cli.labels import labelled
 from kos_runtime.cli.outcome import DETACHED, OK, USAGE, WAITS, Exit
+
+#: A column of short objects is filled up to so many characters.
+_COLUMN: Final = 40
 
 
 def run(
@@ -196,7 +199,7 @@ def shown(value: Any, indent: str = "  ") -> str:
         listed = [f"{indent}- {item}" for item in value[:50]]
         return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
     if isinstance(value, list) and value and all(_is_flat(item) for item in value):
-        listed = [f"{indent}- {_flat(item)}" for item in value[:50]]
+        listed = [f"{indent}- {line}" for line in _flat(value[:50])]
         return "\n".join([*listed, f"{indent}… {len(value) - 50} more"] if len(value) > 50 else listed)
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     rows = text.splitlines()
@@ -205,10 +208,19 @@ def shown(value: Any, indent: str = "  ") -> str:
     return "\n".join(indent + line for line in rows)
 
 
-def _flat(item: dict[str, Any]) -> str:
-    """Write a short object on a line, without what its first value says already."""
-    first, *rest = (str(part) for part in item.values())
-    return "  ".join([first, *(part for part in rest if part not in first)])
+def _flat(items: list[dict[str, Any]]) -> list[str]:
+    """Write each of some short objects on a line, without what its first value says already; like ones in columns."""
+    lines = []
+    for item in items:
+        first, *rest = (str(part) for part in item.values())
+        lines.append([first, *(part for part in rest if part not in first)])
+    if len({len(line) for line in lines}) == 1:
+        for column in range(len(lines[0]) - 1):
+            width = max(len(line[column]) for line in lines)
+            if width <= _COLUMN:
+                for line in lines:
+                    line[column] = line[column].ljust(width)
+    return ["  ".join(line) for line in lines]
 
 
 def _is_flat(item: Any) -> bool:

@@ -1,0 +1,1 @@
+"""What a small library lends, to whom, and what a late return costs."""
