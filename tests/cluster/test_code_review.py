@@ -15,9 +15,14 @@ def test_a_review_outlives_its_inspectors_and_comes_to_the_same_verdict(world: W
         return [int(agent["pid"]) for agent in world.agents() if agent["kind"] == "Inspector" and agent["steps"]]
 
     killed: list[int] = []
-    wait_until(lambda: killed.extend(at_work()) or killed, "an inspector is at work")
-    for pid in killed:
-        kill(pid)
+
+    def are_killed() -> bool:
+        killed.extend(at_work())
+        for pid in killed:
+            kill(pid)
+        return bool(killed)
+
+    wait_until(are_killed, "an inspector was at work, and is killed")
     result = world.result(run)
     assert [(vote["reviewer"], vote["says"]) for vote in result["votes"]] == [
         ("correctness", "fail"), ("style", "pass"), ("safety", "fail"),
