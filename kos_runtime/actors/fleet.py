@@ -38,6 +38,8 @@ class Member:
     handle: Any
     about: dict[str, Any]
     pending: list[Invocation] = field(default_factory=list)
+    #: What waits for a sign of life before it is sent.
+    knocking: list[Invocation] = field(default_factory=list)
     sent: dict[int, list[Invocation]] = field(default_factory=dict)
     open: dict[Key, None] = field(default_factory=dict)
     settled: list[Key] = field(default_factory=list)
@@ -92,6 +94,11 @@ class Fleet:
         member = self.members.get(effect.process)
         if member is None:
             # It died in the same moment: ProcessDown is on its way into the partition, or is there already.
+            return
+        if effect.alone:
+            # A death may be known long after it: what goes to a process that is dead already would be blamed for it.
+            member.knocking.extend(effect.invocations)
+            self._knock(member)
             return
         member.pending.extend(effect.invocations)
         self._flush(member)
@@ -163,6 +170,10 @@ class Fleet:
                 cause = f"{member.name} was ended because {wedged[0][1]} did not stop after its timeout"
                 return (outcomes, *self._end(member, cause, kill=True, ours=True))
             self._listen(member)
+        elif item.kind == "knock":
+            member.pending, member.knocking = [*member.pending, *member.knocking], []
+            self._flush(member)
+            return ()
         else:
             outcomes = self._outcomes(member, item.answer)
         if member.pending:
@@ -185,7 +196,7 @@ class Fleet:
         if isinstance(error, ActorUnavailableError) and member.silences < MAX_SILENCES:
             member.silences += 1
             sent = member.sent.pop(item.number, None)
-            self._ask_again(member, sent)
+            self._ask_again(member, item.kind, sent)
             return ()
         unknown: list[msg.Input] = []
         begun = {(i.run, i.path, i.fence) for sent in member.sent.values() for i in sent}
@@ -194,10 +205,14 @@ class Fleet:
         suspects = [key for key in member.open if key in begun] or list(member.open)
         if suspects:
             unknown.append(msg.Outcomes(member.name, [], suspects))
-        return (*unknown, *self._end(member, _cause(member, error), kill=not isinstance(error, RayActorError)))
+        # One that is only out of reach would come back, and keep its place until then.
+        kill = not isinstance(error, RayActorError) or isinstance(error, ActorUnavailableError)
+        return (*unknown, *self._end(member, _cause(member, error), kill=kill))
 
-    def _ask_again(self, member: Member, sent: list[Invocation] | None) -> None:
-        if sent is None:
+    def _ask_again(self, member: Member, kind: str, sent: list[Invocation] | None) -> None:
+        if kind == "knock":
+            self._knock(member)
+        elif sent is None:
             self._listen(member)
         else:
             member.pending[:0] = sent
@@ -209,9 +224,14 @@ class Fleet:
         if kill:
             ray.kill(member.handle, no_restart=True)
         self._log("process_down", process=member.name, cause=cause)
-        return [msg.ProcessDown(member.name, cause, ended=ours)]
+        waiting = [(i.run, i.path, i.fence) for i in (*member.pending, *member.knocking)]
+        unsent = [key for key in waiting if key not in member.open]
+        return [msg.ProcessDown(member.name, cause, ended=ours, unsent=unsent)]
 
     # --- calls
+
+    def _knock(self, member: Member) -> None:
+        self._call(member, "knock", member.handle.running.remote(), None)
 
     def _listen(self, member: Member) -> None:
         settled, member.settled = member.settled, []

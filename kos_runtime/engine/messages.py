@@ -1,5 +1,6 @@
 """What goes into a partition and what comes out of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,11 +57,15 @@ class ProcessUp:
 
 @dataclass(slots=True)
 class ProcessDown:
-    """``ended``: we ended it ourselves because of one attempt, so whatever else it held is not to blame."""
+    """``ended``: we ended it ourselves because of one attempt, so whatever else it held is not to blame.
+
+    ``unsent``: (run, path, fence) that it never got, so they neither ended it nor did anything.
+    """
 
     process: str
     cause: str
     ended: bool = False
+    unsent: Sequence[tuple[str, str, int]] = ()
 
 
 @dataclass(slots=True)
@@ -280,10 +285,14 @@ Load = LoadRun | LoadHistory | LoadData | LoadLibrary | LoadTimers | LoadPending
 
 @dataclass(slots=True)
 class Dispatch:
-    """Give these to a process, in one call."""
+    """Give these to a process, in one call.
+
+    ``alone``: it would be blamed for the end of its process, so it is given only to one that is known to live.
+    """
 
     process: str
     invocations: list[Invocation]
+    alone: bool = False
 
 
 @dataclass(slots=True)

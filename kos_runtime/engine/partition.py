@@ -836,8 +836,9 @@ class Partition:
             run = self.runs.get(run_id)
             if run is None:
                 continue
-            suspect = not item.ended and (only or (run_id, path, fence) in process.begun)
-            self._decide(run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect)
+            sent = (run_id, path, fence) not in item.unsent
+            suspect = sent and not item.ended and (only or (run_id, path, fence) in process.begun)
+            self._decide(run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect, sent=sent)
 
     def _pool_failed(self, item: msg.PoolFailed) -> None:
         pool = self.pools.pools.get(item.pool)
@@ -1019,7 +1020,8 @@ class Partition:
             for process, invocation in desk.dispatches:
                 call = dispatches.get(process)
                 if call is None:
-                    dispatches[process] = msg.Dispatch(process, [invocation])
+                    held = self.pools.processes.get(process)
+                    dispatches[process] = msg.Dispatch(process, [invocation], held is not None and held.alone)
                 else:
                     call.invocations.append(invocation)
             if desk.stopping is not None:

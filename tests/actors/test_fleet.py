@@ -4,23 +4,32 @@ from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
-from ray.exceptions import ActorDiedError
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError
 
-from kos_runtime.actors.fleet import CallEnded, Fleet, Joined, Member
-from kos_runtime.adapters.wire import pack_outcomes, unpack_outcomes
-from kos_runtime.core.invocation import Outcome
+from kos_runtime.actors.fleet import MAX_SILENCES, CallEnded, Fleet, Joined, Member
+from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes
+from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.engine import messages as msg
 
 
 class Calls:
-    """Stands in for an actor's handle: calls go nowhere."""
+    """Stands in for an actor's handle: calls go nowhere, and are counted."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=lambda *_: SimpleNamespace(_on_completed=lambda _: None))
+        def call(*_: Any) -> Any:
+            self.made.append(name)
+            return SimpleNamespace(_on_completed=lambda _: None)
+
+        return SimpleNamespace(remote=call, options=lambda **_: SimpleNamespace(remote=call))
 
 
 def joined(*holds: tuple[str, str, int]) -> tuple[Fleet, Member]:
-    parts: Any = SimpleNamespace(host=SimpleNamespace(epoch=1), unpack_outcomes=unpack_outcomes)
+    parts: Any = SimpleNamespace(host=SimpleNamespace(epoch=1), unpack_outcomes=unpack_outcomes, pack_work=pack_work)
     fleet = Fleet(parts, SimpleQueue(), lambda _: None, lambda *_, **__: None)
     member = Member("k-1", "k", "k", 2, Calls(), {})
     fleet.take(Joined(member, list(holds)))
@@ -48,3 +57,46 @@ def test_what_has_ended_runs_no_more_and_hands_that_are_stuck_are_told() -> None
     assert member.running == []
     assert isinstance(said, msg.Outcomes)
     assert said.stuck == 1
+
+
+def invocation(path: str) -> Invocation:
+    return Invocation("r", path, 1, 1, 1, "k", "go", b"\x80", 0, "key")
+
+
+def test_what_would_be_blamed_for_a_death_is_sent_to_a_process_that_has_just_answered() -> None:
+    fleet, member = joined()
+    fleet.dispatch(msg.Dispatch("k-1", [invocation("suspect")], alone=True))
+    assert member.handle.made == ["late", "running"]
+    assert member.open == {}
+    fleet.take(CallEnded("k-1", "knock", 2, []))
+    assert member.handle.made[2:] == ["work"]
+    assert list(member.open) == [("r", "suspect", 1)]
+    # From here on it may have begun.
+    died, down = fleet.take(CallEnded("k-1", "late", 1, ActorDiedError()))
+    assert isinstance(died, msg.Outcomes)
+    assert died.running == [("r", "suspect", 1)]
+    assert isinstance(down, msg.ProcessDown)
+    assert down.unsent == []
+
+
+def test_what_a_process_never_got_is_said_when_it_dies() -> None:
+    fleet, _ = joined()
+    fleet.dispatch(msg.Dispatch("k-1", [invocation("suspect")], alone=True))
+    (down,) = fleet.take(CallEnded("k-1", "knock", 2, ActorDiedError()))
+    assert isinstance(down, msg.ProcessDown)
+    assert down.unsent == [("r", "suspect", 1)]
+
+
+def test_a_process_out_of_reach_is_knocked_at_again_and_ended_when_it_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[Any] = []
+    monkeypatch.setattr(ray, "kill", lambda handle, **_: killed.append(handle))
+    fleet, member = joined()
+    fleet.dispatch(msg.Dispatch("k-1", [invocation("suspect")], alone=True))
+    for number in range(MAX_SILENCES):
+        assert fleet.take(CallEnded("k-1", "knock", number, ActorUnavailableError("away", None))) == ()
+    assert member.handle.made == ["late", *["running"] * (MAX_SILENCES + 1)]
+    (down,) = fleet.take(CallEnded("k-1", "knock", 99, ActorUnavailableError("away", None)))
+    assert isinstance(down, msg.ProcessDown)
+    assert killed == [member.handle]

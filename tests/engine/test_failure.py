@@ -233,6 +233,21 @@ def test_a_step_that_ends_process_after_process_is_poison() -> None:
     assert len(world.executed) == 2
 
 
+def test_a_process_that_was_dead_before_it_got_the_step_is_not_held_against_it() -> None:
+    world = World({"go": lambda *_, **__: HANGS})
+    world.create(with_policy(Policy(rule="default", max_retries=9)))
+    for number in range(1, 6):
+        for _ in range(6):
+            world.virtual.step()
+        unsent = [("r", "a", number)] if number > 1 else []
+        world.virtual.put(msg.ProcessDown(f"k-{number}", "its node is gone", unsent=unsent))
+    for _ in range(6):
+        world.virtual.step()
+    assert world.status() == "running"
+    causes = [event.cause for event in world.named(ev.StepRedispatched)]
+    assert causes == ["suspect: its node is gone", *["its node is gone"] * 4]
+
+
 def test_a_silent_agent_is_given_up_after_timeout_and_grace() -> None:
     calls = []
 
@@ -298,6 +313,15 @@ def test_an_attempt_that_broke_off_is_not_repeated_when_it_is_delivered_at_most_
     assert failed.error["message"].startswith("outcome_unknown: attempt 1 of a broke off (killed)")
     assert world.named(ev.StepRedispatched) == []
     assert len(world.executed) == 1
+
+
+def test_one_that_its_process_never_got_is_given_to_another_all_the_same() -> None:
+    first = [HANGS]
+    world = once({"go": lambda *_, v: first.pop() if first else {"ok": v}})
+    world.virtual.put(msg.ProcessDown("k-1", "killed", unsent=[("r", "a", 1)]))
+    world.virtual.run_until_idle()
+    assert world.outputs() == {"ok": 1}
+    assert len(world.named(ev.StepRedispatched)) == 1
 
 
 def test_nor_is_one_of_which_nobody_knows_after_a_takeover() -> None:

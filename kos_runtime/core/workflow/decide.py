@@ -134,10 +134,10 @@ def timer(desk: Desk, path: str, fence: int) -> None:
     advance(desk)
 
 
-def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool) -> None:
+def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool, sent: bool = True) -> None:
     """The process that held an attempt is gone: the attempt goes to another one, under a new fence.
 
-    One that is delivered at most once has failed instead, since nobody knows what it did.
+    One that is delivered at most once has failed instead, since nobody knows what it did, unless it was never ``sent``.
 
     ``suspect``: its body had begun, so it may be what ended the process. A step that ended too many is given up.
     """
@@ -148,7 +148,7 @@ def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool) -> Non
         steering.stopped(desk, path, fence, cause)
         return
     step = run.steps[path]
-    if is_once(step):
+    if sent and is_once(step):
         broke_off(desk, step, cause, 0.0)
         advance(desk)
         return
