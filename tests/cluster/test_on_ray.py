@@ -60,8 +60,12 @@ def test_a_process_that_dies_before_it_hears_of_a_step_is_not_held_against_the_s
     world: World, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    world.result(world.start("wide", items=list(range(12)), seconds=0.3))
-    wait_until(lambda: len([a for a in world.agents() if a["kind"] == "kWorker"]) > 1, "there is more than one process")
+
+    def are_several() -> bool:
+        world.result(world.start("wide", items=list(range(12)), seconds=0.3))
+        return len([agent for agent in world.agents() if agent["kind"] == "kWorker"]) > 1
+
+    wait_until(are_several, "there is more than one process")
     run = world.start("three", gate=str(gate))
     wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
     holder = next(event.agent for event in reversed(world.events(run)) if isinstance(event, ev.StepScheduled))
