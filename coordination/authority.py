@@ -8,13 +8,29 @@ An escalation climbs from level to level, each with a deadline; silence passes i
 person. What is answered when it has gone on is refused.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
+from coordination.authority_commands import (
+    Act,
+    Answer,
+    Check,
+    Delegate,
+    DelegationResult,
+    Escalate,
+    Issue,
+    Perform,
+    Revoke,
+    Show,
+    Withdraw,
+    command_of,
+)
+from coordination.authority_tree import shown
 from coordination.grant import Grant, Limits, Use, chain, malformed, objection, wider
-from coordination.levels import Hierarchy
-from kos_runtime.core.event import event
+from coordination.levels import Hierarchy, hierarchy
+from kos_runtime.core.event import event, upcaster
 from kos_runtime.core.machine import Began, Commanded, Consult, Fired, Refused, SetTimer, Stimulus, Transition
 from kos_runtime.core.nearest import nearest
 
@@ -32,76 +48,15 @@ class Authority:
     answer_ms: int = 60_000
 
 
-# --- commands -----------------------------------------------------------------------------------
+def as_authority(setup: "Authority | Mapping[str, Any]") -> Authority:
+    """Return a setup that may be plain data: ``{person, superiors: {agent: superior}, answer_ms}``.
 
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """Give a grant. Roots come from the person alone."""
-
-    grant: Grant
-
-
-@dataclass(frozen=True, slots=True)
-class Revoke:
-    grant: str
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Ask; nothing is recorded. The reply is the grant's id, or ``Refused``."""
-
-    use: Use
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Do something under a grant: checked and recorded in one."""
-
-    use: Use
-    grant: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Delegate:
-    """Hand a task to another level, with the authority that it needs."""
-
-    task: str
-    by: str
-    direction: Literal["up", "down"]
-    level: int
-    use: Use | None = None
-    #: How long the grant that goes down with it is worth something.
-    expires_ms: int = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Escalate:
-    """Ask those above for authority that one does not have."""
-
-    request: str
-    use: Use
-    reason: str = ""
-    expires_ms: int = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    request: str
-    by: str
-    verdict: Literal["grant", "deny", "pass"]
-    comment: str = ""
-
-
-class DelegationResult(NamedTuple):
-    """Who took it, at which level, under which grant; or why nobody did."""
-
-    task: str
-    taken_by: str = ""
-    level: int = -1
-    grant: str = ""
-    refused: str = ""
+    Raises:
+        ValueError: The hierarchy has a circle, or somebody stands above themselves.
+    """
+    if isinstance(setup, Authority):
+        return setup
+    return Authority(hierarchy(setup["superiors"], setup["person"]), setup["answer_ms"])
 
 
 # --- facts --------------------------------------------------------------------------------------
@@ -129,14 +84,27 @@ class Revoked:
     by: str
 
 
-@event("authority_used")
+@event("authority_used", 2)
 class Acted:
+    """Something was done under a grant. ``chain`` is that grant and all above it, up to the root.
+
+    ``of`` is the piece of work; ``again``: it was done before under this grant, and does not count once more.
+    """
+
     agent: str
     action: str
     target: str
     cost: int
     grant: str
     at: int
+    chain: list[str]
+    of: str = ""
+    again: bool = False
+
+
+@upcaster("authority_used", 1)
+def _of_nothing(values: list[Any]) -> list[Any]:
+    return [*values, [], "", False]
 
 
 @event("task_delegated")
@@ -148,7 +116,7 @@ class Delegated:
     grant: str
 
 
-@event("authority_escalated")
+@event("authority_escalated", 2)
 class Escalated:
     """A request stands with somebody; ``due`` is when it goes on, 0 with the person, who has time."""
 
@@ -159,6 +127,12 @@ class Escalated:
     to: str
     due: int
     expires_ms: int
+    depth: int = 0
+
+
+@upcaster("authority_escalated", 1)
+def _without_depth(values: list[Any]) -> list[Any]:
+    return [*values, 0]
 
 
 @event("escalation_passed")
@@ -172,7 +146,7 @@ class Passed:
 class EscalationEnded:
     request: str
     by: str
-    verdict: Literal["grant", "deny"]
+    verdict: Literal["grant", "deny", "withdrawn"]
     grant: str
     comment: str
 
@@ -187,6 +161,7 @@ class Request:
     to: str
     due: int
     expires_ms: int
+    depth: int = 0
 
 
 @dataclass(slots=True)
@@ -197,6 +172,8 @@ class Held:
     grants: dict[str, Grant] = field(default_factory=dict)
     revoked: dict[str, str] = field(default_factory=dict)
     used: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: Under which grant a piece of work was done: (of, agent, action, target) → grant.
+    done: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
     children: dict[str, int] = field(default_factory=dict)
     of_agent: dict[str, list[str]] = field(default_factory=dict)
     delegated: dict[str, Delegated] = field(default_factory=dict)
@@ -206,13 +183,18 @@ class Held:
 
 
 class Authorities:
-    """The machine. Its setup is an ``Authority``."""
+    """The machine. Its setup is an ``Authority``, or that as plain data."""
 
     name = "authority"
-    version = 1
+    version = 2
 
-    def initial(self, me: str, setup: Authority) -> Held:  # noqa: ARG002
-        return Held(setup)
+    def initial(self, me: str, setup: Authority | Mapping[str, Any]) -> Held:  # noqa: ARG002
+        """Return the state in which nobody holds anything.
+
+        Raises:
+            ValueError: The hierarchy is none.
+        """
+        return Held(as_authority(setup))
 
     def evolve(self, state: Held, fact: Any) -> None:
         match fact:
@@ -224,17 +206,17 @@ class Authorities:
             case Revoked():
                 state.revoked[fact.grant] = fact.by
             case Acted():
-                for grant in chain(state.grants, fact.grant):
-                    cost, count = state.used.get(grant.id, (0, 0))
-                    state.used[grant.id] = cost + fact.cost, count + 1
+                _count(state, state.used, fact)
+                if fact.of:
+                    state.done[fact.of, fact.agent, fact.action, fact.target] = fact.grant
             case Delegated():
                 state.delegated[fact.task] = fact
                 state.load[fact.to] = state.load.get(fact.to, 0) + 1
             case Escalated():
                 use = Use(*fact.use)
-                state.requests[fact.request] = Request(use, fact.reason, fact.to, fact.due, fact.expires_ms)
+                state.requests[fact.request] = Request(use, fact.reason, fact.to, fact.due, fact.expires_ms, fact.depth)
             case EscalationEnded():
-                del state.requests[fact.request]
+                state.requests.pop(fact.request, None)
                 state.ended[fact.request] = fact
 
     def decide(self, state: Held, stimulus: Stimulus, now: int) -> Transition:
@@ -263,8 +245,18 @@ def to_grant(fact: Granted) -> Grant:
     )  # fmt: skip
 
 
+def _count(state: Held, used: MutableMapping[str, tuple[int, int]], fact: Acted) -> None:
+    """Add what was done to what a grant and all above it have used."""
+    if not fact.again:
+        for grant in chain(state.grants, fact.grant):
+            cost, count = used.get(grant.id, (0, 0))
+            used[grant.id] = cost + fact.cost, count + 1
+
+
 def _command(state: Held, command: Any, now: int) -> Transition:
     match command:
+        case Mapping():
+            return _in_plain_words(state, command, now)
         case Issue(grant):
             problem = _may_issue(state, grant, now)
             return Transition(reply=problem) if problem else Transition([_granted(grant, now)], reply=grant.id)
@@ -274,14 +266,32 @@ def _command(state: Held, command: Any, now: int) -> Transition:
             return Transition(reply=find(state, use, now))
         case Act(use, id):
             return _act(state, use, id, now)
+        case Perform():
+            return _perform(state, command, now)
         case Delegate():
             return _delegate(state, command, now)
         case Escalate():
             return _escalate(state, command, now)
         case Answer():
             return _answer(state, command, now)
+        case Withdraw():
+            return _withdraw(state, command)
+        case Show():
+            return Transition(reply=shown(state, now))
         case _:
             return Transition(reply=Refused("invalid", "a hierarchy does not know this command"))
+
+
+def _in_plain_words(state: Held, command: Mapping[str, Any], now: int) -> Transition:
+    """Carry out a command that is plain data, and say so in plain data: for a host that knows nothing of authority."""
+    try:
+        wanted = command_of(command)
+    except ValueError as error:
+        return Transition(reply=Refused("invalid", str(error)))
+    made = _command(state, wanted, now)
+    if isinstance(made.reply, DelegationResult):
+        made.reply = made.reply._asdict()
+    return made
 
 
 # --- grants -------------------------------------------------------------------------------------
@@ -298,6 +308,8 @@ def _granted(grant: Grant, now: int) -> Granted:
 def _may_issue(state: Held, grant: Grant, now: int) -> Refused | None:
     if problem := malformed(grant):
         return Refused("invalid", problem)
+    if now >= grant.expires_at:
+        return Refused("invalid", f"grant {grant.id!r} is over before it is given")
     if grant.id in state.grants:
         return Refused("conflict", f"there is a grant {grant.id!r} already")
     if len(state.grants) >= MAX_GRANTS:
@@ -341,14 +353,15 @@ def _revoke(state: Held, id: str, by: str) -> Transition:
     return Transition() if id in state.revoked else Transition([Revoked(id, by)])
 
 
-def find(state: Held, use: Use, now: int) -> str | Refused:
+def find(state: Held, use: Use, now: int, used: Mapping[str, tuple[int, int]] | None = None) -> str | Refused:
     """Return the first of an agent's grants under which something may be done, or why none is."""
     objections = []
     for id in state.of_agent.get(use.agent, ()):
-        problem = objection(state.grants, state.revoked, state.used, id, use, now)
+        problem = objection(state.grants, state.revoked, state.used if used is None else used, id, use, now)
         if not problem:
             return id
-        objections.append(problem)
+        if use.action in state.grants[id].actions or not objections:
+            objections.append(problem)
     return Refused("denied", objections[-1] if objections else f"{use.agent} holds no grant")
 
 
@@ -360,7 +373,32 @@ def _act(state: Held, use: Use, id: str, now: int) -> Transition:
         found = find(state, use, now)
     if isinstance(found, Refused):
         return Transition(reply=found)
-    return Transition([Acted(use.agent, use.action, use.target, use.cost, found, now)], reply=found)
+    return Transition([_acted(state, use, found, now)], reply=found)
+
+
+def _acted(state: Held, use: Use, grant: str, now: int, of: str = "", *, again: bool = False) -> Acted:
+    line = [above.id for above in chain(state.grants, grant)]
+    return Acted(use.agent, use.action, use.target, use.cost, grant, now, line, of, again)
+
+
+def _perform(state: Held, command: Perform, now: int) -> Transition:
+    used: ChainMap[str, tuple[int, int]] = ChainMap({}, state.used)
+    facts: list[Any] = []
+    for use in command.uses:
+        before = state.done.get((command.of, use.agent, use.action, use.target), "")
+        # What was counted when it was done first is not counted against it.
+        if before and not objection(state.grants, state.revoked, {}, before, use, now):
+            facts.append(_acted(state, use, before, now, command.of, again=True))
+            continue
+        first = command.grant
+        found: str | Refused = first
+        if not first or objection(state.grants, state.revoked, used, first, use, now):
+            found = find(state, use, now, used)
+        if isinstance(found, Refused):
+            return Transition(reply=Refused("denied", f"{use.agent} may not {use.action!r}: {found.message}"))
+        facts.append(_acted(state, use, found, now, command.of))
+        _count(state, used, facts[-1])
+    return Transition(facts, reply=[fact.grant for fact in facts])
 
 
 # --- delegation ---------------------------------------------------------------------------------
@@ -374,6 +412,13 @@ def _delegate(state: Held, command: Delegate, now: int) -> Transition:
     if command.by not in tree.levels:
         return Transition(reply=DelegationResult(task, refused=f"{command.by!r} is not in the hierarchy"))
     here = tree.levels[command.by]
+    if command.to:
+        if command.to not in tree.levels:
+            return Transition(reply=DelegationResult(task, refused=f"{command.to!r} is not in the hierarchy"))
+        command = replace(command, level=tree.levels[command.to])
+        lower, upper = (command.to, command.by) if command.direction == "down" else (command.by, command.to)
+        if upper not in tree.above(lower):
+            return Transition(reply=DelegationResult(task, refused=f"{upper} does not stand above {lower}"))
     if command.direction == "down":
         return _delegate_down(state, command, here, now)
     if not 0 <= command.level < here:
@@ -398,7 +443,7 @@ def _delegate_down(state: Held, command: Delegate, here: int, now: int) -> Trans
         return Transition(
             reply=DelegationResult(task, refused=f"nobody below {command.by} is at level {command.level}")
         )
-    to = min(below, key=lambda name: (state.load.get(name, 0), name))
+    to = command.to or min(below, key=lambda name: (state.load.get(name, 0), name))
     facts: list[Any] = []
     grant = ""
     if command.use is not None:
@@ -457,7 +502,7 @@ def _escalate(state: Held, command: Escalate, now: int) -> Transition:
         return Transition(reply=Refused("not_found", f"{agent!r} is not in the hierarchy"))
     if len(state.requests) >= MAX_ESCALATIONS:
         return Transition(reply=Refused("busy", f"{MAX_ESCALATIONS} escalations are open"))
-    request = Request(command.use, command.reason, tree.superiors[agent], 0, command.expires_ms)
+    request = Request(command.use, command.reason, tree.superiors[agent], 0, command.expires_ms, command.depth)
     return _stand_with(state, command.request, request, now, [], command.request)
 
 
@@ -465,13 +510,13 @@ def _stand_with(state: Held, name: str, request: Request, now: int, facts: list[
     is_last = request.to == state.setup.hierarchy.person
     due = 0 if is_last else now + state.setup.answer_ms
     use = [request.use.agent, request.use.action, request.use.target, request.use.cost]
-    facts.append(Escalated(name, use, request.reason, request.to, due, request.expires_ms))
+    facts.append(Escalated(name, use, request.reason, request.to, due, request.expires_ms, request.depth))
     return Transition(facts, timers=(SetTimer(name, due),), consults=(_ask(name, request),), reply=reply)
 
 
 def _climb(state: Held, name: str, request: Request, by: str, why: Any, now: int) -> Transition:
     higher = state.setup.hierarchy.superiors[request.to]
-    following = Request(request.use, request.reason, higher, 0, request.expires_ms)
+    following = replace(request, to=higher, due=0)
     return _stand_with(state, name, following, now, [Passed(name, by, why)])
 
 
@@ -490,20 +535,45 @@ def _answer(state: Held, command: Answer, now: int) -> Transition:
         return _climb(state, command.request, request, command.by, "passed", now)
     use, id = request.use, f"{command.request}/{request.use.agent}"
     if command.by == person:
-        limits = Limits(use.cost, 1, 0)
-        cut = Grant(id, "", person, use.agent, (use.action,), use.target, limits, now, now + request.expires_ms)
+        limits = Limits(use.cost, 1, 1 if request.depth else 0)
+        ends = now + request.expires_ms
+        cut = Grant(id, "", person, use.agent, (use.action,), use.target, limits, now, ends, request.depth)
     else:
         found = find(state, _as(use, command.by), now)
         if isinstance(found, Refused):
             # It says yes to what is not its own to give: whoever is above may.
             return _climb(state, command.request, request, command.by, "no_authority", now)
         cut = _cut(state.grants[found], id, use.agent, use, now, request.expires_ms)
+        if cut.depth < request.depth:
+            return _climb(state, command.request, request, command.by, "no_authority", now)
         if _may_issue(state, cut, now) is not None:
             return _climb(state, command.request, request, command.by, "no_authority", now)
     if problem := _may_issue(state, cut, now):
         return Transition(reply=problem)
     ended = EscalationEnded(command.request, command.by, "grant", cut.id, command.comment)
     return Transition([_granted(cut, now), ended], timers=silent, reply=cut.id)
+
+
+def _withdraw(state: Held, command: Withdraw) -> Transition:
+    request = state.requests.get(command.request)
+    if request is None:
+        return Transition()
+    ended = EscalationEnded(command.request, request.to, "withdrawn", "", command.why)
+    return Transition([ended], timers=(SetTimer(command.request, 0),))
+
+
+def verdict(state: Held, fact: Any) -> str:
+    """Return what stands against a fact that is recorded next, at the instant that it names, or nothing."""
+    match fact:
+        case Granted():
+            problem = _may_issue(state, to_grant(fact), fact.at)
+            return problem.message if problem else ""
+        case Acted():
+            use = Use(fact.agent, fact.action, fact.target, fact.cost)
+            used = {} if fact.again else state.used
+            return objection(state.grants, state.revoked, used, fact.grant, use, fact.at)
+        case _:
+            return ""
 
 
 def uses(state: Held) -> Mapping[str, tuple[int, int]]:

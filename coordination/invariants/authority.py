@@ -1,13 +1,23 @@
-"""What a hierarchy must never do, as functions of a trace; the names are A1 to A6.
+"""What a hierarchy must never do, as functions of a trace; the names are A1 to A7.
 
-The checks are written anew and naively here, from the facts alone: for every use all grants above are looked up again.
+The checks are written anew and naively here, from the facts alone: for every use all grants above are looked up again. A7 alone asks the shipped
+rules, which have to come to the same verdict whenever the log is folded.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from coordination.authority import Acted, Escalated, EscalationEnded, Granted, Revoked
+from coordination.authority import (
+    Acted,
+    Authorities,
+    Escalated,
+    EscalationEnded,
+    Granted,
+    Revoked,
+    as_authority,
+    verdict,
+)
 from kos_runtime.core.machine import Invariant, Trace
 
 
@@ -48,6 +58,10 @@ def valid_chains(trace: Trace) -> list[str]:
                 continue
             if line[0].subject != fact.agent:
                 wrong.append(f"{fact.agent} did {fact.action} under a grant of {line[0].subject}")
+            if fact.chain and fact.chain != [grant.id for grant in line]:
+                wrong.append(
+                    f"{fact.agent} did {fact.action} under {fact.grant!r}, and its chain is told as {fact.chain}"
+                )
             for grant in line:
                 if grant.id in revoked:
                     wrong.append(f"{fact.agent} did {fact.action} under {grant.id!r}, which was revoked")
@@ -68,7 +82,7 @@ def attenuation(trace: Trace) -> list[str]:
         above = grants.get(fact.parent)
         grants[fact.id] = fact
         if above is None:
-            if fact.parent or fact.issuer != trace.setup.hierarchy.person:
+            if fact.parent or fact.issuer != as_authority(trace.setup).hierarchy.person:
                 wrong.append(f"{fact.id!r} is cut from nothing, by {fact.issuer}")
             continue
         if above.subject != fact.issuer or not at < above.expires_at:
@@ -117,7 +131,7 @@ def escalations_end(trace: Trace) -> list[str]:
     """A6: a request stands with each above at most once, always higher, and is answered once, by who it stands with."""
     stood: dict[str, list[str]] = defaultdict(list)
     ended: set[str] = set()
-    tree = trace.setup.hierarchy
+    tree = as_authority(trace.setup).hierarchy
     wrong = []
     for _, fact in _facts(trace):
         if isinstance(fact, Escalated):
@@ -128,14 +142,16 @@ def escalations_end(trace: Trace) -> list[str]:
             if (fact.due == 0) != (fact.to == tree.person):
                 wrong.append(f"request {fact.request!r} would never leave {fact.to}")
         elif isinstance(fact, EscalationEnded):
-            if fact.request in ended or stood[fact.request][-1:] != [fact.by]:
+            if fact.verdict == "withdrawn":
+                ended.add(fact.request)
+            elif fact.request in ended or stood[fact.request][-1:] != [fact.by]:
                 wrong.append(f"request {fact.request!r} was answered by {fact.by}, out of turn")
             ended.add(fact.request)
     return wrong
 
 
 def limits_hold(trace: Trace) -> list[str]:
-    """A4: a grant and all below it together use no more than its limits."""
+    """A4: a grant and all below it together use no more than its limits, each piece of work counted once."""
     grants: dict[str, Granted] = {}
     cost: dict[str, int] = defaultdict(int)
     count: dict[str, int] = defaultdict(int)
@@ -143,7 +159,7 @@ def limits_hold(trace: Trace) -> list[str]:
     for _, fact in _facts(trace):
         if isinstance(fact, Granted):
             grants[fact.id] = fact
-        elif isinstance(fact, Acted):
+        elif isinstance(fact, Acted) and not fact.again:
             for grant in _line(grants, fact.grant):
                 cost[grant.id] += fact.cost
                 count[grant.id] += 1
@@ -155,11 +171,39 @@ def limits_hold(trace: Trace) -> list[str]:
     return wrong
 
 
+def once(trace: Trace) -> list[str]:
+    """A4: what is not counted was counted before: the same piece of work, under the same grant."""
+    counted: set[tuple[str, str, str, str, str]] = set()
+    wrong = []
+    for _, fact in _facts(trace):
+        if isinstance(fact, Acted):
+            key = fact.of, fact.agent, fact.action, fact.target, fact.grant
+            if fact.again and key not in counted:
+                wrong.append(f"{fact.agent} did {fact.action} for {fact.of!r} uncounted, and not once more")
+            counted.add(key)
+    return wrong
+
+
+def same_verdict(trace: Trace) -> list[str]:
+    """A7: what was decided is decided again, by the shipped rules, at the instant that was recorded with it."""
+    machine = Authorities()
+    state = machine.initial("again", trace.setup)
+    wrong = []
+    for _, fact in _facts(trace):
+        problem = verdict(state, fact)
+        if problem:
+            wrong.append(f"{type(fact).__name__} was recorded, and folding the log again says: {problem}")
+        machine.evolve(state, fact)
+    return wrong
+
+
 INVARIANTS: Final[Mapping[str, Invariant]] = {
     "A1 valid chains": valid_chains,
     "A2 attenuation": attenuation,
     "A3 revoked stays": revoked_stays,
     "A4 limits hold": limits_hold,
     "A5 no circles": no_circles,
+    "A4 counted once": once,
     "A6 escalations end": escalations_end,
+    "A7 same verdict": same_verdict,
 }

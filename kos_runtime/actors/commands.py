@@ -7,12 +7,14 @@ from kos_runtime.core.workflow.commands import (
     Accepted,
     Answer,
     AnswerTask,
+    AskAuthority,
     CancelRun,
     Command,
     CreateRun,
     DecideApproval,
     ExecuteStep,
     ForkRun,
+    GrantAuthority,
     PauseRun,
     Rejected,
     RequeueRun,
@@ -20,6 +22,7 @@ from kos_runtime.core.workflow.commands import (
     ResumeRun,
     RetryStep,
     RevisePlan,
+    RevokeAuthority,
     SendSignal,
     SetAttributes,
     SetCheckpoints,
@@ -30,6 +33,7 @@ from kos_runtime.ports.codec import Codec
 _COMMANDS: Final[tuple[type[Any], ...]] = (
     CreateRun, StartRun, AnswerTask, PauseRun, ResumeRun, CancelRun, RetryStep, ForkRun, RestoreRun, RevisePlan, ExecuteStep,
     SetSchedule, RemoveSchedule, SetCheckpoints, SendSignal, DecideApproval, RequeueRun, SetAttributes,
+    GrantAuthority, RevokeAuthority, AskAuthority,
 )  # fmt: skip
 _FIELDS: Final = tuple(tuple(command.__slots__) for command in _COMMANDS)
 _KIND: Final = {command: number for number, command in enumerate(_COMMANDS)}

@@ -12,7 +12,7 @@ from kos_runtime.composition.describing import describe_action
 from kos_runtime.composition.discovery import Registry
 from kos_runtime.composition.families import Family, check_inputs
 from kos_runtime.composition.handing import check_implied, inputs_of, literal_misfit
-from kos_runtime.composition.machines import problem_of
+from kos_runtime.composition.machines import problem_of, problems_of_authority
 from kos_runtime.composition.services import KIND as SERVICE_KIND
 from kos_runtime.composition.services import TARGET as SERVICE
 from kos_runtime.composition.services import (
@@ -34,6 +34,7 @@ from kos_runtime.core.plan.model import (
     Decision,
     ForEach,
     Group,
+    Hierarchical,
     Inlined,
     Limit,
     Loop,
@@ -176,7 +177,10 @@ class _Linker:
         maybe = {step.id for step in self.plan.fallbacks.steps if isinstance(step.form, Child)}
         for where, step, *_ in steps:
             form = step.form
-            if isinstance(form, Action) or (isinstance(form, ForEach) and form.body is None):
+            if isinstance(form, Hierarchical):
+                for name in (form.levels[-1],) if form.delegate == "down" else form.levels[:-1]:
+                    self._step(where, step, name, form.action)
+            elif isinstance(form, Action) or (isinstance(form, ForEach) and form.body is None):
                 self._step(where, step, form.agent, form.action)
                 if isinstance(form, ForEach) and form.consensus and (wrong := problem_of(form.consensus, where)):
                     self._error(f"step {where}: {wrong}")
@@ -193,6 +197,11 @@ class _Linker:
         for name in self.plan.pools:
             # Any of them may be asked to stand in, or be sent a message.
             self._agent(name, f"agents.{name}")
+        if self.plan.authority is not None:
+            for name in self.plan.authority.superiors:
+                self._agent(name, "authority")
+            for wrong in problems_of_authority(self.plan.authority):
+                self._error(f"authority: {wrong}")
         for policy in self.plan.policies:
             if policy.escalation_agent is not None and "escalate" in policy.ladder:
                 agent = self._agent(policy.escalation_agent, policy.rule)

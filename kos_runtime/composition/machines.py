@@ -4,8 +4,11 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Final
 
-from kos_runtime.core.machine import UnknownMachine, machine_named, make_known
-from kos_runtime.core.plan.model import Consensus
+from kos_runtime.core.machine import Commanded, Refused, Run, UnknownMachine, machine_named, make_known
+from kos_runtime.core.plan.model import Authority, Consensus
+from kos_runtime.core.workflow.authority import MACHINE as AUTHORITY
+from kos_runtime.core.workflow.granting import grants_of
+from kos_runtime.core.workflow.granting import setup_of as authority_setup
 from kos_runtime.core.workflow.voting import BALLOTS, setup_of
 
 GROUP: Final = "kos_runtime.machines"
@@ -26,3 +29,14 @@ def problem_of(form: Consensus, where: str) -> str:
     except (UnknownMachine, ValueError) as error:
         return str(error)
     return ""
+
+
+def problems_of_authority(plan: Authority) -> list[str]:
+    """Return what is wrong with the hierarchy and the grants of a workflow, as the machine that decides of them says."""
+    make_installed_known()
+    try:
+        instance = Run(machine_named(AUTHORITY), AUTHORITY, authority_setup(plan))
+    except (UnknownMachine, ValueError) as error:
+        return [str(error)]
+    replies = [instance.take(Commanded({"do": "issue", "grant": grant}), 0).reply for grant in grants_of(plan, 0)]
+    return [reply.message for reply in replies if isinstance(reply, Refused)]

@@ -208,9 +208,18 @@ def machine_named(name: str) -> Machine[Any]:
     Raises:
         UnknownMachine: There is none of that name.
     """
+    return registered(name).machine
+
+
+def registered(name: str) -> Registered:
+    """Return a machine that was made known, with its invariants.
+
+    Raises:
+        UnknownMachine: There is none of that name.
+    """
     if name not in _KNOWN:
         raise UnknownMachine(f"no machine {name!r} is installed here, which this step needs")
-    return _KNOWN[name]().machine
+    return _KNOWN[name]()
 
 
 class UnknownMachine(LookupError):

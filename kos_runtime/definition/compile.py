@@ -9,6 +9,7 @@ from kos_runtime.core.instant import format_duration, parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.core.plan.types import misfit
 from kos_runtime.definition.assemble import Entry, assemble
+from kos_runtime.definition.authority import Authorities
 from kos_runtime.definition.documents import WorkflowDocument
 from kos_runtime.definition.edges import add_edges
 from kos_runtime.definition.forms import Forms
@@ -23,9 +24,8 @@ from kos_runtime.definition.settings import EngineSettings
 from kos_runtime.definition.shapes import Check
 from kos_runtime.definition.templates import Inside, inline, template_of
 
-#: Keys of a step that are carried along and do not run yet.
-_NOT_YET: Final = ("authority_required",)
-_EXTRAS: Final = ("authority_required", "description")
+#: Keys of a step that are carried along.
+_EXTRAS: Final = ("description",)
 #: An attempt that is asked for signs of life gives them at most so often.
 MIN_HEARTBEAT_MS: Final = 100
 #: Forms that an agent's inputs or a result's outputs mean nothing to.
@@ -87,6 +87,7 @@ class Compiler:
         self.texts = Texts(self.check, inputs, variables_of(self.content))
         self.requires = self.texts.requires
         self.forms = Forms(self)
+        self.authorities = Authorities(self)
         self.templates = templates
         #: Pools, under the names by which steps call them.
         self.pools: dict[str, model.Pool] = {}
@@ -112,6 +113,7 @@ class Compiler:
         self.check.problems += inner.check.problems
         self.requires += [(requirement, path) for requirement, _ in inner.requires]
         self.pools.update(inner.pools)
+        self.authorities.adopt(inner.authorities, path)
         self.fallbacks = {**dict.fromkeys(inner.fallbacks, path), **self.fallbacks}
         self._count = inner.count
 
@@ -139,6 +141,7 @@ class Compiler:
         if isinstance(content.get("schedule"), dict):
             self._schedule(content["schedule"], inputs)
         self._monitoring()
+        authority = self.authorities.compile() if self.inside is None else None
         return model.Plan(
             workflow=self.document.id,
             version=content.get("version", ""),
@@ -161,6 +164,7 @@ class Compiler:
             monitoring=content.get("monitoring") or {},
             priority=content.get("priority", 0),
             limit=self._limit(),
+            authority=authority,
             extras={key: content[key] for key in ("schedule",) if key in content},
         )
 
@@ -390,9 +394,8 @@ class Compiler:
         form, inside, found = self.forms.compile(entry, scope, where)
         uses += found
         uses += self._values(raw, path, inside)
-        for key in _NOT_YET:
-            if key in raw:
-                self.need(key, where, (*path, key))
+        needs, found = self.authorities.needs(raw, path, inside)
+        uses += found
         kind = kind_of(raw)
         for key in ("inputs", "outputs", "timeout"):
             useless = _has_no_attempts(raw, kind) if key == "timeout" else kind in _WITHOUT_INPUTS
@@ -420,6 +423,7 @@ class Compiler:
             idempotency_key=raw.get("idempotency_key"),
             compensate=self._compensation(entry, kind, where),
             cache=self._cache(raw, path, kind),
+            authority=needs,
             extras={key: raw[key] for key in _EXTRAS if key in raw},
         )
         return step, uses

@@ -7,6 +7,7 @@ from kos_runtime.core.expression import DEFAULT_ROOTS
 from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
+from kos_runtime.definition.authority import is_hierarchical
 from kos_runtime.definition.consensus import compile_consensus, is_of_peers, runs_by_the_log, seen_by_peers
 from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
@@ -70,6 +71,9 @@ class Forms:
                 )
             case "coordination" if runs_by_the_log(raw["coordination"]):
                 return compile_consensus(self.compiler, raw, path, scope, where)
+            case "coordination" if is_hierarchical(raw["coordination"]):
+                form, uses = self.compiler.authorities.hierarchical(raw, path, scope)
+                return form, scope, uses
             case other:
                 votes = is_of_peers(raw.get(other)) and "consensus" in raw[other]
                 self.compiler.need("agreement: paxos" if votes else other, where, (*path, other))

@@ -36,6 +36,8 @@ MAX_STEPS: Final = 5_000
 MAX_ENTRIES: Final = 500
 MAX_ITERATIONS: Final = 100_000
 MAX_RETRIES: Final = 100
+#: Levels of a hierarchy, and how often a grant may be handed on.
+MAX_LEVELS: Final = 15
 
 _ID: Final = Text(name=True)
 _IDS: Final = ListOf(_ID, single=True)
@@ -149,8 +151,15 @@ FORM_SHAPES: Final[dict[str, Shape]] = {
                 },
                 required=("rule",),
             ),
-            "levels": ListOf(Text()), "delegate": OneOf("down", "up"),
-            "authority": Obj("authority", {"grant": Text(), "expires": Span()}, required=("grant",)),
+            "levels": ListOf(Text(), least=2, most=MAX_LEVELS), "delegate": OneOf("down", "up"),
+            "authority": Obj(
+                "authority",
+                {
+                    "grant": _ID, "scope": Anything(), "cost": Anything(), "expires": Span(),
+                    "on_refused": OneOf("fail", "continue"),
+                },
+                required=("grant",),
+            ),
         },
         required=("pattern",),
     ),
@@ -225,6 +234,7 @@ def _form_choices() -> list[dict[str, Any]]:
     return choices
 
 
+NEED: Final = Obj("authority_required", {"grant": _ID, "scope": Anything(), "cost": Anything()}, required=("grant",))
 COMPENSATE: Final = Obj(
     "compensate", {"agent": Text(), "action": Text(), "inputs": _VALUES}, required=("agent", "action")
 )
@@ -249,7 +259,7 @@ STEP: Final[Obj] = Obj(
         "compensate": COMPENSATE,
         "priority": Number(-1_000, 1_000),
         "resources": RESOURCES,
-        "authority_required": ListOf(Text(), single=True),
+        "authority_required": ListOf(Either((str, _ID), (dict, NEED)), single=True, most=MAX_LEVELS),
         "cache": Either((bool, Flag()), (dict, Obj("cache", {"key": Anything(), "ttl": Span()}))),
         "on_demand": Flag(),
         **FORM_SHAPES,
@@ -319,6 +329,24 @@ POOL: Final = Obj(
     },
     required=("agent",),
 )  # fmt: skip
+LIMITS: Final = Obj(
+    "limits", {name: Number(0, 2**53) for name in ("cost", "count", "fan_out")}, more={"minProperties": 1}
+)
+GRANT: Final = Obj(
+    "grant",
+    {
+        "to": Text(), "actions": ListOf(_ID, single=True, least=1), "scope": Text(), "limits": LIMITS, "expires": Span(),
+        "depth": Number(0, MAX_LEVELS), "from": _ID,
+    },
+    required=("to",),
+)  # fmt: skip
+AUTHORITY: Final = Obj(
+    "authority",
+    {
+        "person": Text(), "answer_within": Span(), "hierarchy": MapOf(Text(), names=False),
+        "grants": MapOf(GRANT),
+    },
+)  # fmt: skip
 _GROUP_MEMBERS: Final = ListOf(Either((str, _ID), (dict, Later("step", lambda: STEP)), (object, _ID)), least=1)
 WORKFLOW_KEYS: Final[dict[str, Shape]] = {
     "id": _ID,
@@ -328,6 +356,7 @@ WORKFLOW_KEYS: Final[dict[str, Shape]] = {
     "outputs": ListOf(OUTPUT, most=MAX_ENTRIES),
     "variables": _VALUES,
     "agents": MapOf(POOL),
+    "authority": AUTHORITY,
     "execution_order": OneOf("sequential", "parallel", "conditional", "loop"),
     "steps": ListOf(Later("step", lambda: STEP), most=MAX_STEPS),
     "error_handling": ListOf(HANDLER, most=MAX_ENTRIES),

@@ -12,6 +12,8 @@ _KINDS: Final = (
     "decision", "loop", "for_each", "parallel_group", "set", "emit", "fail", "join", "wait", "wait_for", "approval",
     "coordination", "workflow", "template",
 )  # fmt: skip
+#: Who took the task of a hierarchical step is seen under this, beside what its action gave.
+DELEGATION: Final = "delegation"
 #: Forms that end without a result that others could read.
 SILENT: Final = frozenset({"decision", "set", "emit", "fail", "join", "wait"})
 
@@ -61,6 +63,8 @@ class Names:
         id = str(step.get("id", "?"))
         free = id not in self._known and id not in self._groups
         outputs, kind = step.get("outputs"), kind_of(step)
+        if outputs is not None and kind == "coordination" and step["coordination"].get("pattern") == "hierarchical":
+            outputs = (*outputs, DELEGATION)
         self._known[id] = _Known(kind, None if outputs is None else tuple(outputs), _inside(step, kind))
         if step.get("on_demand") is True:
             self.on_demand.add(id)

@@ -29,6 +29,7 @@ from kos_runtime.core.schedule.state import Schedule, schedule_stream
 from kos_runtime.core.schedule.state import to_plain as schedule_plain
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.attributes import as_text
+from kos_runtime.core.workflow.authority import DUE
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, to_plain
 from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER, Codec, Run
@@ -131,6 +132,8 @@ class Recorder:
                 batch.attributes.append(AttributeRow(run.id, "", None))
             elif kind is ev.PlanRevised:
                 batch.blob_refs.extend((digest, stream) for digest in (event.plan, event.link))
+            elif kind is ev.AuthorityAsked and event.due:
+                timers.append((event.due, run.id, DUE + event.request, event.number))
             elif kind is ev.CancelRequested:
                 timers.append((event.until, run.id, CANCEL_TIMER, event.number))
             elif kind is ev.TimerFired:
@@ -254,7 +257,11 @@ class Recorder:
         size = 0
         for event in events:
             weight = len(event.exposed) if type(event) is ev.StepCompleted else 64
-            if part and (len(part) >= self._limits.max_record_events or size + weight > self._limits.max_record_bytes):
+            if (
+                part
+                and type(part[-1]) is not ev.AuthorityRecorded
+                and (len(part) >= self._limits.max_record_events or size + weight > self._limits.max_record_bytes)
+            ):
                 yield part
                 part, size = [], 0
             part.append(event)

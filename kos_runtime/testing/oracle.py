@@ -21,10 +21,11 @@ from kos_runtime.core.verify import verify_partition
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.snapshot import FINGERPRINT, from_plain, to_plain
-from kos_runtime.core.workflow.state import FENCES_A_LIFE, Codec, Run
+from kos_runtime.core.workflow.state import FENCES_A_LIFE, Codec, Run, StepState
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.engine.host import Host
 from kos_runtime.ports.event_store import LogReader
+from kos_runtime.testing.authority_oracle import check_authority, unallowed
 from kos_runtime.testing.message_oracle import check_messages
 
 #: (path, attempt, fence) of an execution of an action's body.
@@ -210,6 +211,7 @@ def _run(log: LogReader, library: Library, run: str, records: list[Record], ledg
     found += _fences(run, events)
     found += _timers(run, lines)
     found += check_messages(run, events)
+    found += check_authority(run, [(line.time, line.event) for line in lines])
     found += _Fold(log, library, run, lines, records).check()
     if ledger:
         found += _executions(run, events, ledger)
@@ -310,6 +312,8 @@ class _Fold:
         self.undone: list[str] = []
         #: Members that run, by the path of what bounds them.
         self.members: dict[str, set[str]] = {}
+        #: The event before the one that is looked at.
+        self.last: Any = None
 
     def _say(self, text: str) -> None:
         self.found.append(text)
@@ -332,6 +336,7 @@ class _Fold:
         for place, line in enumerate(self.lines):
             event = line.event
             self._before(state, event)
+            self.last = event
             if isinstance(event, ev.PlanRevised):
                 state.plans[event.plan], state.links[event.link] = library.program(event.plan), library.link(event.link)
             try:
@@ -408,6 +413,8 @@ class _Fold:
             self._say(f"I8: run {run} counts attempt {event.attempt} of {event.path} under fence {event.fence}")
         if state.status != "running":
             self._say(f"I9: run {run} started {event.path} while it was {state.status}")
+        step = state.steps.get(event.path) or _owner(state, event.path)
+        self.found += unallowed(run, step, event, self.last)
         step = state.steps.get(event.path)
         if step is None or step.ask_of:
             return
@@ -454,6 +461,11 @@ class _Fold:
         most = form.max_concurrency if isinstance(form, ForEach | Group) else 0
         if most and running >= most:
             self._say(f"I18: run {self.run} runs {running + 1} of {path} at once, at most {most}")
+
+
+def _owner(state: Run, path: str) -> StepState | None:
+    """Return the step whose item or part begins."""
+    return state.steps.get(path[: path.rindex("[")]) if path.endswith("]") else None
 
 
 def live_unlike_fold(host: Host, library: Library) -> list[str]:

@@ -55,6 +55,23 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hierarchical(Action):
+    """An action that is handed down or up ``levels`` (agents, the highest first) until somebody takes it.
+
+    ``agent`` is who takes it where nothing stands against that. ``grant`` is the authority that goes with it, empty for none, ``expires_ms`` how long
+    what is cut from a grant for it lasts. ``on_refused`` is fail or continue.
+    """
+
+    levels: tuple[str, ...]
+    delegate: str = "down"
+    grant: str = ""
+    scope: Any = field(default="", metadata=PLAIN)
+    cost: Any = field(default=0, metadata=PLAIN)
+    expires_ms: int = 3_600_000
+    on_refused: str = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """``default_path`` None means that there is none: a condition that fails then fails the step."""
 
@@ -254,7 +271,7 @@ class Join:
 
 
 Form = (
-    Action | Decision | Loop | ForEach | Group | Inlined | Child | SetVariables | Emit | Fail | Join | Wait | WaitFor | Approval | OtherForm
+    Action | Hierarchical | Decision | Loop | ForEach | Group | Inlined | Child | SetVariables | Emit | Fail | Join | Wait | WaitFor | Approval | OtherForm
 )  # fmt: skip
 
 
@@ -281,6 +298,15 @@ class Cache:
     key: Any = field(default=None, metadata=PLAIN)
     has_key: bool = False
     ttl_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Authority that a step's agent must hold: the name of what was granted, where it is used, and how much of it."""
+
+    grant: str
+    scope: Any = field(default="", metadata=PLAIN)
+    cost: Any = field(default=0, metadata=PLAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +344,8 @@ class Step:
     #: An attempt is given up after so long without a sign of life; 0 for any time.
     heartbeat_ms: int = 0
     cache: Cache | None = None
+    #: What its agent must have been granted whenever it starts.
+    authority: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +404,36 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """A grant that a run begins with. ``parent`` empty: the person's own gift; None is no limit, ``expires_ms`` 0 no end."""
+
+    id: str
+    subject: str
+    actions: tuple[str, ...]
+    parent: str = ""
+    scope: str = ""
+    cost: int | None = None
+    count: int | None = None
+    fan_out: int | None = None
+    depth: int = 0
+    expires_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """Who stands above whom, who gives authority, and what of it there is when a run begins.
+
+    ``person`` is ``user:NAME`` or ``role:NAME``; empty for anybody. ``superiors`` has every agent that can hold something,
+    with who is above it, empty for the person. ``answer_ms`` is how long each has to answer a request.
+    """
+
+    person: str = ""
+    superiors: dict[str, str] = field(default_factory=dict, metadata=PLAIN)
+    answer_ms: int = 300_000
+    roots: tuple[Root, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """Something that the definition uses and an engine must know how to run: ``wait``, ``on_failure: skip``, …
 
@@ -415,6 +473,8 @@ class Plan:
     #: Which run goes first where several wait, and how much of one may start.
     priority: int = 0
     limit: Limit | None = None
+    #: None where nothing in it asks for authority.
+    authority: Authority | None = None
     extras: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
     #: The text that it was compiled from, with what else went into that: a change of the running workflow begins here.
     source: dict[str, Any] | None = field(default=None, metadata=PLAIN)

@@ -32,6 +32,8 @@ class Node:
     key: Template | None = None
     #: What stands for its inputs where results are kept.
     cache_key: Template | None = None
+    #: What its agent must have been granted: name, where, how much.
+    authority: tuple[tuple[str, Template, Template], ...] = ()
     #: Whether the inputs follow from the log as they stand: literals and references that never change.
     inputs_are_stable: bool = True
     condition: Expression | None = None
@@ -157,6 +159,9 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
         node.key = _template(step.idempotency_key, inside)
     if step.cache is not None and step.cache.has_key:
         node.cache_key = _template(step.cache.key, inside)
+    node.authority = tuple(
+        (need.grant, _template(need.scope, inside), _template(need.cost, inside)) for need in step.authority
+    )
     node.undo = _undo(step, inside)
     node.is_plain = type(step.form) is model.Action and step.when is None and not step.spread and not in_group
     item = step.form.name if isinstance(step.form, model.ForEach) and step.form.body is None else ""
@@ -166,6 +171,7 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
         or step.heartbeat_ms > 0
         or step.cache is not None
         or step.priority != 0
+        or bool(step.authority)
     )
     if (node.is_plain or item) and node.inputs is not None and not special:
         node.names = _names(node.inputs, item)

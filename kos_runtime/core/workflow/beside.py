@@ -10,8 +10,8 @@ from typing import Any, Final
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import Action, Child, Inlined
 from kos_runtime.core.plan.program import Node
+from kos_runtime.core.workflow import authority, mail
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow import mail
 from kos_runtime.core.workflow.state import CLOSE, ENTER, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
 from kos_runtime.core.workflow.values import template_around
@@ -149,6 +149,8 @@ def ended(run: Run, step: StepState) -> None:
         _undo_next(run)
     elif step.beside == mail.BESIDE:
         mail.ended(run, step)
+    elif step.beside == authority.BESIDE:
+        authority.ended(run, step)
 
 
 def _open(run: Run, step: StepState) -> None:

@@ -209,6 +209,43 @@ class DecideApproval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantAuthority:
+    """A person gives an agent authority: the ``grant`` as plain data, with ``expires_ms`` from now (0: the run's end).
+
+    With a ``parent`` it is cut from that, in the name of who holds it. ``roles`` and ``right`` as of an approval.
+    """
+
+    run: str
+    grant: dict[str, Any]
+    expires_ms: int
+    by: str
+    roles: list[str]
+    right: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeAuthority:
+    """A person takes a grant back, and with it all that was cut from it."""
+
+    run: str
+    grant: str
+    by: str
+    roles: list[str]
+    right: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskAuthority:
+    """Have an agent ask those above for authority: ``use`` is [agent, name, scope, cost]."""
+
+    run: str
+    use: list[Any]
+    reason: str
+    expires_ms: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A command that does not fit the state. ``code`` is stable: not_found, conflict, revision, invalid, busy, storage_full."""
 
@@ -229,7 +266,7 @@ class Accepted:
 #: What a person decides of a run that there is; each names its author.
 Steering = (
     AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RequeueRun | RestoreRun | SetCheckpoints | SetAttributes | RevisePlan | ExecuteStep
-    | SendSignal | DecideApproval
+    | SendSignal | DecideApproval | GrantAuthority | RevokeAuthority | AskAuthority
 )  # fmt: skip
 Command = CreateRun | StartRun | ForkRun | Steering | Scheduling
 Answer = Accepted | Rejected

@@ -13,9 +13,10 @@ from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import ForEach
 from kos_runtime.core.plan.types import complete_inputs, misfit
 from kos_runtime.core.record import INLINE_LIMIT
-from kos_runtime.core.workflow import attributes, steering
+from kos_runtime.core.workflow import attributes, granting, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
+from kos_runtime.core.workflow.authority import DUE
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
@@ -67,6 +68,9 @@ def start(desk: Desk) -> None:
     """Let a created run begin."""
     length = length_of(desk.run)
     desk.emit(ev.RunStarted(desk.now + length if length else 0))
+    program = desk.run.program
+    if program is not None and program.plan.authority is not None:
+        granting.begin(desk, program.plan.authority)
     advance(desk)
 
 
@@ -125,6 +129,10 @@ def timer(desk: Desk, path: str, fence: int) -> None:
         return
     if path == CANCEL_TIMER:
         steering.kill(desk)
+        return
+    if path.startswith(DUE):
+        granting.timed_out(desk, path)
+        advance(desk)
         return
     if path in desk.run.waits:
         time_is_over(desk, desk.run.steps[path])

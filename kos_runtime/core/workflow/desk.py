@@ -10,6 +10,7 @@ from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.core.plan.model import Limit
 from kos_runtime.core.record import PAYLOAD_LIMIT, BlobRef
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.authority import with_delegation
 from kos_runtime.core.workflow.evolve import HANDLERS, evolve
 from kos_runtime.core.workflow.state import Run
 
@@ -132,9 +133,12 @@ class Desk:
     def complete(self, outcome: Outcome) -> None:
         """Record that an attempt succeeded."""
         blobs: list[list[Any]] = []
+        exposed = outcome.exposed
         if outcome.blobs:
             blobs = [[name, ref.digest, ref.size, kind, length] for name, ref, kind, length in outcome.blobs]
-        self.emit(ev.StepCompleted(outcome.path, outcome.fence, outcome.exposed, blobs, outcome.duration_ms))
+        if self.run.authority is not None:
+            exposed = with_delegation(self.run, outcome.path, exposed)
+        self.emit(ev.StepCompleted(outcome.path, outcome.fence, exposed, blobs, outcome.duration_ms))
 
     def put_blob(self, data: bytes) -> BlobRef:
         """Have a value stored beside the record.

@@ -8,6 +8,7 @@ from kos_runtime.core.expression import ExpressionError, NeedsData, evaluate_tem
 from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.identity import idempotency_key
 from kos_runtime.core.invocation import Gather, Invocation
+from kos_runtime.core.machine import UnknownMachine
 from kos_runtime.core.plan.link import ActionLink, AgentLink
 from kos_runtime.core.plan.model import Action, Child, ForEach, Inlined
 from kos_runtime.core.record import INLINE_LIMIT
@@ -15,6 +16,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow import stored
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
+from kos_runtime.core.workflow.granting import refused
 from kos_runtime.core.workflow.inputs import Inputs, compute, compute_names
 from kos_runtime.core.workflow.reusing import may_take, result_key, take_kept
 from kos_runtime.core.workflow.state import Run, StepState
@@ -111,6 +113,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
         message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
         return True
+    if step.node.authority and not _is_allowed(desk, step, owner, own_index, path):
+        return True
     attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
     fence = max(0 if at is None else at.fence, run.fences) + 1
     model = step.node.step
@@ -155,6 +159,20 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
         )
     )
     return True
+
+
+def _is_allowed(desk: Desk, step: StepState, owner: StepState, index: int, path: str) -> bool:
+    """Record under which grants an attempt starts; if there are none, it has failed."""
+    grant = step.delegation[2] if step.delegation else ""
+    try:
+        problem = refused(desk, step if step.beside else owner, index, path, names_of(step)[0], grant)
+    except (ExpressionError, ValueError) as error:
+        problem = failure(ErrorType.VALIDATION, f"{path}: {error}", step=path, recoverable=False)
+    except UnknownMachine as error:
+        problem = failure(ErrorType.RESOURCE, str(error), step=path)
+    if problem is not None:
+        fail_before_start(desk, path, problem)
+    return problem is None
 
 
 def _waits(desk: Desk, step: StepState, whose: str, running: int = -1) -> bool:

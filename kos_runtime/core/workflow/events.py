@@ -893,6 +893,72 @@ class MessageSuperseded:
     reason: str
 
 
+# --- authority ----------------------------------------------------------------------------------
+
+
+@event("authority_opened")
+class AuthorityOpened:
+    """Who stands above whom in the run, ``{person, superiors, answer_ms}``: what its authority is decided by."""
+
+    setup: dict[str, Any]
+
+
+@event("authority_recorded")
+class AuthorityRecorded:
+    """What was decided of authority: grants, uses, hand-overs, requests, as ``[label, values]`` of the machine's facts.
+
+    ``path`` is the step that it is about, empty for none; ``by`` the person who had it decided, with ``right``, by what,
+    or empty. What a step does under a grant stands right before the ``StepScheduled`` that it allows.
+    """
+
+    path: str
+    by: str
+    right: str
+    facts: list[list[Any]]
+
+
+@event("authority_asked")
+class AuthorityAsked:
+    """A request stands with ``who``, who is asked under ``path``, until ``due`` (0: for ever). ``of`` is the step that waits.
+
+    ``question`` is the packed object of the inputs that an agent is asked with.
+    """
+
+    path: str
+    of: str
+    request: str
+    who: str
+    question: bytes
+    due: int
+    number: int
+
+
+@event("authority_answered")
+class AuthorityAnswered:
+    """Who was asked under ``path`` has said ``verdict``: grant, deny or pass, or is not waited for (silent, withdrawn).
+
+    ``ended``: with that the request is over, and the step ``of`` goes on.
+    """
+
+    path: str
+    of: str
+    request: str
+    verdict: str
+    comment: str
+    ended: bool
+
+
+@event("task_taken")
+class TaskTaken:
+    """A step's task was handed to ``agent``, at a level, under a grant; or, with ``refused``, to nobody."""
+
+    path: str
+    agent: str
+    level: int
+    grant: str
+    refused: str
+
+
 Event: TypeAlias = (
     RunCreated | RunLinked | RunStarted | RunCompleted | RunFailed | RunPaused | RunResumed | RunReopened | PlanRevised | RunForked | ResultReplaced | RestoreBegun | RunRestored
     | CheckpointsSet | PayloadsPurged | RunArchived | CancelRequested | DeadlineSet | WaitStarted | WaitEnded | SignalAwaited | SignalReceived | SignalTaken
@@ -903,4 +969,5 @@ Event: TypeAlias = (
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
     | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
     | MessageSent | MessageHandled | MessageWithdrawn | MessageSuperseded
+    | AuthorityOpened | AuthorityRecorded | AuthorityAsked | AuthorityAnswered | TaskTaken
 )  # fmt: skip

@@ -11,7 +11,7 @@ from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import ForEach, Group, Inlined
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
-from kos_runtime.core.workflow import beside, mail
+from kos_runtime.core.workflow import authority, beside, mail
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.reopened import reopen
 from kos_runtime.core.workflow.revised import request_step, revise
@@ -870,4 +870,9 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.MessageHandled: mail.handled,
     ev.MessageWithdrawn: mail.withdrawn,
     ev.MessageSuperseded: mail.superseded,
+    ev.AuthorityOpened: authority.opened,
+    ev.AuthorityRecorded: authority.recorded,
+    ev.AuthorityAsked: authority.asked,
+    ev.AuthorityAnswered: authority.answered,
+    ev.TaskTaken: authority.taken,
 }

@@ -13,6 +13,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.beside import fallback_node, stand_in_path
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import step_at
+from kos_runtime.core.workflow.granting import MISSING, request
 from kos_runtime.core.workflow.state import StepState
 from kos_runtime.core.workflow.status import StepStatus
 from kos_runtime.core.workflow.withdrawing import give_up_messages
@@ -203,6 +204,9 @@ def _change_agent(desk: Desk, step: StepState, policy: Policy) -> None:
 
 
 def _escalate(desk: Desk, step: StepState, policy: Policy) -> None:
+    missing = (step.error or {}).get("details", {}).get(MISSING)
+    if missing and desk.run.authority is not None and request(desk, step.path, missing, step.error["message"]):  # type: ignore[index]
+        return
     number = step.escalations + 1
     desk.emit(ev.Escalated(step.path, number, policy.escalation_agent or "", f"{step.path}!{number}"))
 

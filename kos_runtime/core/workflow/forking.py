@@ -216,9 +216,14 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
         desk.owe(StopChild(child, "its run was restored"))
     life = run.fences // FENCES_A_LIFE + 1
     generation = run.generation + 1
+    held = run.authority
     desk.emit(ev.RestoreBegun(command.to, its_hash, command.by, command.reason))
+    if held is not None:
+        # What was granted, used and revoked since stays so: going back gives nobody back what was taken.
+        desk.emit(ev.AuthorityOpened(held.setup))
+        desk.emit(ev.AuthorityRecorded("", command.by, "restored", held.facts))
     for event in events:
-        if not isinstance(event, ev.RunCreated | ev.RunLinked):
+        if not isinstance(event, ev.RunCreated | ev.RunLinked | ev.AuthorityOpened | ev.AuthorityRecorded):
             desk.emit(event)
     desk.emit(ev.RunRestored(command.to, command.by, command.reason, life, generation))
     count_anew(desk)

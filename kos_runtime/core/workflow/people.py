@@ -1,11 +1,19 @@
 """What people say to a run that waits for them: signals and approvals."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, DecideApproval, Rejected, SendSignal
+from kos_runtime.core.workflow.commands import (
+    Accepted,
+    DecideApproval,
+    GrantAuthority,
+    Rejected,
+    RevokeAuthority,
+    SendSignal,
+)
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.progress import advance
 from kos_runtime.core.workflow.status import RunStatus
@@ -60,7 +68,7 @@ def decide(desk: Desk, command: DecideApproval) -> Accepted | Rejected:
         which = f"step {path!r} of run {run.id}" if path else f"run {run.id}"
         return Rejected(code="not_found", message=f"{which} waits for no approval{hint}")
     step, what = run.steps[path], run.waits[path]
-    right = _right(what["approvers"], command)
+    right = right_of(what["approvers"], command)
     if not right:
         wanted = ", ".join(what["approvers"])
         return Rejected(code="invalid", message=f"{command.by} may not decide {path!r}: it is for {wanted}")
@@ -84,7 +92,7 @@ def decide(desk: Desk, command: DecideApproval) -> Accepted | Rejected:
     return Accepted(run=run.id, event="ApprovalGiven")
 
 
-def _right(approvers: list[str], command: DecideApproval) -> str:
+def right_of(approvers: Sequence[str], command: DecideApproval | GrantAuthority | RevokeAuthority) -> str:
     """Say by what a person may decide; nothing when not."""
     if not approvers:
         return f"anybody ({command.right})"

@@ -13,13 +13,17 @@ from kos_runtime.core.failure import ErrorType, WorkflowError, failure
 from kos_runtime.core.machine import UnknownMachine
 from kos_runtime.core.plan import model
 from kos_runtime.core.record import INLINE_LIMIT
+from kos_runtime.core.workflow import authority
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import ask
 from kos_runtime.core.workflow.compensating import end_undone, undo
+from kos_runtime.core.workflow.delegating import ask as ask_for_authority
+from kos_runtime.core.workflow.delegating import close_question, denied, hand_over
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.dispatching import dispatch, dispatch_first, linked, split
 from kos_runtime.core.workflow.ending import end_run
 from kos_runtime.core.workflow.failing import fail_before_start, stood_in
+from kos_runtime.core.workflow.granting import withdraw_unneeded
 from kos_runtime.core.workflow.inlining import close_template, open_template
 from kos_runtime.core.workflow.inputs import results_expose
 from kos_runtime.core.workflow.mail import BESIDE
@@ -95,6 +99,8 @@ def _again(desk: Desk, step: StepState) -> None:
         undo(desk, step)
     elif step.beside == BESIDE:
         handle(desk, step)
+    elif step.beside == authority.BESIDE:
+        ask_for_authority(desk, step)
     elif step.attempt == 0 and step.index < 0:
         # It failed before it could begin, of its condition or its values: they are computed anew.
         _enter(desk, step)
@@ -116,6 +122,9 @@ def _enter(desk: Desk, step: StepState) -> None:
         return
     if step.beside == BESIDE:
         handle(desk, step)
+        return
+    if step.beside == authority.BESIDE:
+        ask_for_authority(desk, step)
         return
     run, scope, node = desk.run, step.scope, step.node
     if node.is_plain and _are_done_beside(run, scope, node.step.reads):
@@ -143,6 +152,8 @@ def _enter(desk: Desk, step: StepState) -> None:
             desk.emit(ev.ConditionMet(step.path))
     form = node.form
     match form:
+        case model.Hierarchical():
+            hand_over(desk, step, form)
         case model.Action():
             if node.step.spread and step.fan is None:
                 _, action = linked(desk, form.agent, form.action)
@@ -438,6 +449,12 @@ def _close(desk: Desk, path: str) -> None:
     if step.beside == BESIDE:
         close_handler(desk, step)
         return
+    if step.beside == authority.BESIDE:
+        close_question(desk, step)
+        return
+    if step.status is StepStatus.FAILING:
+        denied(desk, step)
+        return
     match form:
         case model.Decision():
             desk.emit(ev.DecisionEnded(path))
@@ -542,3 +559,5 @@ def cancel_inside(desk: Desk, path: str, reason: str) -> None:
         desk.emit(ev.StepCancelled(other, fence or 0, reason))
     for other in [p for p in run.agenda if p and inside(p)]:
         desk.emit(ev.StepCancelled(other, 0, reason))
+    if run.authority is not None and run.authority.asks:
+        withdraw_unneeded(desk)

@@ -26,7 +26,7 @@ _EDGES: Final = frozenset({"after", "predecessors", "reads"})
 #: The words that people use for fields of the model.
 WORDS: Final = {
     "timeout_ms": "timeout", "heartbeat_ms": "heartbeat_timeout", "policies": "its handling of failures", "after": "what it waits for",
-    "predecessors": "what comes before it", "reads": "what it reads", "spread": "parallel", "extras": "its other keys",
+    "predecessors": "what comes before it", "reads": "what it reads", "spread": "parallel", "extras": "its other keys", "authority": "authority_required",
 }  # fmt: skip
 
 

@@ -10,14 +10,14 @@ from typing import Any, Final
 from kos_runtime.core.event import BY_NAME
 from kos_runtime.core.plan.program import Node
 from kos_runtime.core.record import BlobRef
+from kos_runtime.core.workflow import authority, mail
 from kos_runtime.core.workflow import events as _events
-from kos_runtime.core.workflow import mail
 from kos_runtime.core.workflow.beside import fallback_node, node_at
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 14
+STATE_VERSION: Final = 15
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
@@ -33,7 +33,7 @@ _RUN: Final = (
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
     "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn", "requested", "by_hand", "given", "beside", "of", "instead", "avoid", "replaced",
-    "child_end",
+    "child_end", "delegation",
 )  # fmt: skip
 _SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn", "vars")
 _FAN: Final = ("count", "limit", "next", "again", "open", "skipped", "failures", "items", "parts", "over", "bounds")
@@ -49,6 +49,7 @@ def to_plain(run: Run) -> dict[str, Any]:
     plain["scopes"] = [_scope(scope) for scope in run.scopes.values()]
     plain["steps"] = [_step(step) for step in run.steps.values()]
     plain["mail"] = mail.to_plain(run)
+    plain["authority"] = authority.to_plain(run)
     return plain
 
 
@@ -95,6 +96,7 @@ def from_plain(run: Run, plain: dict[str, Any]) -> None:
     run.undo = dict.fromkeys(plain["undo"])
     run.timers = {path: (timer[0], timer[1]) for path, timer in plain["timers"].items()}
     mail.from_plain(run, plain["mail"])
+    authority.from_plain(run, plain["authority"])
     owners = {step["path"]: step for step in plain["steps"]}
     stored = {scope["path"]: scope for scope in plain["scopes"]}
     for path in stored:
@@ -131,6 +133,8 @@ def _node(run: Run, plain: dict[str, Any], scope: Scope) -> Node:
     if plain["beside"] == mail.BESIDE:
         messages = mail.of(run)
         return messages.node(run, messages.handled_by(plain["path"]))
+    if plain["beside"] == authority.BESIDE:
+        return authority.node_of(run, plain["id"])
     node = fallback_node(run, scope, plain["id"]) if plain["beside"] == "stand_in" else scope.body.nodes[plain["id"]]
     assert node is not None
     return node

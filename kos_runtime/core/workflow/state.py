@@ -133,6 +133,8 @@ class StepState:
     given = False
     #: How its child ended: status, packed outputs, blobs, error.
     child_end: list[Any] | None = None
+    #: To whom a task was handed: agent, level, grant, why to nobody.
+    delegation: list[Any] | None = None
     #: Unpacked inputs of a template; not folded.
     template_inputs: dict[str, Any] | None = None
     #: Unpacked ``exposed``; not folded.
@@ -190,7 +192,7 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "attributes", "author", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
+        "agenda", "attributes", "author", "authority", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
         "link_digest", "link_now", "link_settings", "links", "mail", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "sought", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
@@ -262,6 +264,8 @@ class Run:
         self.error: dict[str, Any] | None = None
         #: What its agents said to each other (``mail.Mail``); None as long as nobody said anything.
         self.mail: Any = None
+        #: Who may do what (``authority.Held``); None where the workflow asks for no authority.
+        self.authority: Any = None
         self.outputs: bytes = b""
         self.outputs_blobs: list[list[Any]] = []
         # Given by whoever folds; not folded.

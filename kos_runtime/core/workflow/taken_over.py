@@ -35,7 +35,7 @@ def begin_again(run: Run) -> None:
     run.outputs, run.outputs_blobs = b"", []
     run.signals, run.signalled = [], 0
     run.attributes = {}
-    run.mail = None
+    run.mail = run.authority = None
     run.deadline = run.left_ms = 0
 
 
