@@ -355,7 +355,7 @@ def _revoke(state: Held, id: str, by: str) -> Transition:
 
 def find(state: Held, use: Use, now: int, used: Mapping[str, tuple[int, int]] | None = None) -> str | Refused:
     """Return the first of an agent's grants under which something may be done, or why none is."""
-    objections = []
+    objections: list[str] = []
     for id in state.of_agent.get(use.agent, ()):
         problem = objection(state.grants, state.revoked, state.used if used is None else used, id, use, now)
         if not problem:

@@ -2,16 +2,14 @@
 
 from typing import Any, NamedTuple
 
-from coordination.authority import (
+from coordination.authority import Authorities, Authority, EscalationEnded
+from coordination.authority_commands import (
     Act,
     Answer,
-    Authorities,
-    Authority,
     Check,
     Delegate,
     DelegationResult,
     Escalate,
-    EscalationEnded,
     Issue,
     Revoke,
 )

@@ -47,21 +47,16 @@ class Authorities:
 
     def needs(self, raw: Mapping[str, Any], path: Path, scope: Scope) -> tuple[tuple[model.Need, ...], list[Use]]:
         """Return what a step's agent must have been granted, and what is read to know where and how much."""
-        at: list[tuple[Any, Path]] = []
         said = raw.get("authority_required") or []
-        at += [(need, (*path, "authority_required", index)) for index, need in enumerate(said)]
-        form = raw.get("coordination")
+        at: list[tuple[Any, Path]] = [(need, (*path, "authority_required", index)) for index, need in enumerate(said)]
+        form: Any = raw.get("coordination")
         if is_hierarchical(form) and isinstance(form.get("authority"), dict):
             at.insert(0, (form["authority"], (*path, "coordination", "authority")))
         elif said and not raw.get("action"):
+            what = f"step {raw.get('id')!r} has no action of its own and no use for authority_required"
             hint = "put it on the steps in it that have one"
-            self.compiler.check.fail(
-                (*path, "authority_required"), "KOS109", f"step {raw.get('id')!r} has no action of its own", hint
-            )
+            self.compiler.check.warn((*path, "authority_required"), "KOS214", what, hint, key=True)
             return (), []
-        if at and "cache" in raw and raw["cache"] is not False:
-            what = "cache does not go with authority: what is taken from elsewhere is done by nobody"
-            self.compiler.check.fail((*path, "cache"), "KOS109", what)
         needs, uses = [], []
         for need, place in at:
             named = {"grant": need} if isinstance(need, str) else need
@@ -128,7 +123,7 @@ class Authorities:
         if answer <= 0:
             self.compiler.check.fail((*at, "answer_within"), "KOS106", "answer_within: must be above 0")
         roots = self._roots(grants, (*at, "grants"))
-        self._check_needed(roots)
+        self._check_needed(grants)
         return model.Authority(person=person, superiors=superiors, answer_ms=answer, roots=roots)
 
     def _superiors(self, hierarchy: Mapping[str, str], grants: Mapping[str, Any], at: Path) -> dict[str, str]:
@@ -140,9 +135,9 @@ class Authorities:
             where[self.compiler.agent(agent)] = (*at, "hierarchy", agent)
         for levels, path in self.levels:
             for superior, agent in pairwise(levels):
-                if found.setdefault(agent, superior) != superior:
+                if agent != superior and found.setdefault(agent, superior) != superior:
                     message = f"{agent!r} stands under {superior!r} here, and under {found[agent]!r} elsewhere"
-                    self.compiler.check.fail(path, "KOS216", message, "everybody has one superior in a workflow")
+                    self.compiler.check.fail(path, "KOS209", message, "everybody has one superior in a workflow")
                 where.setdefault(agent, path)
         others = [*found.values(), *self.agents, *(grant.get("to", "?") for grant in grants.values())]
         for agent in others:
@@ -186,26 +181,24 @@ class Authorities:
                 expires_ms=expires,
             )
         ordered: dict[str, model.Root] = {}
+        circles: set[str] = set()
         for name in made:
-            self._after_its_parent(name, made, ordered, at)
+            line = [name]
+            while (parent := made[line[-1]].parent) in made and parent not in ordered and parent not in line:
+                line.append(parent)
+            if parent in line:
+                if not circles & set(line):
+                    told = " from ".join([*line, parent])
+                    self.compiler.check.fail((*at, name, "from"), "KOS206", f"grants are cut from one another: {told}")
+                circles |= set(line)
+                continue
+            for id in reversed(line):
+                ordered.setdefault(id, made[id])
         return tuple(ordered.values())
 
-    def _after_its_parent(
-        self, name: str, made: Mapping[str, model.Root], ordered: dict[str, model.Root], at: Path
-    ) -> None:
-        line = [name]
-        while (parent := made[line[-1]].parent) in made and parent not in ordered:
-            if parent in line:
-                circle = " from ".join([*line, parent])
-                self.compiler.check.fail((*at, name, "from"), "KOS206", f"grants are cut from one another: {circle}")
-                return
-            line.append(parent)
-        for id in reversed(line):
-            ordered.setdefault(id, made[id])
-
-    def _check_needed(self, roots: tuple[model.Root, ...]) -> None:
-        granted = {action for root in roots for action in root.actions}
+    def _check_needed(self, grants: Mapping[str, Any]) -> None:
+        granted = {action for name, said in grants.items() for action in said.get("actions") or (name,)}
         for name, path in self.needed.items():
             if name not in granted:
                 hint = self.compiler.check.hint(name, granted, "a person can, by kos grant")
-                self.compiler.check.warn(path, "KOS217", f"no grant of the workflow is for {name!r}", hint)
+                self.compiler.check.warn(path, "KOS216", f"no grant of the workflow is for {name!r}", hint)

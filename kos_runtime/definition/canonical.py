@@ -16,7 +16,7 @@ from kos_runtime.definition.shapes import Check
 from kos_runtime.definition.yaml_writer import write_yaml
 
 _WORKFLOW_KEYS: Final = (
-    "id", "version", "description", "inputs", "outputs", "variables", "agents", "execution_order", "timeout",
+    "id", "version", "description", "inputs", "outputs", "variables", "agents", "authority", "execution_order", "timeout",
     "priority", "rate_limit", "max_concurrency",
     "schedule", "steps", "parallel_groups", "synchronization_points", "dependencies", "conditions", "error_handling",
     "compensation", "monitoring",

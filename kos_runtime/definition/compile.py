@@ -457,6 +457,10 @@ class Compiler:
             message = f"step {raw.get('id')!r} is a {kind.removeprefix('parallel_')} and has no use for cache"
             self.check.warn(at, "KOS214", message, key=True)
             return None
+        if raw.get("authority_required"):
+            message = f"step {raw.get('id')!r} needs authority and has no use for cache"
+            self.check.warn(at, "KOS214", message, "what was granted to its agent is what it does itself", key=True)
+            return None
         if raw.get("delivery") == "at_most_once":
             self.check.fail(
                 at, "KOS109", "cache does not go with delivery: at_most_once", "what acts once is not looked up"

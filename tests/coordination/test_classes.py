@@ -19,7 +19,7 @@ from coordination import (
     hierarchy,
 )
 from coordination.assignment import assignment
-from coordination.authority import Answer
+from coordination.authority_commands import Answer
 from coordination.consensus import BallotCast, Cast
 from coordination.load import fairness, two_choices
 from coordination.worker import Finish

@@ -5,7 +5,8 @@ from random import Random
 from typing import Any, Final
 
 from coordination.assignment import Fail, assignment
-from coordination.authority import Act, Answer, Authority, Check, Delegate, Escalate, Issue, Revoke
+from coordination.authority import Authority
+from coordination.authority_commands import Act, Answer, Check, Delegate, Escalate, Issue, Perform, Revoke, Withdraw
 from coordination.consensus import Cast, Vote
 from coordination.grant import Grant, Limits, Use
 from coordination.levels import hierarchy

@@ -260,7 +260,6 @@ REQUIRED = {
     "coordination": "{id: b, coordination: {pattern: master_slave, workers: k}, action: x}",
     "timeout of a template": "{id: b, template: {use: other}, timeout: 5m}",
     "template": "{id: b, template: {use: other}}",
-    "authority_required": f"{{id: b, {ACT}, authority_required: [publish]}}",
     "on_exhausted: escalate": f"{{id: b, loop: {{max_iterations: 1, on_exhausted: escalate, body: [{{id: i, {ACT}}}]}}}}",
 }
 

@@ -259,14 +259,49 @@ def test_an_output_that_no_step_exposes_is_a_warning() -> None:
 
 def test_what_does_not_run_yet_is_a_warning_where_it_is_asked_for() -> None:
     text = steps("""
-        {id: a, agent: k, action: x, authority_required: [p]}
+        {id: a, agent: k, action: x}
         {id: b, coordination: {pattern: hierarchical}, action: x}
     """)
     assert said(text) == []
     assert warned(text) == [
-        "4:36 KOS220 authority_required (at a) does not run in this version",
         "5:15 KOS220 coordination (at b) does not run in this version",
     ]
+
+
+AUTHORITY = """
+workflow:
+  id: w
+  authority: {%s}
+  steps:
+    - {id: a, agent: hand, action: x, %s}
+    - {id: b, coordination: {pattern: hierarchical, levels: [%s], authority: {grant: ship}}, action: x}
+"""
+
+
+@pytest.mark.parametrize(
+    ("block", "need", "levels", "found"),
+    [
+        ("grants: {ship: {to: lead, depth: 1}}", "authority_required: ship", "lead, hand", []),
+        ("hierarchy: {lead: hand}", "authority_required: [ship]", "lead, hand",
+         ["KOS206 a circle in the hierarchy: lead under hand under lead", "KOS216 no grant of the workflow is for 'ship'"]),
+        ("hierarchy: {hand: boss}, grants: {ship: {to: lead}}", "when: true", "lead, hand",
+         ["KOS209 'hand' stands under 'lead' here, and under 'boss' elsewhere"]),
+        ("grants: {ship: {to: lead, from: shop}, shop2: {to: lead}}", "when: true", "lead, hand", ["KOS201 no grant 'shop'"]),
+        ("grants: {ship: {to: lead, from: x}, x: {to: lead, from: ship}}", "when: true", "lead, hand",
+         ["KOS206 grants are cut from one another: ship from x from ship"]),
+        ("grants: {ship: {to: lead, expires: 0s}}", "when: true", "lead, hand", ["KOS106 grant 'ship' is over before it is given"]),
+        ("person: jr, grants: {ship: {to: lead}}", "when: true", "lead, hand",
+         ["KOS103 person: expected user:NAME or role:NAME, got 'jr'"]),
+        ("grants: {ship: {to: lead}}", "when: true", "lead, lead", ["KOS111 'lead' stands at two levels"]),
+        ("grants: {ship: {to: lead}}", "authority_required: [ship], cache: true", "lead, hand",
+         ["KOS214 step 'a' needs authority and has no use for cache"]),
+        ("grants: {ship: {to: lead, limits: {costs: 1}}}", "when: true", "lead, hand", ["KOS102 unknown key 'costs' in limits"]),
+        ("grants: {ships: {to: lead}}", "when: true", "lead, hand", ["KOS216 no grant of the workflow is for 'ship'"]),
+    ],
+)  # fmt: skip
+def test_authority_that_cannot_be_is_told_why(block: str, need: str, levels: str, found: list[str]) -> None:
+    text = AUTHORITY % (block, need, levels)
+    assert sorted(line.split(" ", 1)[1].split(";")[0] for line in said(text) + warned(text)) == sorted(found)
 
 
 VOTE = """

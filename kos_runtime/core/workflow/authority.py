@@ -117,7 +117,7 @@ def answered(run: Run, e: ev.AuthorityAnswered) -> None:
     held.asks.pop(e.request, None)
     run.timers.pop(DUE + e.request, None)
     for place in (run.steps, run.agenda, run.open, run.waits, run.timers):
-        place.pop(e.path, None)  # type: ignore[attr-defined]
+        place.pop(e.path, None)
     waiting = run.steps.get(e.of)
     if not e.ended or waiting is None or waiting.status is not StepStatus.ESCALATED:
         return

@@ -22,7 +22,7 @@ from kos_runtime.core.workflow.values import View
 NEVER: Final = 253_402_300_799_000
 #: What is granted on request is good for so long.
 ASKED_MS: Final = 3_600_000
-#: The detail of a failure that says what was missing: [agent, grant, scope, cost].
+#: The detail of a failure that says what was missing, [agent, grant, scope, cost].
 MISSING: Final = "authority"
 
 
@@ -109,7 +109,7 @@ def refused(desk: Desk, owner: StepState, index: int, path: str, agent: str, gra
     if not isinstance(made.reply, Refused):
         return None
     missing = _first_missing(desk, uses)
-    return failure(ErrorType.SECURITY, f"{path}: {made.reply.message}", step=path, **{MISSING: missing})
+    return failure(ErrorType.SECURITY, f"{path}: {made.reply.message}", step=path, authority=missing)
 
 
 def uses_of(run: Run, owner: StepState, index: int, agent: str) -> list[list[Any]]:
