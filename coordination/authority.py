@@ -452,7 +452,7 @@ def _delegate_down(state: Held, command: Delegate, here: int, now: int) -> Trans
             return Transition(reply=DelegationResult(task, refused=found.message))
         if state.grants[found].depth < 1:
             return Transition(reply=DelegationResult(task, refused=f"grant {found!r} may not be handed on"))
-        cut = _cut(state.grants[found], f"{task}/{to}", to, command.use, now, command.expires_ms)
+        cut = _cut(state.grants[found], f"{task}/{to}", to, command.use, now, command.expires_ms, command.count)
         if problem := _may_issue(state, cut, now):
             return Transition(reply=DelegationResult(task, refused=problem.message))
         facts.append(_granted(cut, now))
@@ -465,11 +465,12 @@ def _as(use: Use, agent: str) -> Use:
     return Use(agent, use.action, use.target, use.cost)
 
 
-def _cut(parent: Grant, id: str, subject: str, use: Use, now: int, expires_ms: int) -> Grant:
+def _cut(parent: Grant, id: str, subject: str, use: Use, now: int, expires_ms: int, count: int | None = None) -> Grant:
     """Cut from a grant what one task needs, and no more: that action, that target, that cost."""
-    limits = Limits(
-        use.cost if parent.limits.cost is not None or use.cost else None, parent.limits.count, parent.limits.fan_out
-    )
+    cost = use.cost if parent.limits.cost is not None or use.cost else None
+    above = parent.limits.count
+    count = above if count is None or (above is not None and above < count) else count
+    limits = Limits(cost, count, parent.limits.fan_out)
     ends = min(parent.expires_at, now + expires_ms)
     begins = max(parent.not_before, now)
     depth = parent.depth - 1
@@ -543,7 +544,7 @@ def _answer(state: Held, command: Answer, now: int) -> Transition:
         if isinstance(found, Refused):
             # It says yes to what is not its own to give: whoever is above may.
             return _climb(state, command.request, request, command.by, "no_authority", now)
-        cut = _cut(state.grants[found], id, use.agent, use, now, request.expires_ms)
+        cut = _cut(state.grants[found], id, use.agent, use, now, request.expires_ms, 1)
         if cut.depth < request.depth:
             return _climb(state, command.request, request, command.by, "no_authority", now)
         if _may_issue(state, cut, now) is not None:

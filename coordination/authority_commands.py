@@ -63,6 +63,8 @@ class Delegate:
     use: Use | None = None
     #: How long the grant that goes down with it is worth something.
     expires_ms: int = 3_600_000
+    #: How often what is cut may be used; None: as often as what it is cut from.
+    count: int | None = None
     #: To whom; empty: at that level to whoever has least to do, or, upwards, to who stands there.
     to: str = ""
 

@@ -42,6 +42,9 @@ _ONE_RUN: Final = frozenset(
         "approve",
         "reject",
         "signal",
+        "authority",
+        "grant",
+        "revoke",
     }
 )
 _RUNS: Final = frozenset({"get", "watch", "wait", "pause", "resume", "retry", "requeue", "cancel", "verify", "diff"})

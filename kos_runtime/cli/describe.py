@@ -18,6 +18,29 @@ def describe(line: Any) -> str:
     return " ".join(words.split("\n")).rstrip()
 
 
+def _of_authority(kind: str, values: list[Any]) -> str:
+    """Write a fact of authority in a few words."""
+    match kind, values:
+        case "authority_granted", [id, parent, issuer, subject, actions, *_]:
+            return f"{subject} is granted {id} for {', '.join(actions)} by {issuer}" + (
+                f", of {parent}" if parent else ""
+            )
+        case "authority_used", [agent, action, _, _, _, _, chain, *_]:
+            return f"{agent} may {action}: {' under '.join(chain)}"
+        case "authority_revoked", [grant, by]:
+            return f"{grant} is revoked by {by}"
+        case "task_delegated", [task, by, to, *_]:
+            return f"{task} goes from {by} to {to}"
+        case "authority_escalated", [request, use, _, to, *_]:
+            return f"{request} for {use[1]} stands with {to}"
+        case "escalation_passed", [request, by, why]:
+            return f"{request} is passed on by {by}: {why}"
+        case "escalation_ended", [request, by, verdict, *_]:
+            return f"{request} ends, {verdict} by {by}"
+        case _:
+            return kind
+
+
 def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
     match type_:
         case "StepScheduled":
@@ -107,6 +130,20 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             accepted = "" if data["accepted"] else "  (not accepted)"
             lost = f"  not counted: {'; '.join(data['not_counted'])}" if data["not_counted"] else ""
             return f"{path}  {data['outcome']}{accepted}  of {votes or 'no votes'}{lost}"
+        case "AuthorityOpened":
+            below = ", ".join(f"{agent} under {above}" for agent, above in data["setup"]["superiors"].items())
+            return below or "nobody is in the hierarchy"
+        case "AuthorityRecorded":
+            told = "; ".join(_of_authority(label.partition(".")[0], values) for label, values in data["facts"])
+            return f"{path}  {told}".lstrip() + (f"  by {data['by']}" if data["by"] else "")
+        case "AuthorityAsked":
+            return f"{data['of']}  {data['who']} is asked under {path}".lstrip()
+        case "AuthorityAnswered":
+            return f"{data['of']}  {path}: {data['verdict']}" + (f", {data['comment']}" if data["comment"] else "")
+        case "TaskTaken":
+            under = f" under {data['grant']}" if data["grant"] else ""
+            taken = f"taken by {data['agent']} at level {data['level']}{under}"
+            return f"{path}  {taken if data['agent'] else 'refused: ' + data['refused']}"
         case "RunSpawned":
             return f"by {data['path']} of run {data['parent']}"
         case "TemplateOpened":

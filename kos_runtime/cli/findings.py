@@ -22,6 +22,7 @@ _ABOUT: Final = (
 )
 _MACHINE: Final = re.compile(r"\w+_backend: ")
 _RULE: Final = re.compile(r"error_handling\[(\d+)\]")
+_GRANT: Final = re.compile(r"authority: grant '([^']+)'")
 _FEATURE: Final = re.compile(r"(?P<key>[\w$]+)(?P<rest>[^(]*) \(at (?P<where>[^)]*)\)")
 
 
@@ -97,6 +98,10 @@ def place(data: Any, at: Path, text: str) -> Path:
     if text.startswith("step "):
         step = _step(data, at, text[5:].partition(":")[0])
         return _below(data, step, text)
+    granted = _GRANT.match(text)
+    if text.startswith("authority: "):
+        keys = ("authority", "grants", granted[1]) if granted else ("authority",)
+        return _first(data, at, [keys, ("authority",)])
     rule = _RULE.search(text)
     if rule is not None:
         path = (*at, "error_handling", int(rule[1]))

@@ -69,7 +69,7 @@ def _decide(
         row = common.rows(engine.reading, [run])[0]
         act = engine.approve if approved else engine.reject
         said = act(row.run, step, comment=comment, as_=as_, form=form)
-        _tell(common, engine, row.run, said, as_)
+        tell(common, engine, row.run, said, as_)
     finally:
         engine.close()
     return OK
@@ -100,13 +100,14 @@ def signal(
     engine = common.engine()
     try:
         row = common.rows(engine.reading, [run])[0]
-        _tell(common, engine, row.run, engine.signal(row.run, name, value), "")
+        tell(common, engine, row.run, engine.signal(row.run, name, value), "")
     finally:
         engine.close()
     return OK
 
 
-def _tell(common: Common, engine: Any, run: str, said: dict[str, Any], as_: str) -> None:
+def tell(common: Common, engine: Any, run: str, said: dict[str, Any], as_: str) -> None:
+    """Print which event a person's word has made."""
     by = f"user:{as_.removeprefix('user:')}" if as_ else engine.author
     line = {"run": run, "seq": said.get("position"), "type": said.get("event"), "by": by}
     if common.is_data:

@@ -118,6 +118,23 @@ class AsyncWorkflowEngine:
     async def signal(self, run: str | AsyncRunHandle, name: str, data: Any = None) -> dict[str, Any]:
         return await self._call(self.engine.signal, _id(run), name, data)
 
+    async def grant(self, run: str | AsyncRunHandle, name: str, to: str, **more: Any) -> dict[str, Any]:
+        return await self._call(self.engine.grant, _id(run), name, to, **more)
+
+    async def revoke(self, run: str | AsyncRunHandle, grant: str, **more: Any) -> dict[str, Any]:
+        return await self._call(self.engine.revoke, _id(run), grant, **more)
+
+    async def authority(self, run: str | AsyncRunHandle) -> dict[str, Any]:
+        return await self._call(self.engine.authority, _id(run))
+
+    async def check_authority(self, run: str | AsyncRunHandle, agent: str, grant: str, **more: Any) -> bool:
+        return await self._call(self.engine.check_authority, _id(run), agent, grant, **more)
+
+    async def escalate_authority(
+        self, run: str | AsyncRunHandle, agent: str, grant: str, **more: Any
+    ) -> dict[str, Any]:
+        return await self._call(self.engine.escalate_authority, _id(run), agent, grant, **more)
+
     async def approve(self, run: str | AsyncRunHandle, step: str = "", **more: Any) -> dict[str, Any]:
         return await self._call(self.engine.approve, _id(run), step, **more)
 

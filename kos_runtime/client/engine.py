@@ -410,10 +410,92 @@ class WorkflowEngine:
         _check_plain(data, "the form")
         need_open(self.reading, _id(run), "it waits for no approval")
         message: Message = {"op": "decide", "run": _id(run), "step": step, "approved": approved, "data": data}
-        token = token or os.environ.get("KOS_TOKEN", "")
-        # The environment may hold any bytes; what is no text is no token either.
-        token = token.encode(errors="surrogatepass").decode(errors="replace")
-        return self._steer({**message, "comment": _reason(comment), "as": as_, "token": token})
+        return self._steer({**message, "comment": _reason(comment), "as": as_, "token": _token(token)})
+
+    def grant(
+        self, run: str | RunHandle, name: str, to: str, *, actions: Sequence[str] = (), scope: str = "", cost: int | None = None,
+        count: int | None = None, fan_out: int | None = None, expires: float = 0.0, depth: int = 0, parent: str = "",
+        as_: str = "", token: str = "",
+    ) -> dict[str, Any]:  # fmt: skip
+        """Give an agent of a run authority, as the person who stands at its top. It works also while nobody owns the store.
+
+        Args:
+            run: The run.
+            name: What the grant is called.
+            to: The agent, by its name in the definition.
+            actions: What it is for, as ``authority_required`` names it; its own name unless given.
+            scope: Where, a path: this and everything below it. Empty: everywhere.
+            cost: How much, all in all.
+            count: How often.
+            fan_out: How often it is handed on by its holder.
+            expires: For how many seconds; 0: until what it is cut from ends, or the run.
+            depth: How far down it may be handed on.
+            parent: The grant that it is cut from, in the name of that one's holder.
+            as_, token: Who decides, as ``approve`` has it.
+
+        Raises:
+            NotFound: There is no such run, agent or grant.
+            InvalidDefinition: It is not that person's to give, wider than what it is cut from, or no grant.
+        """
+        need_open(self.reading, _id(run), "nothing can be granted in it")
+        limits = {
+            name: limit for name, limit in (("cost", cost), ("count", count), ("fan_out", fan_out)) if limit is not None
+        }
+        given = {"id": name, "parent": parent, "subject": to, "actions": list(actions or (name,)), "scope": scope.strip("/"),
+                 "depth": depth, **limits}  # fmt: skip
+        message: Message = {"op": "grant", "run": _id(run), "grant": given, "expires_ms": round(expires * 1_000)}
+        return self._steer({**message, "as": as_, "token": _token(token)})
+
+    def revoke(self, run: str | RunHandle, grant: str, *, as_: str = "", token: str = "") -> dict[str, Any]:
+        """Take a grant back, and with it all that was cut from it. What has started under it goes on.
+
+        Raises:
+            NotFound: There is no such run, or no such grant in it.
+            InvalidDefinition: It is not that person's to take back.
+        """
+        need_open(self.reading, _id(run), "nothing can be revoked in it")
+        return self._steer({"op": "revoke", "run": _id(run), "grant": grant, "as": as_, "token": _token(token)})
+
+    def authority(self, run: str | RunHandle) -> dict[str, Any]:
+        """Return who stands above whom in a run, every grant with what was used of it, and every request.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidDefinition: Its workflow asks for no authority.
+        """
+        from kos_runtime.client.authority import authority_of
+
+        return authority_of(self.reading, _id(run))
+
+    def check_authority(self, run: str | RunHandle, agent: str, grant: str, *, scope: str = "", cost: int = 0) -> bool:
+        """Say whether an agent may do something now. What it then does is checked again, when it is recorded."""
+        from kos_runtime.client.authority import may
+
+        return may(self.reading, _id(run), [agent, grant, scope.strip("/"), cost])
+
+    def escalate_authority(
+        self, run: str | RunHandle, agent: str, grant: str, *, scope: str = "", cost: int = 0, reason: str = "",
+        expires: float = 3_600.0, timeout: float = 0.0,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Have an agent ask those above it for authority, level by level up to a person.
+
+        Returns:
+            ``request`` and, once it is answered, ``granted``, ``grant``, ``by`` and ``comment``; until then ``granted`` is None.
+            ``timeout`` is for how many seconds that is waited for.
+        """
+        from kos_runtime.client.authority import answered
+
+        need_open(self.reading, _id(run), "nothing can be asked for in it")
+        said = self._steer({
+            "op": "ask_authority", "run": _id(run), "agent": agent, "grant": grant, "scope": scope.strip("/"), "cost": cost,
+            "reason": _reason(reason), "expires_ms": round(expires * 1_000),
+        })  # fmt: skip
+        deadline = time.monotonic() + timeout
+        while True:
+            found = answered(self.reading, _id(run), said["event"])
+            if found["granted"] is not None or time.monotonic() >= deadline:
+                return found
+            time.sleep(0.05)
 
     def pause_workflow(self, run: str | RunHandle, reason: str = "") -> dict[str, Any]:
         """Start nothing more of a run; what runs may end. It works also while nobody owns the store.
@@ -885,6 +967,11 @@ def _completed(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _id(run: str | RunHandle) -> str:
     return run.id if isinstance(run, RunHandle) else run
+
+
+def _token(token: str) -> str:
+    """Return the token of who decides; the environment may hold any bytes, and what is no text is no token either."""
+    return (token or os.environ.get("KOS_TOKEN", "")).encode(errors="surrogatepass").decode(errors="replace")
 
 
 def _check_names(name: str, key: str) -> None:

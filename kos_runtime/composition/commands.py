@@ -4,7 +4,7 @@ import os
 import secrets
 from typing import Any, Final
 
-from kos_runtime.composition.people import Unproven, identify
+from kos_runtime.composition.people import Person, Unproven, identify
 from kos_runtime.core.chain import SALT_BYTES
 from kos_runtime.core.identity import is_run_id
 from kos_runtime.core.schedule.commands import RemoveSchedule, SetSchedule
@@ -12,18 +12,21 @@ from kos_runtime.core.workflow.commands import (
     Accepted,
     Answer,
     AnswerTask,
+    AskAuthority,
     CancelRun,
     Command,
     CreateRun,
     DecideApproval,
     ExecuteStep,
     ForkRun,
+    GrantAuthority,
     PauseRun,
     RequeueRun,
     RestoreRun,
     ResumeRun,
     RetryStep,
     RevisePlan,
+    RevokeAuthority,
     SendSignal,
     SetAttributes,
     SetCheckpoints,
@@ -44,6 +47,9 @@ OPERATIONS: Final = frozenset(
         "retry",
         "signal",
         "decide",
+        "grant",
+        "revoke",
+        "ask_authority",
         "requeue",
         "fork",
         "restore",
@@ -102,6 +108,37 @@ def command_of(message: Message, settings: EngineSettings) -> Command:
                 )
             case "decide":
                 return _decision(message, run, settings)
+            case "grant":
+                person = _person(message, settings)
+                grant = message["grant"]
+                if not isinstance(grant, dict):
+                    raise BadRequest("a grant is an object")
+                return GrantAuthority(
+                    run=run,
+                    grant=grant,
+                    expires_ms=_integer(message, "expires_ms"),
+                    by=person.name,
+                    roles=person.roles,
+                    right=person.right,
+                )
+            case "revoke":
+                person = _person(message, settings)
+                return RevokeAuthority(
+                    run=run, grant=_text(message, "grant"), by=person.name, roles=person.roles, right=person.right
+                )
+            case "ask_authority":
+                return AskAuthority(
+                    run=run,
+                    use=[
+                        _text(message, "agent"),
+                        _text(message, "grant"),
+                        _text(message, "scope"),
+                        _integer(message, "cost"),
+                    ],
+                    reason=_text(message, "reason"),
+                    expires_ms=_integer(message, "expires_ms"),
+                    by=_text(message, "by"),
+                )
             case "pause":
                 return PauseRun(run=run, by=_text(message, "by"), reason=_text(message, "reason"))
             case "resume":
@@ -212,10 +249,7 @@ def _decision(message: Message, run: str, settings: EngineSettings) -> DecideApp
     data = message["data"]
     if not isinstance(data, dict):
         raise BadRequest("what is filled in is an object of the form's fields")
-    try:
-        person = identify(settings, _text(message, "as"), _text(message, "token"), _text(message, "by"))
-    except Unproven as error:
-        raise BadRequest(str(error)) from error
+    person = _person(message, settings)
     return DecideApproval(
         run=run,
         path=_text(message, "step"),
@@ -226,6 +260,14 @@ def _decision(message: Message, run: str, settings: EngineSettings) -> DecideApp
         roles=person.roles,
         right=person.right,
     )
+
+
+def _person(message: Message, settings: EngineSettings) -> Person:
+    """Return who decides."""
+    try:
+        return identify(settings, _text(message, "as"), _text(message, "token"), _text(message, "by"))
+    except Unproven as error:
+        raise BadRequest(str(error)) from error
 
 
 def _attributes(given: Any) -> dict[str, Any]:

@@ -18,16 +18,16 @@ SETTINGS = EngineSettings()
 ON_A_RUN = (
     "get {}", "events {}", "graph {}", "watch {}", "wait {}", "verify {}", "replay {}", "diff {} good", "export {}", "fork {} --at 1",
     "step {} a", "retry {}", "requeue {}", "edit {} remove-step a", "answer {} a {{}}", "approve {}", "reject {}", "signal {} go",
-    "pause {}", "resume {}", "cancel {}",
+    "pause {}", "resume {}", "cancel {}", "authority {}", "grant {} x --to k", "revoke {} x",
 )  # fmt: skip
 #: What changes a run that has not ended, or that failed.
 CHANGES = (
     "step {} a", "retry {}", "requeue {}", "edit {} remove-step a", "edit {} modify-step a '{{timeout: 5m}}'", "answer {} a {{}}",
-    "approve {}", "reject {}", "signal {} go", "pause {}",
+    "approve {}", "reject {}", "signal {} go", "pause {}", "grant {} x --to k", "revoke {} x",
 )  # fmt: skip
 #: What needs the payloads of a run.
 OF_PAYLOADS = ("replay {}", "diff {} good", "export {}", "fork {} --at 1", "get {} --at 1", "step {} a", "retry {}", "requeue {}",
-               "edit {} remove-step a", "approve {}", "signal {} go", "answer {} a {{}}")  # fmt: skip
+               "edit {} remove-step a", "approve {}", "signal {} go", "answer {} a {{}}", "authority {}")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

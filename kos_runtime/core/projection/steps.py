@@ -398,6 +398,29 @@ def _withdrawn(v: RunView, e: ev.MessageWithdrawn, time: int) -> None:
         _end(v, path, "skipped", time).detail = f"withdrawn: {e.reason}"
 
 
+def _authority_asked(v: RunView, e: ev.AuthorityAsked, time: int) -> None:
+    v.step(e.path).form = "authority"
+    if e.of:
+        step = v.step(e.of)
+        step.status, step.detail, step.started_at = "escalated", f"{e.who} is asked", step.started_at or time
+
+
+def _authority_answered(v: RunView, e: ev.AuthorityAnswered, time: int) -> None:
+    asked = v.step(e.path)
+    if asked.status not in DONE:
+        _end(v, e.path, "completed", time)
+    asked.detail = f"{e.verdict}: {e.comment}" if e.comment else e.verdict
+    if e.of and e.ended:
+        v.step(e.of).detail = "granted" if e.verdict == "grant" else f"not granted: {e.comment}".rstrip(": ")
+
+
+def _task_taken(v: RunView, e: ev.TaskTaken, time: int) -> None:
+    step = v.step(e.path)
+    step.form, step.started_at = "coordination", step.started_at or time
+    under = f" under {e.grant}" if e.grant else ""
+    step.detail = f"taken by {e.agent} at level {e.level}{under}" if e.agent else f"refused: {e.refused}"
+
+
 def _manual(v: RunView, e: ev.ManualTaskRequested, time: int) -> None:
     step = v.step(e.path)
     step.status, step.detail, step.started_at = "waiting", f"{e.task}: waits for a person", step.started_at or time
@@ -556,6 +579,9 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.CompensationStarted: _compensation,
     ev.RunTakenBack: _taken_back,
     ev.ManualTaskRequested: _manual,
+    ev.AuthorityAsked: _authority_asked,
+    ev.AuthorityAnswered: _authority_answered,
+    ev.TaskTaken: _task_taken,
     ev.MessageSent: _message,
     ev.MessageWithdrawn: _withdrawn,
     ev.ManualTaskAnswered: _manual_answered,

@@ -56,7 +56,7 @@ def _hand(desk: Desk, step: StepState, form: Hierarchical, hop: int, by: str, to
         "level": -1,
         "to": to,
     }
-    return command(desk, step.path, {**asked, "use": needs, "expires_ms": form.expires_ms}).reply
+    return command(desk, step.path, {**asked, "use": needs, "expires_ms": form.expires_ms, "count": 1}).reply
 
 
 def _down(desk: Desk, step: StepState, form: Hierarchical, use: list[Any] | None) -> tuple[str, int, str] | None:
