@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from coordination.assignment import Fail, assignment
 from coordination.authority import Authority
-from coordination.authority_commands import Act, Answer, Check, Delegate, Escalate, Issue, Perform, Revoke, Withdraw
+from coordination.authority_commands import Act, Answer, Check, Delegate, Escalate, Issue, Revoke
 from coordination.consensus import Cast, Vote
 from coordination.grant import Grant, Limits, Use
 from coordination.levels import hierarchy
