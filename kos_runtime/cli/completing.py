@@ -20,7 +20,7 @@ VALUED: Final = frozenset(
     (
         "--address", "--after", "--agent", "--apply", "--as", "--at", "--at-once", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--conversation", "--cron", "--example", "--fault", "--file", "--for", "--format", "--grace", "--head",
         "--inputs", "--into", "--key", "--label", "-l", "--fallback", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--partitions", "--query", "--reason", "--revision", "--runs", "--seed", "--set", "--shell", "--since",
-        "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
+        "--status", "--step", "--depth", "--scope", "--expires", "--to", "--count", "--fan-out", "--from", "--cost", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
     )
 )  # fmt: skip
 #: Short options that take a value in these commands alone.

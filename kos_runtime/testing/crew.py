@@ -70,7 +70,14 @@ class SimulatedCrew(Agent):
 
 
 class SimulatedBoss(Agent):
-    """Whom failures are taken up to."""
+    """Whom failures are taken up to, and who is asked for authority."""
+
+    @action
+    async def on_authority_request(self, request: dict[str, Any]) -> dict[str, str]:
+        verdict = ("grant", "grant", "pass", "deny", "late")[_of(str(request["reason"]), 5)]
+        if verdict == "late":
+            await asyncio.sleep(30)
+        return {"verdict": "grant" if verdict == "late" else verdict, "comment": "by what is asked"}
 
     @action
     def on_escalation(self, escalation: dict[str, Any]) -> dict[str, Any]:

@@ -203,6 +203,8 @@ class Everything(Workflows):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
+        #: What decides who may do what; drawn apart from the rest.
+        self.rights = random.Random(f"rights {seed}")  # noqa: S311 - to be repeated
         self.forms: Counter[str] = Counter()
         self.deepest = 0
         #: Steps that are one action.
@@ -262,7 +264,38 @@ class Everything(Workflows):
         if draw.random() < 0.1:
             content["timeout"] = draw.choice(["2m", "20m"])
             self.forms["timeout of the run"] += 1
+        if self.rights.random() < 0.3:
+            self._authorize(content)
         return content
+
+    def _authorize(self, content: dict[str, Any]) -> None:
+        """Let some of a workflow's actions need authority, and hand some of them down from the boss."""
+        draw = self.rights
+        acting = [step for step in _all(content["steps"]) if step.get("agent") == AGENT and "cache" not in step]
+        if not acting:
+            return
+        for step in draw.sample(acting, min(len(acting), 3)):
+            if draw.random() < 0.4 and not step.keys() & {"for_each", "compensate", "parallel", "heartbeat_timeout"}:
+                del step["agent"]
+                authority = {"grant": "work", "cost": 1, "expires": draw.choice(["5s", "1h"])}
+                if draw.random() < 0.5:
+                    authority["on_refused"] = "continue"
+                step["coordination"] = {"pattern": "hierarchical", "levels": [BOSS, AGENT], "authority": authority}
+                self.forms["coordination: hierarchical"] += 1
+            else:
+                step["authority_required"] = [{"grant": "work", "cost": draw.randint(0, 2)}]
+                self.forms["authority_required"] += 1
+        grants: dict[str, Any] = {
+            "top": {"to": BOSS, "actions": ["work"], "depth": 2, "limits": {"cost": draw.randint(0, 9)}}
+        }
+        if draw.random() < 0.6:
+            grants["own"] = {"to": AGENT, "actions": ["work"], "limits": {"count": draw.randint(0, 5)}}
+            grants["own"]["expires"] = draw.choice(["10s", "1h"])
+        content["authority"] = {"answer_within": "20s", "hierarchy": {AGENT: BOSS}, "grants": grants}
+        if draw.random() < 0.6:
+            handler = {"errors": ["security"], "on_failure": ["escalate", "fail"], "escalation_agent": BOSS}
+            content["error_handling"] = [handler, *content.get("error_handling", [])]
+            self.forms["authority that is asked for"] += 1
 
     def _nest(self, known: list[str]) -> tuple[Steps, list[str]]:
         """Return a body in a body."""
@@ -360,6 +393,20 @@ class Everything(Workflows):
         made[0].pop("cache", None)
         made[0]["delivery"] = "at_most_once"
         return made, exposed
+
+
+def _all(steps: Steps) -> Steps:
+    """Return all steps, those inside others with them."""
+    found: Steps = []
+    waiting: list[Any] = [steps]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            found += [value] if "id" in value else []
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
 
 
 def _ids(value: Any) -> list[str]:

@@ -68,6 +68,7 @@ def test_definitions_are_large_deep_and_of_every_form() -> None:
         "action", "loop", "for_each", "for_each with steps", "parallel_group", "decision", "parallel: true", "a spread step",
         "set", "emit", "fail", "wait", "wait until", "wait_for", "approval", "compensate", "delivery: at_most_once",
         "a value for blobs", "on_failure: escalate", "on_failure: manual", "on_failure: skip", "on_failure: compensate",
+        "coordination: hierarchical", "authority_required", "authority that is asked for",
     ):  # fmt: skip
         assert forms[form] >= 3, form
 
