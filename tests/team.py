@@ -1,6 +1,7 @@
 """Agents for the tests of the outer rooms: small, real, and without waiting."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from agents import ActionFailed, Agent, Context, action
@@ -23,6 +24,15 @@ class Team(Agent):
         while time.monotonic() < end and not context.cancelled:
             time.sleep(0.01)
         return {"seconds": seconds}
+
+    @action
+    def report(self, gate: str, context: Context) -> dict[str, str]:
+        """Say how far it is until a file is there."""
+        context.progress("begun")
+        while not Path(gate).exists() and not context.cancelled:
+            context.progress("half of it", 0.5)
+            time.sleep(0.02)
+        return {"text": "done"}
 
     @action
     def garbage(self) -> dict[str, int]:

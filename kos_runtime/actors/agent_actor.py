@@ -15,7 +15,7 @@ from typing import Any, Final
 import ray
 
 from kos_runtime.actors.failpoints import plant_killer
-from kos_runtime.actors.parts import Key, MakeRunner, RunnerParts, resolve
+from kos_runtime.actors.parts import Key, MakeRunner, RunnerParts, Said, resolve
 from kos_runtime.core.failpoint import hit
 from kos_runtime.core.invocation import Outcome
 
@@ -34,6 +34,9 @@ SWITCH_S: Final = 0.001
 #: much as a hundred short actions.
 MANY: Final = 16
 GATHER_S: Final = 0.004
+#: What attempts say of how far they are is handed on so often, in seconds; of so many attempts at most.
+SAY_S: Final = 0.5
+MAX_SAID: Final = 256
 #: What calls run beside each other: two batches, one open call, and questions that are answered at once.
 GROUPS: Final = {"work": 2, "late": 2, "control": 4}
 
@@ -53,6 +56,9 @@ class AgentActor:
         #: Bodies that run on after their timeout, as last reported.
         self._stuck = 0
         self._epoch = 0
+        #: The newest word of each attempt that spoke since the last answer, and until when to wait with it.
+        self._said: dict[Key, tuple[str, float | None]] = {}
+        self._quiet_until = 0.0
 
     def __repr__(self) -> str:
         running = 0 if self._parts is None else len(self._parts.runner.running())
@@ -66,7 +72,7 @@ class AgentActor:
             # Bodies that compute must not keep the threads that answer waiting for 5 ms each.
             sys.setswitchinterval(SWITCH_S)
             build: MakeRunner = resolve(make)
-            self._parts = build(settings, spec["target"], spec["settings"], self._take)
+            self._parts = build(settings, spec["target"], spec["settings"], self._take, self._say)
             context = ray.get_runtime_context()
             self._about = {
                 "name": self._name,
@@ -97,9 +103,9 @@ class AgentActor:
         return parts.pack_outcomes(result.outcomes, result.running)
 
     @ray.method(concurrency_group="late")
-    def late(self, epoch: int, settled: list[Key]) -> tuple[bytes, list[Key], int]:
-        """Return what has ended since the last call, what runs, which bodies are to be ended with their process, and
-        how many run on after their timeout. See the module.
+    def late(self, epoch: int, settled: list[Key]) -> tuple[bytes, list[Key], int, list[Said]]:
+        """Return what has ended since the last call, what runs, which bodies are to be ended with their process, how
+        many run on after their timeout, and how far attempts say that they are. See the module.
         """
         parts = self._prepared()
         runner = parts.runner
@@ -116,12 +122,12 @@ class AgentActor:
                     break
                 seen = running
                 wedged = runner.wedged(WEDGED_S)
-                if wedged:
+                if wedged or (self._said and time.monotonic() >= self._quiet_until):
                     break
                 # While something runs here another may begin behind it; otherwise only a new batch changes anything.
                 self._wake.wait(_LOOK_S if running or self._stuck else 1.0)
             if epoch < self._epoch:
-                return parts.pack_outcomes([], []), [], 0
+                return parts.pack_outcomes([], []), [], 0, []
             if self._many or len(self._ended) >= MANY:
                 self._wake.wait_for(lambda: not runner.running() or len(self._ended) >= MAX_ANSWER, GATHER_S)
             self._many = len(self._ended) >= MANY
@@ -131,7 +137,8 @@ class AgentActor:
             self._reported = set(now_running)
             stuck = self._stuck = runner.overdue()
         hit("late.after")
-        return parts.pack_outcomes(ended, now_running), wedged, stuck
+        said = self._take_said()
+        return parts.pack_outcomes(ended, now_running), wedged, stuck, said
 
     @ray.method(concurrency_group="control")
     def settle(self, settled: list[Key]) -> None:
@@ -177,6 +184,19 @@ class AgentActor:
         with self._wake:
             self._ended.extend(outcomes)
             self._wake.notify_all()
+
+    def _say(self, run: str, path: str, fence: int, message: str, fraction: float | None) -> None:
+        """An attempt says how far it is. Called on its thread, which waits for nothing here."""
+        key = (run, path, fence)
+        if key in self._said or len(self._said) < MAX_SAID:
+            self._said[key] = (message, fraction)
+
+    def _take_said(self) -> list[Said]:
+        if not self._said:
+            return []
+        said, self._said = self._said, {}
+        self._quiet_until = time.monotonic() + SAY_S
+        return [(key, *words) for key, words in said.items()]
 
     def _prepared(self) -> RunnerParts:
         if self._parts is None:

@@ -163,7 +163,9 @@ class Fleet:
         member.silences = 0
         member.sent.pop(item.number, None)
         if item.kind == "late":
-            data, wedged, stuck = item.answer
+            data, wedged, stuck, said = item.answer
+            if said:
+                self._parts.progress(said)
             outcomes = self._outcomes(member, data)
             outcomes.stuck = stuck
             if wedged:

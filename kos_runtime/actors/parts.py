@@ -15,6 +15,10 @@ from kos_runtime.ports.codec import Codec
 
 #: (run, path, fence) of one dispatch.
 Key = tuple[str, str, int]
+#: What an attempt says of how far it is: a message, and a fraction if it gave one.
+Said = tuple[Key, str, float | None]
+#: Called with (run, path, fence, message, fraction).
+Progress = Callable[[str, str, int, str, float | None], None]
 
 
 class BatchResult(Protocol):
@@ -52,6 +56,8 @@ class EngineParts:
     #: What may be done between batches.
     idle: Callable[[], None]
     close: Callable[[], None]
+    #: Takes what attempts say of how far they are.
+    progress: Callable[[Sequence[Said]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +72,8 @@ class RunnerParts:
 
 #: Opens the store, claims it and recovers: ``open_engine(settings) -> EngineParts``.
 OpenEngine = Callable[[dict[str, Any]], EngineParts]
-#: Makes an agent of a class: ``make_runner(settings, target, agent_settings, on_late) -> RunnerParts``.
-MakeRunner = Callable[[dict[str, Any], str, dict[str, Any], Callable[[list[Outcome]], None]], RunnerParts]
+#: Makes an agent of a class: ``make_runner(settings, target, agent_settings, on_late, on_progress) -> RunnerParts``.
+MakeRunner = Callable[[dict[str, Any], str, dict[str, Any], Callable[[list[Outcome]], None], Progress], RunnerParts]
 
 
 def resolve(reference: str) -> Any:

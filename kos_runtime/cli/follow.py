@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from kos_runtime.cli.common import Common, Named, Options
 from kos_runtime.cli.describe import describe
 from kos_runtime.cli.outcome import BY_STATUS, DETACHED, UNREACHABLE
+from kos_runtime.cli.printing import now_ms
 from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import MOST_PARTS, head, lines
 from kos_runtime.cli.visible import visible
@@ -126,6 +127,9 @@ def _plain(stories: Sequence[Story], *, whole: bool) -> None:
                 if whole or line.type not in _QUIET_EVENTS:
                     text = f"{prefix}{(line.time - since) / 1_000:8.2f}s  {describe(line)}"
                     print(visible(text), file=sys.stderr, flush=True)
+            for said in story.reports():
+                since = begin.get(story.run, now_ms())
+                print(visible(f"{prefix}{(now_ms() - since) / 1_000:8.2f}s  {said}"), file=sys.stderr, flush=True)
         if all(map(is_over, stories)):
             return
         time.sleep(_LOOK_S)

@@ -107,7 +107,7 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str, gone
                 "path": step.path, "status": step.status, "agent": step.agent, "attempt": step.attempt,
                 "started_at": common.instant(step.started_at), "ended_at": common.instant(step.ended_at),
                 "retry_at": common.instant(step.retry_at), "detail": step.detail, "error": step.error,
-                "child": step.child or None,
+                "child": step.child or None, "progress": _progress(common, step),
             }
             for step in view.steps.values()
         ],
@@ -125,6 +125,11 @@ def as_data(common: Common, reading: Any, row: Any, view: Any, status: str, gone
         "attributes": view.attributes,
         "gone": None if gone is None else {"what": gone.what, "at": common.instant(gone.at), "cause": gone.cause},
     }  # fmt: skip
+
+
+def _progress(common: Common, step: Any) -> dict[str, Any] | None:
+    said = step.progress if step.status == "running" else None
+    return said and {"message": said.message, "fraction": said.fraction, "at": common.instant(said.at)}
 
 
 def _of_approval(common: Common, reading: Any, asked: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Story:
         self._died: dict[tuple[int, str, str], list[str]] = {}
         self._back: list[str] = []
         self._gone_since = 0.0
+        #: path → what was told last of how far it is
+        self._told: dict[str, Any] = {}
         self._declared: list[tuple[str, str]] = []
         self._limits: dict[str, int] = {}
 
@@ -50,6 +52,7 @@ class Story:
         for line in fresh:
             if line.event is not None:
                 self._take(line)
+        self.reading.tell_progress(self.view)
         self.status = self._believed(status)
         return fresh
 
@@ -102,6 +105,15 @@ class Story:
         self._died, self._back = {}, []
         return found
 
+    def reports(self) -> list[str]:
+        """Return a line for each running attempt that has said something new of how far it is since the last call."""
+        found = []
+        for path, step in self.view.steps.items():
+            if step.status == "running" and step.progress is not None and self._told.get(path) != step.progress:
+                self._told[path] = step.progress
+                found.append(f"{path}@{step.attempt}  {progress_text(step.progress)}")
+        return found
+
     # --- what the plan says
 
     @property
@@ -123,6 +135,12 @@ class Story:
                 return 0
             self._limits = {policy.rule: policy.max_retries for policy in plan.policies}
         return self._limits.get(rule, 0)
+
+
+def progress_text(said: Any) -> str:
+    """Return what an attempt says of how far it is, in a few words."""
+    share = "" if said.fraction is None else f"{said.fraction:.0%} "
+    return " ".join(f"{share}{said.message}".split())
 
 
 def _death(seq: int, agent: str, cause: str, paths: list[str]) -> str:

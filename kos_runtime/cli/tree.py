@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from kos_runtime.cli.describe import failure
 from kos_runtime.cli.printing import now_ms, span
-from kos_runtime.cli.story import Story
+from kos_runtime.cli.story import Story, progress_text
 from kos_runtime.core.projection.steps import DONE, HELD, RunView, StepView
 
 _MARKS: Final = {
@@ -102,6 +102,8 @@ class _Tree:
             return f"{step.parts_done}/{step.parts}{failed}{held}"
         if step.status in {"retrying", "failing"} and step.error and not step.detail.startswith(("attempt ", HELD)):
             return " ".join(failure(step.error).split())
+        if step.status == "running" and step.progress is not None:
+            return progress_text(step.progress)
         return " ".join((step.detail.replace("suspect: ", "") or self.story.results.get(step.path, "")).split())
 
 

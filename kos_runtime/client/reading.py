@@ -9,6 +9,7 @@ from kos_runtime.adapters.blob_store.filesystem import FilesystemBlobStore
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.reader import SqliteLogReader
 from kos_runtime.adapters.ownership import owner_of
+from kos_runtime.adapters.progress import ProgressFile
 from kos_runtime.client.families import standing
 from kos_runtime.core.errors import NotFound
 from kos_runtime.core.event import TYPES, UnknownEvent, rebuild
@@ -48,6 +49,7 @@ class Reading:
         self.log = SqliteLogReader.open(self.folder)
         self.blobs = FilesystemBlobStore(self.folder / "blobs")
         self.codec = MsgpackCodec()
+        self._progress = ProgressFile(self.folder)
 
     def close(self) -> None:
         self.log.close()
@@ -176,7 +178,17 @@ class Reading:
                 break
             if not isinstance(event, str):
                 fold(view, event, record.time, record.position)
+        if until is None:
+            self.tell_progress(view)
         return view
+
+    def tell_progress(self, view: RunView) -> None:
+        """Put beside the steps that run what their attempts said last of how far they are."""
+        reports = self._progress.reports()
+        if reports and view.status == "running":
+            for step in view.steps.values():
+                if step.status == "running":
+                    step.progress = reports.get((view.run, step.path, step.fence))
 
     def short_view(self, run: str, most: int) -> RunView | None:
         """Return a run as its events tell it, or None when it has more than ``most`` of them."""

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kos_runtime.actors.parts import EngineParts, RunnerParts
+from kos_runtime.actors.parts import EngineParts, Progress, RunnerParts
 from kos_runtime.adapters.calendar import CronCalendar
 from kos_runtime.adapters.clock import LogClock, wall_ms
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
+from kos_runtime.adapters.progress import ProgressBoard
 from kos_runtime.adapters.telemetry import line_writer, setup
 from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes, unpack_work
 from kos_runtime.composition import wiring
@@ -84,16 +85,23 @@ def open_engine(settings: dict[str, Any]) -> EngineParts:
         unpack_outcomes=unpack_outcomes,
         idle=store.idle,
         close=store.close,
+        progress=ProgressBoard(folder, host.tells_progress).take,
     )
 
 
 def make_runner(
-    settings: dict[str, Any], target: str, agent_settings: dict[str, Any], on_late: Callable[[list[Outcome]], None]
+    settings: dict[str, Any],
+    target: str,
+    agent_settings: dict[str, Any],
+    on_late: Callable[[list[Outcome]], None],
+    on_progress: Progress,
 ) -> RunnerParts:
     """Make an agent and what executes its actions, inside its actor."""
     hands = settings["hands"]
     log = line_writer("agent")
-    runner = wiring.make_runner(settings["store"], target, agent_settings, on_late, threads=hands, log=log)
+    runner = wiring.make_runner(
+        settings["store"], target, agent_settings, on_late, threads=hands, log=log, on_progress=on_progress
+    )
     return RunnerParts(runner=runner, hands=hands, unpack_work=unpack_work, pack_outcomes=pack_outcomes)
 
 

@@ -15,6 +15,7 @@ from kos_runtime.adapters.calendar import CronCalendar
 from kos_runtime.adapters.clock import LogClock, wall_ms
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.adapters.event_store.sqlite import SqliteEventStore
+from kos_runtime.adapters.progress import ProgressBoard
 from kos_runtime.adapters.trusted import TrustedCodec
 from kos_runtime.composition.discovery import load_class
 from kos_runtime.composition.machines import make_installed_known
@@ -101,7 +102,8 @@ def open_in_process(
         calendar=CronCalendar(),
         wall=clock.wall,
     )
+    board = ProgressBoard(folder, host.tells_progress)
     runner: MakeRunner = lambda effect, on_late: make_runner(  # noqa: E731
-        folder, effect.target, effect.settings, on_late, threads=settings.hands_per_process
+        folder, effect.target, effect.settings, on_late, threads=settings.hands_per_process, on_progress=board.say
     )
     return InProcessHost(host, clock, runner, hands=settings.hands_per_process, on_notice=on_notice), store

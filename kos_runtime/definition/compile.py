@@ -140,7 +140,6 @@ class Compiler:
         outputs = tuple(self._output(i, spec, scope) for i, spec in enumerate(content.get("outputs") or []))
         if isinstance(content.get("schedule"), dict):
             self._schedule(content["schedule"], inputs)
-        self._monitoring()
         authority = self.authorities.compile() if self.inside is None else None
         return model.Plan(
             workflow=self.document.id,
@@ -199,13 +198,6 @@ class Compiler:
                 self.check.fail(at, "KOS205", f"no input {name!r}", self.check.hint(name, (s.name for s in inputs)))
             elif spec is not None and (problem := misfit(literal, spec.type, spec.values)):
                 self.check.fail(at, "KOS103", f"input {name!r} of the schedule: {problem}")
-
-    def _monitoring(self) -> None:
-        """Say when a flag asks for something that is not there yet. Each that is off has what it asks for."""
-        if (self.content.get("monitoring") or {}).get("progress_tracking"):
-            message = "monitoring: progress_tracking has no effect in this version"
-            hint = "progress reports count as signs of life, and are not written yet"
-            self.check.warn((*self.at, "monitoring"), "KOS221", message, hint, key=True)
 
     def _input(self, index: int, spec: dict[str, Any]) -> model.InputSpec:
         path = (*self.at, "inputs", index)

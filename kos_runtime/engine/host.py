@@ -180,6 +180,12 @@ class Host:
         """Say whether no agent holds anything any more, since ``drain``."""
         return self._draining and self.partition.pools.are_empty()
 
+    def tells_progress(self, run: str) -> bool:
+        """Say whether the workflow of a run that is at work has its progress told. May be asked from any thread."""
+        found = self.partition.runs.get(run)
+        program = None if found is None else found.program
+        return program is not None and program.plan.monitoring.get("progress_tracking", True)
+
     # --- one turn
 
     def cycle(self, inputs: Sequence[msg.Input], now: int) -> list[msg.Effect]:

@@ -13,6 +13,9 @@ from kos_runtime.adapters.wire import pack_outcomes, pack_work, unpack_outcomes
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.engine import messages as msg
 
+#: What the partition was told of how far attempts are.
+HEARD: list[Any] = []
+
 
 class Calls:
     """Stands in for an actor's handle: calls go nowhere, and are counted."""
@@ -29,7 +32,9 @@ class Calls:
 
 
 def joined(*holds: tuple[str, str, int]) -> tuple[Fleet, Member]:
-    parts: Any = SimpleNamespace(host=SimpleNamespace(epoch=1), unpack_outcomes=unpack_outcomes, pack_work=pack_work)
+    parts: Any = SimpleNamespace(
+        host=SimpleNamespace(epoch=1), unpack_outcomes=unpack_outcomes, pack_work=pack_work, progress=HEARD.extend
+    )
     fleet = Fleet(parts, SimpleQueue(), lambda _: None, lambda *_, **__: None)
     member = Member("k-1", "k", "k", 2, Calls(), {})
     fleet.take(Joined(member, list(holds)))
@@ -39,7 +44,7 @@ def joined(*holds: tuple[str, str, int]) -> tuple[Fleet, Member]:
 def test_what_a_call_says_of_its_own_batch_does_not_hide_what_runs_beside_it() -> None:
     long, short, queued = ("r", "long", 1), ("r", "short", 1), ("r", "queued", 1)
     fleet, member = joined(long, short, queued)
-    fleet.take(CallEnded("k-1", "late", 1, (pack_outcomes([], [long]), [], 0)))
+    fleet.take(CallEnded("k-1", "late", 1, (pack_outcomes([], [long]), [], 0, [])))
     fleet.take(CallEnded("k-1", "work", 2, pack_outcomes([Outcome(*short)], [])))
     assert member.running == [long]
     # So when the process dies now, what only waited in it is not among the suspects.
@@ -52,8 +57,8 @@ def test_what_a_call_says_of_its_own_batch_does_not_hide_what_runs_beside_it() -
 def test_what_has_ended_runs_no_more_and_hands_that_are_stuck_are_told() -> None:
     long = ("r", "long", 1)
     fleet, member = joined(long)
-    fleet.take(CallEnded("k-1", "late", 1, (pack_outcomes([], [long]), [], 0)))
-    (said,) = fleet.take(CallEnded("k-1", "late", 2, (pack_outcomes([Outcome(*long)], []), [], 1)))
+    fleet.take(CallEnded("k-1", "late", 1, (pack_outcomes([], [long]), [], 0, [])))
+    (said,) = fleet.take(CallEnded("k-1", "late", 2, (pack_outcomes([Outcome(*long)], []), [], 1, [])))
     assert member.running == []
     assert isinstance(said, msg.Outcomes)
     assert said.stuck == 1
@@ -100,3 +105,13 @@ def test_a_process_out_of_reach_is_knocked_at_again_and_ended_when_it_is_given_u
     (down,) = fleet.take(CallEnded("k-1", "knock", 99, ActorUnavailableError("away", None)))
     assert isinstance(down, msg.ProcessDown)
     assert killed == [member.handle]
+
+
+def test_how_far_an_attempt_is_goes_to_whoever_tells_it_and_not_into_the_log() -> None:
+    long = ("r", "long", 1)
+    fleet, _ = joined(long)
+    HEARD.clear()
+    (said,) = fleet.take(CallEnded("k-1", "late", 1, (pack_outcomes([], [long]), [], 0, [(long, "half", 0.5)])))
+    assert [(long, "half", 0.5)] == HEARD
+    assert isinstance(said, msg.Outcomes)
+    assert said.outcomes == []

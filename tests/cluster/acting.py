@@ -26,6 +26,7 @@ class kWorker(Agent):  # noqa: N801 - the class name is what a person reads on t
         """Go on when a file is there."""
         write(ledger, context)
         while not os.path.exists(opened_by):  # noqa: PTH110
+            context.progress("at the gate", 0.5)
             time.sleep(0.02)
         return {"pid": os.getpid()}
 

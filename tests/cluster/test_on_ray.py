@@ -95,9 +95,11 @@ def test_a_killed_partition_comes_back_and_adopts_the_step_that_runs(world: Worl
     world.gate.unlink(missing_ok=True)
     run = world.start("three")
     wait_until(lambda: world.executions(run, "middle") == 1, "the middle step began")
+    wait_until(lambda: world.progress(run, "middle") == "at the gate", "it is told how far it is")
     epoch = world.ask("status")["epoch"]
     kill(world.pid("kos/partition-0"))
     wait_until(lambda: world.ask("status")["epoch"] > epoch, "a new epoch began")
+    wait_until(lambda: world.progress(run, "middle") == "at the gate", "it is told again, by the new owner")
     world.open_gate()
     assert world.result(run) == {"first": 1, "last": 1}
     assert [world.executions(run, path) for path in ("before", "middle", "after")] == [1, 1, 1]

@@ -67,6 +67,11 @@ class World:
         with contextlib.closing(Reading(self.folder)) as reading:
             return [line.event for line in reading.lines(run)]
 
+    def progress(self, run: str, path: str) -> str:
+        """Return what a running step says of how far it is, empty when it says nothing."""
+        step = self.engine.view(run).steps.get(path)
+        return "" if step is None or step.progress is None else str(step.progress.message)
+
     def causes_of_redispatch(self, run: str) -> list[str]:
         return [event.cause for event in self.events(run) if isinstance(event, ev.StepRedispatched)]
 

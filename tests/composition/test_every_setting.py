@@ -223,7 +223,9 @@ def test_the_hosts_obey_them(tmp_path: Path) -> None:
         for limits in (host.host.limits, parts.host.limits):
             assert (limits.max_active_runs, limits.max_pending_runs) == (2, 5)
         assert host._processes.hands == 3
-        made = on_ray.make_runner({"store": str(tmp_path), "hands": 3}, "tests.team:Team", {}, lambda _: None)
+        made = on_ray.make_runner(
+            {"store": str(tmp_path), "hands": 3}, "tests.team:Team", {}, lambda _: None, lambda *_: None
+        )
         assert made.hands == 3
         made.runner.close()
     finally:

@@ -10,7 +10,7 @@ from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, Rejected
 from kos_runtime.engine import messages as msg
 
-from .world import HANGS, Fails, World, act, plan
+from .world import HANGS, Fails, World, act, plan, restored, state_of
 
 FIXED = Backoff(strategy="fixed", initial_ms=1_000, jitter=False)
 
@@ -277,6 +277,45 @@ def test_a_late_result_is_dropped_and_said_once() -> None:
     (dropped,) = world.named(ev.ResultDiscarded)
     assert (dropped.path, dropped.fence) == ("a", 1)
     assert len(world.named(ev.StepCompleted)) == 1
+
+
+def test_what_a_silenced_agent_repeats_is_told_once_a_fence_over_every_owner() -> None:
+    from kos_runtime.core.invocation import Outcome
+
+    def late(*fences: int) -> Any:
+        return msg.Outcomes("k-9", [Outcome("r", "a", fence, exposed=b"\x80") for fence in fences])
+
+    actions = {"go": failing(0), "slow": lambda *_, **__: HANGS}
+    world = World(actions)
+    world.create(plan(act("a", "go", inputs={"v": 1}), act("b", "slow", after=("a",), inputs={"v": 1})))
+    for _ in range(6):
+        world.virtual.step()
+    for fences in [(1,), (1, 1), (1, 7), (7,)]:
+        world.virtual.put(late(*fences))
+        world.virtual.step()
+    assert [(e.path, e.fence) for e in world.named(ev.ResultDiscarded)] == [("a", 1), ("a", 7)]
+    folded = world.folded()
+    assert state_of(folded)["discarded"] == {"a": [1, 7]}
+    assert state_of(restored(world, folded)) == state_of(folded)
+    after = world.crash()
+    after.virtual.put(late(1, 7, 8))
+    for _ in range(4):
+        after.virtual.step()
+    assert [e.fence for e in after.named(ev.ResultDiscarded)] == [1, 7, 8]
+
+
+def test_an_agent_that_invents_fences_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kos_runtime.core.invocation import Outcome
+    from kos_runtime.core.workflow import discarding
+
+    monkeypatch.setattr(discarding, "MOST", 5)
+    world = World({"slow": lambda *_, **__: HANGS})
+    world.create(plan(act("b", "slow", inputs={"v": 1})))
+    for _ in range(6):
+        world.virtual.step()
+    world.virtual.put(msg.Outcomes("k-9", [Outcome("r", "b", 100 + n) for n in range(50)]))
+    world.virtual.step()
+    assert len(world.named(ev.ResultDiscarded)) == 5
 
 
 def test_a_pool_of_which_nothing_can_be_placed_is_a_resource_failure() -> None:

@@ -61,10 +61,6 @@ def test_the_missions_workflow_loads_and_means_what_it_says() -> None:
             "research-and-summarize.yaml:65:17: warning[KOS213]: fallback 'manual_research' names no step, workflow or "
             "template that is here; an action of the same agent, if it has one of that name, else a manual task"
         ),
-        (
-            "research-and-summarize.yaml:71:3: warning[KOS221]: monitoring: progress_tracking has no effect in this version; "
-            "progress reports count as signs of life, and are not written yet"
-        ),
     ]
 
 

@@ -27,6 +27,9 @@ class StepView:
     #: When the next attempt starts, while it is retried.
     retry_at: int = 0
     retries: int = 0
+    #: The number of its last dispatch, and what that attempt says of how far it is while it runs; the log does not tell.
+    fence: int = 0
+    progress: Any = None
     detail: str = ""
     error: dict[str, Any] | None = None
     parts: int = 0
@@ -233,6 +236,7 @@ def _requeued(v: RunView, e: ev.RunRequeued, time: int) -> None:
 def _scheduled(v: RunView, e: ev.StepScheduled, time: int) -> None:
     step = v.step(e.path)
     step.status, step.agent, step.attempt, step.retry_at = "running", e.agent, e.attempt, 0
+    step.fence, step.progress = e.fence, None
     step.started_at = step.started_at or time
     step.detail = "" if e.attempt == 1 else f"attempt {e.attempt}"
 

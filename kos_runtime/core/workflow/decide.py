@@ -19,6 +19,7 @@ from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.authority import DUE
 from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.discarding import has_discarded
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
 from kos_runtime.core.workflow.messaging import is_about_mail, said
 from kos_runtime.core.workflow.progress import advance, length_of
@@ -84,7 +85,7 @@ def outcome(desk: Desk, result: Outcome) -> None:
                 said(desk, result)
                 advance(desk)
             return
-        if run.status is RunStatus.RUNNING:
+        if run.status is RunStatus.RUNNING and not has_discarded(run, path, result.fence):
             desk.emit(ev.ResultDiscarded(path, result.fence, "its fence is not open"))
         return
     if run.cancelling is not None:

@@ -13,6 +13,7 @@ from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
 from kos_runtime.core.workflow import authority, beside, mail
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.discarding import discarded
 from kos_runtime.core.workflow.reopened import reopen
 from kos_runtime.core.workflow.revised import request_step, revise
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
@@ -467,7 +468,7 @@ def _step_cancelled(run: Run, e: ev.StepCancelled) -> None:
 
 
 def _result_discarded(run: Run, e: ev.ResultDiscarded) -> None:
-    """Kept for whoever reads the history."""
+    discarded(run, e.path, e.fence)
 
 
 # --- forms --------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ FINGERPRINT: Final = (
 
 _RUN: Final = (
     "workflow", "version", "name", "key", "author", "seed", "plan_digest", "plan_now", "link_digest", "link_now", "link_settings", "revision",
-    "inputs_packed", "vars", "agenda", "open", "manual", "waits", "signals", "signalled", "sought", "held", "deadline", "left_ms", "paused", "cancelling", "undo_asked", "undoing", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms", "attributes",
+    "inputs_packed", "vars", "agenda", "open", "manual", "waits", "signals", "signalled", "sought", "held", "discarded", "deadline", "left_ms", "paused", "cancelling", "undo_asked", "undoing", "error", "outputs", "outputs_blobs", "position", "fences", "generation", "checkpoint_ms", "attributes",
     "children", "parent",
 )  # fmt: skip
 _STEP: Final = (

@@ -192,7 +192,7 @@ class Run:
     """A run. ``position`` is how many records were folded; ``agenda`` what is to be decided, by step path."""
 
     __slots__ = (
-        "agenda", "attributes", "author", "authority", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
+        "agenda", "attributes", "author", "authority", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "discarded", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
         "link_digest", "link_now", "link_settings", "links", "mail", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "sought", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
@@ -247,6 +247,8 @@ class Run:
         self.sought: dict[str, str] = {}
         #: path → fence of the last attempt before which it was said that a limit keeps the step from starting.
         self.held: dict[str, int] = {}
+        #: path → fences of answers that came too late and are told of in the log; None as long as none did.
+        self.discarded: dict[str, list[int]] | None = None
         #: path → [task, prompt, fields] of each manual task.
         self.manual: dict[str, list[Any]] = {}
         #: path → [run, parent_close] of each child that has not ended.
