@@ -1,10 +1,13 @@
 """Proof of a store's log: chains, remembered heads, and that folding gives what is shown."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, islice
+from typing import Any, Final
 
 from kos_runtime.adapters.event_store.evidence import SqliteEvidence
 from kos_runtime.client.gone import archive_problem
+from kos_runtime.client.read_models import ReadModels
 from kos_runtime.client.reading import Reading
 from kos_runtime.client.rows import Rows
 from kos_runtime.core.errors import InvalidDefinition
@@ -12,6 +15,9 @@ from kos_runtime.core.evidence import RememberedHead, Verdict
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.verify import verify_partition
 from kos_runtime.core.verify_stream import verify_stream
+
+#: So much of what differs is told.
+MOST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Proof:
     problem: str
     #: Runs whose payloads were purged or archived.
     gone: tuple[str, ...] = ()
+    #: Everything that was found beside ``problem``, up to a bound.
+    more: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -37,6 +45,7 @@ class Proof:
             "head": self.head,
             "problem": self.problem,
             "gone": list(self.gone),
+            "more": list(self.more),
         }
 
     def text(self) -> str:
@@ -44,29 +53,36 @@ class Proof:
             gone = f"; payloads purged or archived: {', '.join(self.gone[:8])}" if self.gone else ""
             more = f" and {len(self.gone) - 8} more" if len(self.gone) > 8 else ""
             return f"✔ {self.what}: {self.records} records, no gaps, hash chains intact{gone}{more}; head {self.head}"
-        return f"✘ {self.problem}"
+        return "\n".join(f"✘ {problem}" for problem in (self.problem, *self.more))
 
 
 def verify_all(reading: Reading, head: str = "") -> Proof:
-    """Check the whole log, and that the rows that list the runs say what it says."""
+    """Check the whole log, and that everything that is read beside it says what it says."""
     verdict = verify_partition(SqliteEvidence(reading.log), head=_head(head))
-    return _proof("the log", verdict, Rows(reading).first_unlike() if verdict.ok else "")
+    unlike = chain(Rows(reading).all_unlike(), ReadModels(reading).unlike()) if verdict.ok else ()
+    return _proof("the log", verdict, unlike)
 
 
 def verify_run(reading: Reading, run: str, head: str = "") -> Proof:
-    """Check one run by its own chain, and that its row says what its events say."""
+    """Check one run by its own chain, and that what is read of it beside that says what its events say."""
     verdict = verify_stream(SqliteEvidence(reading.log), run_stream(run), head=_head(head))
+    return _proof(f"run {run}", verdict, _unlike(reading, run) if verdict.ok else ())
+
+
+def _unlike(reading: Reading, run: str) -> Iterator[str]:
     row = reading.log.run(run)
-    unlike = f"run {run} has events, and no row that lists it" if row is None else ""
-    if verdict.ok and row is not None:
-        unlike = Rows(reading).unlike(row) or archive_problem(reading, run)
-    return _proof(f"run {run}", verdict, unlike)
+    if row is None:
+        yield f"run {run} has events, and no row that lists it"
+    elif problem := Rows(reading).unlike(row) or archive_problem(reading, run):
+        yield problem
+    yield from ReadModels(reading).unlike_of(run)
 
 
-def _proof(what: str, verdict: Verdict, row: str) -> Proof:
+def _proof(what: str, verdict: Verdict, unlike: Iterable[str]) -> Proof:
     gone = tuple(stream.removeprefix("run/") for stream in verdict.gone)
-    problem = row if verdict.first_bad is None else str(verdict.first_bad)
-    return Proof(what, verdict.records, verdict.head, problem, gone)
+    bad = [] if verdict.first_bad is None else [str(verdict.first_bad)]
+    problem, *more = [*bad, *islice(unlike, MOST)] or [""]
+    return Proof(what, verdict.records, verdict.head, problem, gone, tuple(more))
 
 
 def _head(text: str) -> RememberedHead | None:

@@ -15,11 +15,12 @@ from kos_runtime.core.event import TYPES, rebuild
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.program import Program
-from kos_runtime.core.record import Record, RunRow
+from kos_runtime.core.record import Record, RunRow, TimerRow
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.evolve import evolve
-from kos_runtime.core.workflow.state import Run
+from kos_runtime.core.workflow.state import DEADLINE_TIMER, Run
 from kos_runtime.core.workflow.waiting import row_of
+from kos_runtime.engine.recorder import stored_timers
 
 #: A row that was read beside a writer may be older than the records: it is read again so often before it counts.
 _LOOKS: Final = 5
@@ -33,6 +34,8 @@ _ENDS: Final = {
 }
 #: The same by the labels that a record's header has.
 _ENDED_AS: Final = {TYPES[kind].label: status for kind, status in _ENDS.items()}
+#: A run whose row says so is brought back by the timers that are stored.
+_MOVABLE: Final = frozenset({"running", "waiting"})
 #: What stands in the last record of a run that has ended.
 _ENDED: Final = frozenset(_ENDS.values())
 
@@ -45,15 +48,21 @@ class Rows:
         self._evidence = reading.log.evidence()
         self._programs: dict[str, Program] = {}
         self._links: dict[str, Link] = {}
+        #: The run that was folded last, if it is not over.
+        self._live: Run | None = None
 
-    def first_unlike(self) -> str:
-        """Return what is wrong with the first row that is not what its run's events say; empty when all are."""
+    def all_unlike(self) -> Iterator[str]:
+        """Yield what is wrong with each row that is not what its run's events say."""
         for values in self._evidence.run_rows():
             problem = self.unlike(RunRow(*values))  # type: ignore[arg-type]
             if problem:
-                return problem
+                yield problem
         rowless = self._evidence.rowless()
-        return f"run {rowless.removeprefix('run/')} has events, and no row that lists it" if rowless else ""
+        if rowless:
+            yield f"run {rowless.removeprefix('run/')} has events, and no row that lists it"
+        runless = self._evidence.runless_timer()
+        if runless:
+            yield f"a timer is stored for run {runless}, which is not there"
 
     def unlike(self, row: RunRow) -> str:
         """Return the column in which a row is not what its run's events say, and both values; empty when it is."""
@@ -77,6 +86,21 @@ class Rows:
             if getattr(row, column) != value:
                 found = getattr(row, column)
                 return f"run {row.run}: its row says {column} {found!r}, its events say {value!r}"
+        return self._missing_timer(row)
+
+    def _missing_timer(self, row: RunRow) -> str:
+        """Return which timer of a run is not stored that would bring it back; empty when all are."""
+        run, self._live = self._live, None
+        if run is None or row.status not in _MOVABLE:
+            return ""
+        expected = [timer for _, timer in stored_timers(run)]
+        if row.status == "waiting" and run.deadline:
+            expected.append(TimerRow(run.deadline, run.id, DEADLINE_TIMER, 0))
+        for timer in expected:
+            moved = self._reading.log.stream(run_stream(run.id), after=run.position, limit=1)
+            if not self._evidence.has_timer(timer) and not moved:
+                what = "its end" if timer.path == DEADLINE_TIMER else f"step {timer.path}"
+                return f"run {run.id}: no timer is stored for {what}, due at {timer.due} under fence {timer.fence}"
         return ""
 
     def _expected(self, row: RunRow) -> dict[str, Any]:
@@ -142,12 +166,14 @@ class Rows:
                 if not isinstance(event, ev.RunQuarantined):
                     evolve(run, event)
             run.todo.clear()
+            run.position = record.position
             if ends_commit and row_of(run) != told:
                 told, at = row_of(run), record
         if ended is not None:
             event, record = ended
             return _ended(event, _ENDS[type(event)], record)
         assert at is not None
+        self._live = run
         status, waiting = told
         found: dict[str, Any] = {
             "status": str(status),

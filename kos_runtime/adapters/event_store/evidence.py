@@ -7,9 +7,11 @@ to note at the beginning how far it goes.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from kos_runtime.adapters.event_store.schema import BATCH_LINK, RECORD, RUN
+from kos_runtime.adapters.event_store.schema import BATCH_LINK, COMMAND, RECORD, RESULT, RUN
+from kos_runtime.adapters.event_store.writing import MAX_RESULTS
 from kos_runtime.core.evidence import Finding, Mark, RawCommit, RawRecord
 from kos_runtime.core.identity import run_stream
+from kos_runtime.core.record import ResultRow, TimerRow
 
 if TYPE_CHECKING:
     from kos_runtime.adapters.event_store.queries import LogQueries
@@ -29,6 +31,9 @@ _ROWLESS: Final = (
 _STREAM_MARKS: Final = "{columns} FROM streams WHERE number > ? ORDER BY number LIMIT ?"
 _LAST_COMMAND: Final = "{columns} FROM commands ORDER BY offset DESC LIMIT 1"
 _EVENTS: Final = "{columns} FROM events WHERE offset >= ? AND offset <= ? ORDER BY offset LIMIT ?"
+_COMMANDS: Final = "{columns} FROM commands WHERE command_id > ? ORDER BY command_id LIMIT ?"
+_REFERENCE: Final = "SELECT 1 FROM blob_refs WHERE blob = {text} AND stream = {text}"
+_TIMER: Final = "SELECT 1 FROM timers WHERE due = ? AND run = {text} AND path = {text} AND fence = ?"
 _BATCHES: Final = "{columns} FROM batches WHERE first_offset >= ? AND first_offset <= ? ORDER BY first_offset LIMIT ?"
 _STREAM: Final = (
     "SELECT p.position, p.offset FROM streams s JOIN positions p ON p.number = s.number"
@@ -122,6 +127,57 @@ class SqliteEvidence:
         """Return the stream of a run that has no row, empty when each has one."""
         rows = self._log.fetch(_ROWLESS, (_SMALLEST,))
         return str(rows[0][1]) if rows else ""
+
+    def attributed(self) -> Iterator[str]:
+        """Yield the streams that have search attributes, empty for those of none."""
+        if self._has("attributes"):
+            query = "SELECT DISTINCT a.number, s.stream FROM attributes a LEFT JOIN streams s USING (number)"
+            yield from ("" if stream is None else str(stream) for _, stream in self._log.fetch(query))
+
+    def result_rows(self, run: str | None = None) -> Iterator[ResultRow]:
+        """Yield where results are kept, of one run or of all."""
+        if self._has("results"):
+            where, given = ("", ()) if run is None else (" WHERE run = {text}", (run,))
+            for row in self._log.select(f"{{columns}} FROM results{where} ORDER BY number", RESULT, given):
+                yield ResultRow(*row)  # type: ignore[arg-type]
+
+    def results_are_full(self) -> bool:
+        """Say whether so many results are kept that some may have had to go."""
+        if not self._has("results"):
+            return True
+        first, last = self._log.fetch("SELECT min(number), max(number) FROM results")[0]
+        return isinstance(first, int) and isinstance(last, int) and last >= MAX_RESULTS
+
+    def command_rows(self) -> Iterator[tuple[object, ...]]:
+        """Yield the commands that were carried out, and what they were answered."""
+        last: object = ""
+        while rows := self._log.select(_COMMANDS, COMMAND, (last, _PAGE)):
+            yield from rows
+            last = rows[-1][0]
+
+    def snapshots(self) -> Iterator[tuple[str, str]]:
+        """Yield the streams that have a snapshot, and the fingerprint of the code that reads it."""
+        for stream, fingerprint in self._log.select("{columns} FROM snapshots", ("stream", "fingerprint")):
+            yield str(stream), str(fingerprint)
+
+    def has_reference(self, digest: str, stream: str) -> bool:
+        """Say whether a stream is known to mention a blob."""
+        return bool(self._log.fetch(_REFERENCE, (digest, stream)))
+
+    def has_timer(self, row: TimerRow) -> bool:
+        """Say whether a timer is stored as it is to be."""
+        return bool(self._log.fetch(_TIMER, (row.due, row.run, row.path, row.fence)))
+
+    def runless_timer(self) -> str:
+        """Return the run of a stored timer that belongs to none, empty when each belongs to one."""
+        rows = self._log.fetch(
+            "SELECT t.run FROM timers t LEFT JOIN streams s ON s.stream = 'run/' || t.run WHERE s.stream IS NULL LIMIT 1"
+        )
+        return str(rows[0][0]) if rows else ""
+
+    def _has(self, table: str) -> bool:
+        """Say whether there is a table that came later than the first stores."""
+        return bool(self._log.fetch("SELECT 1 FROM pragma_table_info(?) LIMIT 1", (table,)))
 
     def stream_marks(self, stream: str) -> Iterator[Mark]:
         """Yield what a run's row and a snapshot remember of one stream."""
