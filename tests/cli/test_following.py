@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from kos_runtime.adapters.progress import Report
 from kos_runtime.cli import main
 from kos_runtime.cli.describe import describe, label, summary
 from kos_runtime.cli.follow import picture
 from kos_runtime.cli.story import Story
 from kos_runtime.cli.tree import lines
 from kos_runtime.client.reading import EventLine
+from kos_runtime.core.projection.steps import RunView
 from kos_runtime.core.workflow import events as ev
 
 Output = pytest.CaptureFixture[str]
@@ -27,6 +29,7 @@ class Log:
     events: list[tuple[int, int, Any, dict[str, Any]]] = field(default_factory=list)
     status_now: str = "running"
     log: Any = None
+    said: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.log = self
@@ -45,6 +48,10 @@ class Log:
         for seq, time, event, data in self.events:
             if seq > after:
                 yield EventLine(seq, seq, time, type(event).__name__, "", 1, data, event)
+
+    def tell_progress(self, view: RunView) -> None:
+        for path, said in self.said.items():
+            view.steps[path].progress = said
 
     def plan(self, digest: str) -> Any:
         raise KeyError(digest)
@@ -267,3 +274,20 @@ def test_a_second_ctrl_c_leaves_at_once(monkeypatch: pytest.MonkeyPatch, capsys:
     kept[signal.SIGINT](signal.SIGINT, None)
     assert left == [130]
     assert "Re-attach: kos watch 7f3a" in capsys.readouterr().err
+
+
+def test_what_an_action_says_of_how_far_it_is_stands_beside_its_step_and_is_told_once() -> None:
+    log = Log()
+    log.add(1, 0, created())
+    log.add(2, 0, ev.RunStarted(0))
+    log.add(3, 1_000, scheduled("a"))
+    story = Story(log, "r")
+    log.said["a"] = Report("12 of\n40 files", 0.3, 5)
+    story.look()
+    assert any("30% 12 of 40 files" in line for _, line in lines(story, now=2_000))
+    assert story.reports() == ["a@1  30% 12 of 40 files"]
+    story.look()
+    assert story.reports() == []
+    log.said["a"] = Report("done soon", None, 6)
+    story.look()
+    assert story.reports() == ["a@1  done soon"]
