@@ -17,7 +17,7 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 15
+STATE_VERSION: Final = 16
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
