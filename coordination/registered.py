@@ -5,13 +5,13 @@ from typing import Final
 from coordination.authority import Authorities
 from coordination.ballot_box import BallotBox
 from coordination.consensus import ConsensusPeer
-from coordination.invariants import assignment, authority, consensus, load
+from coordination.invariants import assignment, authority, ballots, consensus, load
 from coordination.load import Balancer
 from coordination.tasks import Assigning
 from kos_runtime.core.machine import Registered
 
 CONSENSUS: Final = Registered(ConsensusPeer(), consensus.INVARIANTS)
-BALLOTS: Final = Registered(BallotBox(), {})
+BALLOTS: Final = Registered(BallotBox(), ballots.INVARIANTS)
 ASSIGNMENT: Final = Registered(Assigning(), assignment.INVARIANTS)
 LOAD: Final = Registered(Balancer(), load.INVARIANTS)
 AUTHORITY: Final = Registered(Authorities(), authority.INVARIANTS)

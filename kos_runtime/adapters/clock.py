@@ -88,6 +88,15 @@ class LogClock:
             self._last = max(self._last, found)
             return self._last
 
+    def until(self, instant: int) -> int:
+        """Return how long it takes until it is so late, in milliseconds of the machine's time; 0 when it is."""
+        short = instant - self.now()
+        if short <= 0:
+            return 0
+        # Log time that is ahead goes at half speed for so long yet.
+        slow = max(2 * self._lead - (self._boot() - self._began) // _NS_PER_MS, 0)
+        return 2 * short if 2 * short <= slow else short + -(-slow // 2)
+
     def drift(self) -> int:
         """Return by how much the wall clock has gone another way since the claim, in milliseconds; ahead is positive."""
         with self._lock:

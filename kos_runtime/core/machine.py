@@ -222,6 +222,11 @@ def registered(name: str) -> Registered:
     return _KNOWN[name]()
 
 
+def invariants_of(name: str) -> Mapping[str, Invariant]:
+    """Return the invariants by which a machine that was made known is checked; none of one that was not."""
+    return _KNOWN[name]().invariants if name in _KNOWN else {}
+
+
 class UnknownMachine(LookupError):
     """No machine of that name is known in this process."""
 

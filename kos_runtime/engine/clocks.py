@@ -22,15 +22,18 @@ _AGAIN_MS = 100
 #: hand when it is time. A run that waits takes about five kilobytes.
 NEAR_MS = 2_000
 MOST_NEAR = 16_384
-#: The wall clock is looked at so often while something follows it, in milliseconds.
-_LOOK_MS = 1_000
+#: The wall clock is looked at so often while something follows it, in milliseconds, unless said otherwise.
+LOOK_MS = 1_000
 
 
 class Clocks:
-    """See the module. ``stored``: the store has timers, for which its owner stays; ``ahead_ms`` is how far it looks."""
+    """See the module. ``stored``: the store has timers, for which its owner stays; ``ahead_ms`` is how far it looks,
+    ``look_ms`` how often at the wall clock.
+    """
 
-    def __init__(self, ahead_ms: int) -> None:
+    def __init__(self, ahead_ms: int, look_ms: int = LOOK_MS) -> None:
         self._ahead = ahead_ms
+        self._look = look_ms
         self._durations: list[Timer] = []
         self._instants: list[Timer] = []
         #: Those of ``cold`` that may come near.
@@ -98,7 +101,7 @@ class Clocks:
             due = min(due, max(self._coming[0][0] - NEAR_MS, now))
         if self._instants:
             wall = self._wall(now)
-            due = min(due, now + (_LOOK_MS if wall is None else min(max(self._instants[0][0] - wall, 0), _LOOK_MS)))
+            due = min(due, now + (self._look if wall is None else min(max(self._instants[0][0] - wall, 0), self._look)))
         return due
 
     def poll(self, now: int) -> int:

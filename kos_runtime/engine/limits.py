@@ -30,6 +30,8 @@ class Limits:
     max_cached_bytes: int = 64 << 20
     #: Retries further away than this are stored as timers and need no memory.
     long_timer_ms: int = 60_000
+    #: The wall clock is looked at so often while something follows it.
+    wall_look_ms: int = 1_000
     #: An agent that stays silent so much longer than its timeout is given up.
     grace_ms: int = 10_000
     #: A snapshot is taken when the tail is longer than this and than half of what precedes it.

@@ -149,7 +149,7 @@ class Partition:
         self._unfinished: dict[str, None] = {}
         self._timers: list[tuple[int, str, str, int]] = []
         #: Of steps that wait: those of runs in memory and those that the store told of, until they are due.
-        self.clocks = Clocks(self.limits.long_timer_ms)
+        self.clocks = Clocks(self.limits.long_timer_ms, self.limits.wall_look_ms)
         self._next_sweep = 0
         self._settled: dict[str, list[tuple[str, str, int]]] = {}
         #: Runs at work that were recovered with dispatches that nobody has claimed yet.

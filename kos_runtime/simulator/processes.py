@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation, Outcome
 from kos_runtime.ports.agent import ActionFailed
-from kos_runtime.simulator.world import Key, Runner, World
+from kos_runtime.simulator.world import Executed, Key, Runner, World
 
 if TYPE_CHECKING:
     from kos_runtime.simulator.life import Life
@@ -41,8 +41,12 @@ class Body:
     """One body at work, and what it will have come to."""
 
     attempt: Any
-    outcome: Outcome | None
     began: int
+    fault: str = ""
+    outcome: Outcome | None = None
+    #: It waits for what other agents say, and wants to go on then at the latest; 0 for never.
+    waits: bool = False
+    wakes_at: int = 0
     #: Its outcome was told, and it runs on.
     over: bool = False
 
@@ -71,12 +75,18 @@ class AgentProcess:
         if not self.alive:
             return
         self.runner.acknowledge(settled)
+        told, invocations, woken = self.runner.hear(invocations)
         again, fresh = self.runner.take(invocations)
         if len(again) + len(fresh) < len(invocations):
             self.world.sometimes["dispatch that came twice was done once"] += 1
         self.queue.extend(fresh)
+        for key in woken:
+            self._goes_on(key, self.bodies.get(key))
         self._begin_more()
-        life.hears(self.machine, life.answered, self.name, number, again, self.runner.running(), self.runner.overdue())
+        outcomes = [*told, *again]
+        life.hears(
+            self.machine, life.answered, self.name, number, outcomes, self.runner.running(), self.runner.overdue()
+        )
 
     def settle(self, settled: list[Key]) -> None:
         if self.alive:
@@ -89,7 +99,10 @@ class AgentProcess:
         running, outcomes = self.runner.inventory(life.epoch)
         if life.epoch >= self.home.epoch:
             self.home = life
-        holds = [*running, *((outcome.run, outcome.path, outcome.fence) for outcome in outcomes)]
+        # What an attempt says is no dispatch of its own.
+        holds = [*running, *((o.run, o.path, o.fence) for o in outcomes if ">" not in o.path)]
+        if len(holds) < len(running) + len(outcomes):
+            self.world.sometimes["message said again to a new owner"] += 1
         life.hears(self.machine, life.inventoried, self.name, holds, outcomes, self.runner.running())
 
     def cancel(self, keys: list[Key]) -> None:
@@ -110,6 +123,7 @@ class AgentProcess:
     def die(self) -> None:
         """End, with all that was here."""
         self.alive = False
+        self.runner.close()
         self.bodies.clear()
         self.queue.clear()
 
@@ -131,20 +145,58 @@ class AgentProcess:
             self.home.killed(self, f"{self.name} was killed by {invocation.path}")
             return
         done = self.runner.execute(attempt, _instead(kind, draw, invocation))
-        took = 1 + draw.randrange(SHORT_MS) + int(done.slept_ms)
-        if kind == "late":
-            took += draw.randrange(LATE_MS)
-        body = self.bodies[attempt.key] = Body(attempt, done.outcome, world.now)
+        body = self.bodies[attempt.key] = Body(attempt, world.now, kind)
         self.tally[2] += 1
-        if kind == "hang":
-            body.outcome = None
-        else:
-            world.after(took, self._ended, attempt.key, body)
+        took = self._went(attempt.key, body, done)
         limit = invocation.timeout_ms
-        if invocation.heartbeat_ms and kind in {"hang", "late"}:
+        if invocation.heartbeat_ms and (kind in {"hang", "late"} or body.waits):
             limit = min(limit or invocation.heartbeat_ms, invocation.heartbeat_ms)
-        if limit and (kind == "hang" or took > limit):
+        if limit and (kind == "hang" or body.waits or took > limit):
             world.after(limit, self._timed_out, attempt.key, body)
+
+    def _went(self, key: Key, body: Body, done: Executed) -> int:
+        """A body came to its end, or to where it waits for other agents; return how long it will have taken."""
+        world, draw = self.world, self.world.chance["agent"]
+        elapsed = world.now - body.began
+        for at, outcome in done.said:
+            world.after(max(1 + int(at) - elapsed, 0), self._says, key, body, outcome)
+        body.waits = done.outcome is None
+        if done.outcome is None:
+            wakes_at = 0 if done.wake_ms is None else body.began + int(done.wake_ms) + 1
+            if wakes_at and wakes_at != body.wakes_at:
+                world.after(wakes_at - world.now, self._wakes, key, body, wakes_at)
+            body.wakes_at = wakes_at
+            return 0
+        took = max(int(done.slept_ms) - elapsed, 0) + 1 + draw.randrange(SHORT_MS)
+        if body.fault == "late":
+            took += draw.randrange(LATE_MS)
+        if body.fault != "hang":
+            body.outcome = done.outcome
+            world.after(took, self._ended, key, body)
+        return took
+
+    def _says(self, key: Key, body: Body, outcome: Outcome) -> None:
+        """What an attempt says leaves its process."""
+        if self.alive and self.bodies.get(key) is body:
+            home = self.home
+            home.hears(self.machine, home.told, self.name, [outcome], self.runner.running(), self.runner.overdue())
+
+    def _wakes(self, key: Key, body: Body, instant: int) -> None:
+        if body.wakes_at == instant:
+            self._goes_on(key, body)
+
+    def _goes_on(self, key: Key, body: Body | None) -> None:
+        """A body that waits was told something, or has waited for long."""
+        if (
+            not self.alive
+            or body is None
+            or self.bodies.get(key) is not body
+            or not body.waits
+            or body.outcome
+            or body.fault == "hang"
+        ):
+            return
+        self._went(key, body, self.runner.resume(body.attempt))
 
     def _fault_of(self, invocation: Invocation) -> str:
         world = self.world
@@ -174,11 +226,24 @@ class AgentProcess:
     def _timed_out(self, key: Key, body: Body) -> None:
         if not self.alive or self.bodies.get(key) is not body or body.over:
             return
+        heartbeat = body.attempt.invocation.heartbeat_ms
+        if body.waits and heartbeat and not body.fault:
+            # To speak is a sign of life.
+            limit = body.attempt.invocation.timeout_ms
+            silent = body.attempt.context.beat // 1_000_000 + heartbeat
+            due = min(silent, body.began + limit) if limit else silent
+            if due > self.world.now:
+                self.world.after(due - self.world.now, self._timed_out, key, body)
+                return
         outcome = self.runner.time_out(body.attempt)
         if outcome is not None:
             body.over = True
             body.attempt.stopped = self.world.now * 1_000_000
             self._tell([outcome])
+            if body.waits and body.fault != "hang":
+                # Who only waits for others can be stopped.
+                body.outcome = self.runner.cancelled(body.attempt)
+                self.world.after(1 + self.world.chance["agent"].randrange(SHORT_MS), self._ended, key, body)
             self.world.after(WEDGED_MS, self._wedged, key, body)
 
     def _wedged(self, key: Key, body: Body) -> None:

@@ -88,6 +88,14 @@ class Simulation:
 
     def run(self) -> Ended:
         """Go on until every run is over or waits for somebody who will not come."""
+        try:
+            return self._run()
+        finally:
+            for node in self.nodes:
+                for process in node.processes.values():
+                    process.runner.close()
+
+    def _run(self) -> Ended:
         world = self.world
         stuck = ""
         limit = 0
@@ -145,6 +153,8 @@ class Simulation:
         for kind in self._hazards:
             if not world.strikes(kind, "life"):
                 continue
+            if not world.may_strike(kind):
+                self._hazards = [other for other in self._hazards if other != kind]
             node = self.nodes[draw.randrange(len(self.nodes))]
             match kind:
                 case "zombie":

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.ports.agent import ActionFailed, Agent, Context, action
+
+#: Whom agents of generated workflows talk to, by its name there.
+EAR: Final = "ear"
 
 
 @dataclass(slots=True)
@@ -67,6 +70,54 @@ class SimulatedCrew(Agent):
     def undo(self, forward: dict[str, Any]) -> dict[str, bool]:
         del forward
         return {"undone": True}
+
+    @action
+    async def talk(self, a: Any, b: Any, context: Context) -> Number:
+        """Ask somebody, turn after turn, and leave a note; now and then without waiting for what becomes of it."""
+        place, total = _of(context.step, 7), _number(a)
+        note = context.send(EAR, {"v": place}, action="note", key="note" if place % 2 else "")
+        for turn in range(1 + place % 3):
+            answer = await context.ask(EAR, {"v": total + turn}, conversation="talk" if place < 4 else "")
+            total += answer["v"]
+            if place == 5:
+                await asyncio.sleep(2)
+        if place == 6:
+            await note
+        return self.add(total, b)
+
+    @action
+    def consult(self, a: Any, b: Any, context: Context) -> Number:
+        """Ask two at once, on a hand that waits for them."""
+        answers = [context.ask(EAR, {"v": _number(a) + place}) for place in range(2)]
+        return self.add(sum(answer.result(600)["v"] for answer in answers), b)
+
+    @action
+    def vote(self, who: str, context: Context) -> dict[str, Any]:
+        """Vote, abstain, or give what is no ballot."""
+        place = _of(f"{context.step}{who}", 9)
+        if place == 0 and context.attempt == 1:
+            raise ActionFailed(ErrorType.TRANSIENT, "it cannot make up its mind at first")
+        return {"choice": ("yes", "yes", "no", "maybe", None, "no", "later", "yes", "no")[place], "reason": who}
+
+
+class SimulatedEar(Agent):
+    """Whom others talk to. It forgets everything between two messages."""
+
+    @action
+    async def on_message(self, v: int, context: Context) -> Number:
+        message, place = context.message, _of(context.step, 5)
+        assert message is not None
+        if place == 0 and context.attempt == 1:
+            raise ActionFailed(ErrorType.TRANSIENT, "it does not hear at first")
+        if place == 1 and not message.causation_id:
+            # It asks somebody in turn: another of its kind.
+            answer = await context.ask(EAR, {"v": v + 1})
+            return Number(answer["v"] % 1_000_003)
+        return Number((v + len(context.conversation)) % 1_000_003)
+
+    @action
+    def note(self, v: int) -> Number:
+        return Number(v)
 
 
 class SimulatedBoss(Agent):

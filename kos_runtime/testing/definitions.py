@@ -8,6 +8,8 @@ import random
 from collections import Counter
 from typing import Any, Final
 
+from kos_runtime.testing.crew import EAR
+
 #: How deep bodies are nested in one another.
 DEPTH = 3
 Steps = list[dict[str, Any]]
@@ -157,6 +159,8 @@ class Workflows:
     def _items(self, depth: int, seen: list[str], around: list[str]) -> tuple[Steps, list[str]]:
         id = self.id()
         each, inside = self._each(around)
+        # What is wide and deep at once is mostly the same over and over.
+        each["in"] = each["in"][:3]
         each["steps"], _ = self.steps(depth + 1, seen, inside, self.draw.randint(1, 3))
         return [{"id": id, "for_each": each}], [f"$steps.{id}.{name}" for name in ("result", "failed", "items")]
 
@@ -233,6 +237,7 @@ class Everything(Workflows):
             "agents": {
                 AGENT: {"agent": CREW, "replicas": {"min": 1, "max": draw.randint(1, 3)}},
                 BOSS: {"agent": BOSSES},
+                **self._others(steps),
             },
             "steps": steps,
         }
@@ -296,6 +301,15 @@ class Everything(Workflows):
             handler = {"errors": ["security"], "on_failure": ["escalate", "fail"], "escalation_agent": BOSS}
             content["error_handling"] = [handler, *content.get("error_handling", [])]
             self.forms["authority that is asked for"] += 1
+
+    def _others(self, steps: Steps) -> dict[str, Any]:
+        """Return the agents that only some of the steps need."""
+        others: dict[str, Any] = {}
+        if any(step.get("action") in {"talk", "consult"} for step in _all(steps)):
+            others[EAR] = {"agent": EARS, "replicas": {"min": 1, "max": 2}}
+        if any("consensus" in step.get("coordination", {}) for step in _all(steps)):
+            others[PANEL] = {"agent": CREW, "replicas": 3}
+        return others
 
     def _nest(self, known: list[str]) -> tuple[Steps, list[str]]:
         """Return a body in a body."""
@@ -388,6 +402,34 @@ class Everything(Workflows):
         id = self.id()
         return [{"id": id, "approval": approval}], [f"$steps.{id}.approved"]
 
+    def _talk(self, _: int, seen: list[str], around: list[str]) -> tuple[Steps, list[str]]:
+        id = self.id()
+        inputs = {"a": self.value(seen, around), "b": self.value(seen, around)}
+        action = self.draw.choice(("talk", "talk", "consult"))
+        step: dict[str, Any] = {"id": id, "agent": AGENT, "action": action, "inputs": inputs, "outputs": {"v": "v"}}
+        if self.draw.random() < 0.4:
+            step["retry"] = {"max_retries": 2, "backoff": {"strategy": "fixed", "initial": "1s"}}
+        self.acting.append(id)
+        return [step], [f"$steps.{id}.v"]
+
+    def _consensus(self, *_: Any) -> tuple[Steps, list[str]]:
+        draw = self.draw
+        rule = draw.choice(("majority", "weighted", "supermajority", "unanimous", "approval", "schulze"))
+        said: dict[str, Any] = {"rule": rule, "options": ["yes", "no", "later"], "agreement": "log"}
+        if rule == "supermajority":
+            said["threshold"] = "2/3"
+        if draw.random() < 0.4:
+            said["participation"] = "2/3"
+        if draw.random() < 0.3:
+            said["on_deadlock"] = draw.choice(("no", "fail"))
+        coordination: dict[str, Any] = {"pattern": "peer_to_peer", "peers": PANEL, "consensus": said}
+        if rule == "weighted":
+            coordination["weights"] = {f"{PANEL}-1": 2}
+        self.forms[f"consensus: {rule}"] += 1
+        id = self.id()
+        step = {"id": id, "coordination": coordination, "action": "vote", "inputs": {"who": "$peer"}}
+        return [step], [f"$steps.{id}.accepted"]
+
     def _once(self, depth: int, seen: list[str], around: list[str]) -> tuple[Steps, list[str]]:
         made, exposed = self._action(depth, seen, around)
         made[0].pop("cache", None)
@@ -426,12 +468,17 @@ AGENT: Final = "k"
 BOSS: Final = "boss"
 CREW: Final = "kos_runtime.testing.crew:SimulatedCrew"
 BOSSES: Final = "kos_runtime.testing.crew:SimulatedBoss"
-FLAT: Final = ("action", "action", "action", "set", "emit", "large", "wait", "until", "signal", "approval", "once")
+EARS: Final = "kos_runtime.testing.crew:SimulatedEar"
+PANEL: Final = "panel"
+FLAT: Final = (
+    "action", "action", "action", "set", "emit", "large", "wait", "until", "signal", "approval", "once", "talk", "consensus",
+)  # fmt: skip
 NESTING: Final = ("fail", "loop", "for_each", "items", "group", "decision", "parallel", "spread")
 #: What is drawn, as the language calls it.
 NAMES: Final = {
     "items": "for_each with steps", "group": "parallel_group", "parallel": "parallel: true", "spread": "a spread step",
     "signal": "wait_for", "until": "wait until", "once": "delivery: at_most_once", "large": "a value for blobs",
+    "talk": "messages",
 }  # fmt: skip
 #: (key of a step, how often it is there, what it says)
 SETTINGS: Final[tuple[tuple[str, float, tuple[Any, ...]], ...]] = (

@@ -1,13 +1,27 @@
 """What must hold of the messages of every history."""
 
-from typing import Any
+from collections import Counter
+from typing import Any, Final
 
 from kos_runtime.core.workflow import events as ev
 
+#: So many messages to one agent wait for it or are being handled (``core.workflow.messaging.MAX_MAILBOX``, said anew).
+MAILBOX: Final = 1_000
+
 
 def check_messages(run: str, events: list[Any]) -> list[str]:
-    """Return every violation: a message is recorded before it is delivered, handled at most once, in its order."""
+    """Return every violation: a message is recorded before it is delivered, handled at most once, in its order.
+
+    What an attempt said that was given up is delivered no more, unless it has a key; a mailbox holds no more than it may.
+    """
+    if not any(type(event) is ev.MessageSent for event in events):
+        return []
     found: list[str] = []
+    delivered: set[int] = set()
+    #: Number → the attempt whose end should have withdrawn it.
+    given_up: dict[int, str] = {}
+    by_attempt: dict[tuple[str, int], list[int]] = {}
+    boxes: Counter[str] = Counter()
     sent: dict[int, ev.MessageSent] = {}
     ids: set[str] = set()
     over: dict[int, str] = {}
@@ -20,6 +34,11 @@ def check_messages(run: str, events: list[Any]) -> list[str]:
                     found.append(f"I19: run {run} numbered message {id} {number} after {len(sent)}")
                 ids.add(id)
                 sent[number] = event
+                if not event.key:
+                    by_attempt.setdefault((event.path, event.attempt), []).append(number)
+                boxes[event.to] += 1
+                if boxes[event.to] > MAILBOX:
+                    found.append(f"I19: run {run} has {boxes[event.to]} messages in the mailbox of {event.to}")
             case ev.StepScheduled(path=path) if "@" in path:
                 number = int(path.rpartition("@")[2])
                 if number not in sent:
@@ -28,18 +47,29 @@ def check_messages(run: str, events: list[Any]) -> list[str]:
                     found.append(f"I19: run {run} delivered message {number}, which was {over[number]}")
                 else:
                     found += _early(run, sent, over, number)
+                    if number not in delivered and number in given_up:
+                        found.append(
+                            f"I19: run {run} delivered message {number} of {given_up[number]}, which had failed"
+                        )
+                    delivered.add(number)
+            case ev.StepFailed(path=path, attempt=attempt):
+                for number in by_attempt.get((path, attempt), ()):
+                    given_up.setdefault(number, f"attempt {attempt} of {path}")
             case ev.MessageHandled(number=number, status=status):
                 if number in over:
                     found.append(f"I19: run {run} handled message {number}, which was {over[number]}")
                 over[number] = status
+                boxes[sent[number].to] -= 1
             case ev.MessageWithdrawn(number=number):
                 if number in over:
                     found.append(f"I19: run {run} withdrew message {number}, which was {over[number]}")
+                if number in delivered:
+                    found.append(f"I19: run {run} withdrew message {number}, which was delivered")
                 over[number] = "withdrawn"
+                boxes[sent[number].to] -= 1
             case ev.RestoreBegun():
-                sent.clear()
-                ids.clear()
-                over.clear()
+                for known in (sent, ids, over, delivered, given_up, by_attempt, boxes):
+                    known.clear()
             case ev.RunCompleted() if len(over) < len(sent):
                 found.append(f"I19: run {run} completed while {len(sent) - len(over)} messages were left")
             case _:

@@ -3,6 +3,7 @@
 Each check has the number that ``docs/reliability.md`` gives it. A violation is a sentence that names run and place.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from kos_runtime.core.event import UnknownEvent, rebuild
 from kos_runtime.core.evidence import Evidence
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.plan.link import Link
-from kos_runtime.core.plan.model import ForEach, Group, Loop, Plan
+from kos_runtime.core.plan.model import Consensus, ForEach, Group, Loop, Plan
 from kos_runtime.core.plan.plain import from_plain as plan_from_plain
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Record, SnapshotRow
@@ -26,6 +27,7 @@ from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.engine.host import Host
 from kos_runtime.ports.event_store import LogReader
 from kos_runtime.testing.authority_oracle import check_authority, unallowed
+from kos_runtime.testing.coordination_oracle import check_coordination
 from kos_runtime.testing.message_oracle import check_messages
 
 #: (path, attempt, fence) of an execution of an action's body.
@@ -212,6 +214,8 @@ def _run(log: LogReader, library: Library, run: str, records: list[Record], ledg
     found += _timers(run, lines)
     found += check_messages(run, events)
     found += check_authority(run, [(line.time, line.event) for line in lines])
+    if made[ev.ConsensusProposed]:
+        found += check_coordination(run, events, library.codec)
     found += _Fold(log, library, run, lines, records).check()
     if ledger:
         found += _executions(run, events, ledger)
@@ -299,6 +303,14 @@ def _most_retries(program: Program, rule: str) -> int:
     return max((policy.max_retries for policy in program.plan.policies if policy.rule == rule), default=0)
 
 
+def _asks(form: Consensus, question: dict[str, Any]) -> bool:
+    """Say whether a question is the one of the definition."""
+    electors = {name: form.weights.get(name, 1) for name in form.electors}
+    said = (question["rule"], question["threshold"], question["participation"], list(question["options"]))
+    meant = (form.rule, form.threshold, form.participation, list(form.options))
+    return said == meant and question["electors"] == electors
+
+
 class _Fold:
     """Folds a run, looking at each event before and after: the checks that need its state."""
 
@@ -346,7 +358,11 @@ class _Fold:
             if place != last and self.lines[place + 1].seq == line.seq:
                 continue
             state.position = line.seq
-            if state.status == "running" and not waits_for(state):
+            if (
+                state.status == "running"
+                and not waits_for(state)
+                and (place == last or not self._same_commit(line, self.lines[place + 1]))
+            ):
                 self._say(f"I20: run {run} waits for nothing at seq {line.seq}")
             if row is not None and row.position == line.seq and row.fingerprint == FINGERPRINT:
                 self._snapshot(state, row)
@@ -364,6 +380,11 @@ class _Fold:
         ):
             self._say(f"I3: the row of run {run} says {found.status}, its events {state.status}")
         return self.found
+
+    def _same_commit(self, one: Line, other: Line) -> bool:
+        """Say whether two records were stored together: a long decision is several records of one commit."""
+        firsts = [link.first_offset for link in self.log.batches(limit=1_000_000)]
+        return bisect_right(firsts, one.offset) == bisect_right(firsts, other.offset)
 
     def _snapshot(self, state: Run, row: SnapshotRow) -> None:
         again = self._new()
@@ -400,6 +421,10 @@ class _Fold:
                 self._member(state, path, f"{path}[{index}]")
             case ev.ItemEnded(path=path, index=index):
                 self.members.get(path, set()).discard(f"{path}[{index}]")
+            case ev.ConsensusProposed(path=path, question=question):
+                form = state.steps[path].node.form if path in state.steps else None
+                if not isinstance(form, ForEach) or form.consensus is None or not _asks(form.consensus, question):
+                    self._say(f"C2: run {self.run} put {path} to the vote otherwise than its definition says")
             case ev.CompensationStarted(steps=steps):
                 if steps != list(reversed(state.undo)):
                     self._say(f"I10: run {self.run} undoes {steps}, completed were {list(state.undo)}")

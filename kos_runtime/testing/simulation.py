@@ -107,10 +107,20 @@ def generated(number: int) -> tuple[Definition, Counter[str]]:
 _SETTINGS = EngineSettings(timeout_default_ms=120_000)
 
 
+#: A whole-engine world holds so many runs of one definition, on so many partitions.
+RUNS = 4
+PARTITIONS = 2
 #: A definition is compiled once and run under so many seeds.
 SEEDS_A_DEFINITION = 8
-#: The sweeper looks less often: whatever only it would find shows better.
-_LIMITS = Limits(sweep_ms=60_000)
+#: The sweeper looks less often: whatever only it would find shows better. Some worlds have narrow bounds besides.
+_LIMITS = (
+    Limits(sweep_ms=60_000, wall_look_ms=30_000, long_timer_ms=600_000),
+    Limits(sweep_ms=60_000, wall_look_ms=30_000, long_timer_ms=600_000, snapshot_at_rest=4, checkpoint_ms=5_000),
+    Limits(sweep_ms=60_000, wall_look_ms=5_000, max_active_runs=1, max_record_events=4),
+    Limits(
+        sweep_ms=120_000, wall_look_ms=30_000, long_timer_ms=3_600_000, max_cached_bytes=20_000, snapshot_records=20
+    ),
+)
 
 
 @lru_cache(maxsize=1)
@@ -281,8 +291,8 @@ def whole_engine(seed: int, *, keep: bool = False, faults: Faults | None = None)
         seed,
         faults_of(seed) if faults is None else faults,
         inputs={"n": seed % 6},
-        runs=2,
-        partitions=2,
-        limits=_LIMITS,
+        runs=RUNS,
+        partitions=PARTITIONS,
+        limits=_LIMITS[seed % len(_LIMITS)],
         keep=keep,
     )

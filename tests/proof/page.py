@@ -109,9 +109,10 @@ Every history is checked for these, whatever was done to the processes that wrot
 | I13 | snapshot and tail are the whole |
 | I14 | what was executed is what was dispatched: each fence once, and nothing after its completion |
 | I15 | hash chains and snapshots verify |
-| I19 | messages are recorded before they are delivered, and handled in their order, each once |
+| I19 | messages are recorded before they are delivered, handled in their order, each once; those of an attempt that was given up are withdrawn; a mailbox has a bound |
 | I20 | a run at work always waits for something |
 | I21 | a run asks for no child that is not there, and waits for none that is over |
+| C2, C3, B1 to B4 | a vote is put as its definition says, decided once, and comes out as its ballots do, counted again by each rule's own words |
 
 Simulated worlds are checked for these besides: I10, what was completed is undone newest first; I11, no timer is early by the clock
 that it names; I12 also between memory and log, after commits drawn by the seed; I18, no more run at once than

@@ -22,14 +22,17 @@ from kos_runtime.ports.agent import ActionFailed, MessageRefused
 from kos_runtime.ports.blob_store import BlobStore
 from kos_runtime.ports.codec import Codec
 
-#: What has not been told of is said again so often, in seconds.
+#: What has not been told of is said again after so long, in seconds, and then each time after twice as long, up to so long.
 AGAIN_S: Final = 5.0
+MAX_AGAIN_S: Final = 80.0
 #: Whoever waits looks so often whether its attempt was stopped, in seconds.
 _LOOK_S: Final = 0.25
 _TOLD: Final = "<"
 _SAID: Final = ">"
 
 HandOut = Callable[[list[Outcome]], None]
+#: Makes what stands for one message: the attempt, what goes out, where it goes, and whether an answer is wanted.
+MakeSaid = Callable[[Attempt, Outcome, HandOut, bool], "Said"]
 
 
 class Said:
@@ -37,7 +40,7 @@ class Said:
 
     __slots__ = ("_attempt", "_error", "_event", "_hand_out", "_seen", "_value", "_wakers", "ask", "outcome")
 
-    def __init__(self, attempt: Attempt, outcome: Outcome, hand_out: HandOut, *, ask: bool) -> None:
+    def __init__(self, attempt: Attempt, outcome: Outcome, hand_out: HandOut, ask: bool) -> None:
         self._attempt = attempt
         self.outcome = outcome
         self._hand_out = hand_out
@@ -49,6 +52,16 @@ class Said:
         self._seen = False
         self._wakers: list[Callable[[], None]] = []
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known what became of it."""
+        return self._event.is_set()
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether its attempt cannot end before that is known."""
+        return not (self.ask or self._seen or self._event.is_set())
+
     def settle(self, value: Any, error: ActionFailed | None) -> None:
         self._value, self._error = value, error
         self._event.set()
@@ -57,7 +70,8 @@ class Said:
 
     def result(self, timeout: float | None = None) -> Any:
         end = None if timeout is None else time.monotonic() + timeout
-        again = time.monotonic() + AGAIN_S
+        wait_s = AGAIN_S
+        again = time.monotonic() + wait_s
         while not self._event.wait(_LOOK_S if end is None else max(min(_LOOK_S, end - time.monotonic()), 0.0)):
             now = time.monotonic()
             if self._attempt.stopped:
@@ -65,7 +79,8 @@ class Said:
             if end is not None and now >= end:
                 raise TimeoutError(f"no answer within {timeout} s")
             if now >= again:
-                again = now + AGAIN_S
+                wait_s = min(wait_s * 2, MAX_AGAIN_S)
+                again = now + wait_s
                 self._hand_out([self.outcome])
         return self._take()
 
@@ -80,11 +95,13 @@ class Said:
             loop.call_soon_threadsafe(woken.set)
 
         self._wakers.append(wake)
+        wait_s = AGAIN_S
         try:
             while not self._event.is_set():
                 try:
-                    await asyncio.wait_for(woken.wait(), AGAIN_S)
+                    await asyncio.wait_for(woken.wait(), wait_s)
                 except TimeoutError:
+                    wait_s = min(wait_s * 2, MAX_AGAIN_S)
                     self._hand_out([self.outcome])
         finally:
             self._wakers.remove(wake)
@@ -105,13 +122,16 @@ class Said:
 class Post:
     """See the module. Used by any thread."""
 
-    def __init__(self, codec: Codec, blobs: BlobStore, hand_out: HandOut) -> None:
+    def __init__(self, codec: Codec, blobs: BlobStore, hand_out: HandOut, make: MakeSaid = Said) -> None:
         self._codec = codec
         self._blobs = blobs
         self._hand_out = hand_out
+        self._make = make
         self._lock = threading.Lock()
         #: What was said by attempts that run, in order; told of or not.
         self._open: dict[Key, list[Said]] = {}
+        #: Anything was ever said here: what attempts are told may come, also when they are over.
+        self.is_used = False
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -134,12 +154,13 @@ class Post:
             why = f"a message of {len(packed)} bytes, at most {MAX_BODY} are taken; put what is large into a result or a file"
             raise MessageRefused("oversize", ErrorType.PERMANENT, why)
         run, path, fence = attempt.key
+        self.is_used = True
         with self._lock:
             all_ = self._open.setdefault(attempt.key, [])
             number = len(all_) + 1
             exposed = self._codec.pack([str(to), str(action), packed, str(key), str(conversation), ask])
             outcome = Outcome(run, f"{path}{_SAID}{number}", fence, exposed=exposed)
-            said = Said(attempt, outcome, self._hand_out, ask=ask)
+            said = self._make(attempt, outcome, self._hand_out, ask)
             all_.append(said)
             # Inside the lock: what one attempt says leaves in order.
             self._hand_out([outcome])
@@ -184,6 +205,10 @@ class Post:
         for said in self._open.get(key, ()):
             said.ensure()
 
+    def said_by(self, key: Key) -> list[Said]:
+        """Return what an attempt that runs has said."""
+        return self._open.get(key, [])
+
     def forget(self, key: Key) -> None:
         """An attempt is over."""
         self._open.pop(key, None)
@@ -191,4 +216,4 @@ class Post:
     def untold(self) -> list[Outcome]:
         """Return what nobody has told about: whoever owns the partition next is to hear it."""
         with self._lock:
-            return [said.outcome for all_ in self._open.values() for said in all_ if not said._event.is_set()]
+            return [said.outcome for all_ in self._open.values() for said in all_ if not said.is_settled]

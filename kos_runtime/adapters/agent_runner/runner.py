@@ -113,7 +113,7 @@ class AgentRunner:
     def run_batch(self, invocations: Sequence[Invocation], wait_ms: float = 5.0) -> BatchResult:
         """Execute a batch; return what has ended when all has, or after ``wait_ms``, and what still runs."""
         told: list[Outcome] = []
-        if self._post:
+        if self._post.is_used:
             told, invocations = self._post.take(invocations)
         again, fresh = self._ledger.take(invocations)
         if told:
@@ -133,7 +133,7 @@ class AgentRunner:
 
     def submit(self, invocations: Sequence[Invocation]) -> None:
         """Begin a batch; everything goes to ``on_late``."""
-        if self._post:
+        if self._post.is_used:
             told, invocations = self._post.take(invocations)
             if told:
                 self._hand_out(told)

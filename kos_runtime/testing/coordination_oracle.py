@@ -1,0 +1,89 @@
+"""What must hold of every coordination in a history: its machine is run again over what the log says, and its own
+invariants, which are registered beside it, are asked.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from kos_runtime.core.machine import (
+    Commanded,
+    Concluded,
+    Refused,
+    Run,
+    Step,
+    Trace,
+    UnknownMachine,
+    invariants_of,
+    machine_named,
+    violations,
+)
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.state import Codec
+
+#: The machine that counts ballots of a vote whose agreement is the log.
+_BALLOTS: Final = "ballots"
+
+
+def check_coordination(run: str, events: Sequence[Any], codec: Codec) -> list[str]:
+    """Return every violation of the coordination in one run's events."""
+    found: list[str] = []
+    asked: dict[str, dict[str, Any]] = {}
+    given: dict[str, bytes] = {}
+    for event in events:
+        match event:
+            case ev.ConsensusProposed(path=path, question=question):
+                if path in asked:
+                    found.append(f"C3: run {run} put {path} to the vote twice")
+                asked[path] = question
+                for key in [key for key in given if key.startswith(f"{path}[")]:
+                    del given[key]
+            case ev.StepCompleted(path=path, exposed=exposed) if asked and path.endswith("]"):
+                given[path] = exposed
+            case ev.ConsensusReached(path=path):
+                if path not in asked:
+                    found.append(f"C2: run {run} decided {path}, which was never put to the vote")
+                else:
+                    found += _vote(run, event, asked.pop(path), given, codec)
+            case ev.RestoreBegun() | ev.RunReopened():
+                asked.clear()
+            case _:
+                pass
+    return found
+
+
+def _vote(
+    run: str, event: ev.ConsensusReached, question: dict[str, Any], given: dict[str, bytes], codec: Codec
+) -> list[str]:
+    """Count again, by the ballots that stand in the log before the decision."""
+    try:
+        box = Run(machine_named(_BALLOTS), _BALLOTS, question)
+    except UnknownMachine:
+        return []
+    steps: list[Step] = []
+    outcome: dict[str, Any] | None = None
+
+    def take(command: dict[str, Any]) -> Any:
+        nonlocal outcome
+        made = box.take(Commanded(command), 0)
+        if not isinstance(made.reply, Refused):
+            steps.append(Step(0, _BALLOTS, 1, Commanded(command), made))
+        outcome = next((fact.outcome for fact in made.facts if isinstance(fact, Concluded)), outcome)
+
+    for number, elector in enumerate(question["electors"]):
+        exposed = given.get(f"{event.path}[{number}]")
+        if exposed is not None and outcome is None:
+            values = codec.unpack(exposed)
+            take({"elector": elector, "given": values.get("result", values)})
+    if outcome is None:
+        take({"closed": True})
+    assert outcome is not None
+    said = (event.outcome, event.accepted, event.votes, event.certificate)
+    counted = (
+        outcome["outcome"],
+        outcome["accepted"],
+        [[line["elector"], line["choices"]] for line in outcome["votes"]],
+        outcome["certificate"]["hash"],
+    )
+    found = [f"C2: run {run} decided {said} at {event.path}, its ballots say {counted}"] if said != counted else []
+    broken = violations(Trace(question, steps), invariants_of(_BALLOTS))
+    return [*found, *(f"{text} (run {run}, {event.path})" for text in broken)]
