@@ -5,6 +5,7 @@ privileged starts but with the record of what allows it.
 from collections.abc import Sequence
 from typing import Any
 
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.machine import (
     Commanded,
@@ -43,6 +44,7 @@ def check_authority(run: str, events: Sequence[tuple[int, Any]]) -> list[str]:
     """Return what the history of a run contradicts of A1 to A7."""
     if not any(isinstance(event, ev.AuthorityOpened) for _, event in events):
         return []
+    make_installed_known()
     try:
         invariants: dict[str, Invariant] = dict(registered(MACHINE).invariants)
     except UnknownMachine as error:

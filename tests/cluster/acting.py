@@ -72,3 +72,14 @@ class kListener(Agent):  # noqa: N801 - as above
         while turn == 1 and not os.path.exists(opened_by):  # noqa: PTH110
             time.sleep(0.02)
         return {"turn": turn, "before": len(context.conversation)}
+
+
+class kJudge(Agent):  # noqa: N801 - as above
+    @action
+    def on_authority_request(self, request: dict[str, Any], context: Context) -> dict[str, str]:
+        """Pass it on, when the file is there that the request is about; the ledger lies beside it."""
+        gate = "/" + request["target"]
+        write(os.path.join(os.path.dirname(gate), "ledger"), context)  # noqa: PTH118, PTH120
+        while not os.path.exists(gate):  # noqa: PTH110
+            time.sleep(0.02)
+        return {"verdict": "pass", "comment": "not mine to give"}
