@@ -66,6 +66,13 @@ class Summary(BaseModel):
     summary: str
 
 
+class Release(BaseModel):
+    """A summary as it goes out. ``digest`` is the SHA-256 of what was voted on."""
+
+    document: str
+    digest: str
+
+
 class Finding(BaseModel):
     """One thing that a check found wrong. ``sentence`` counts from 1; 0 is the document as a whole."""
 

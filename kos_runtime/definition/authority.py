@@ -199,6 +199,14 @@ class Authorities:
     def _check_needed(self, grants: Mapping[str, Any]) -> None:
         granted = {action for name, said in grants.items() for action in said.get("actions") or (name,)}
         for name, path in self.needed.items():
-            if name not in granted:
-                hint = self.compiler.check.hint(name, granted, "a person can, by kos grant")
-                self.compiler.check.warn(path, "KOS216", f"no grant of the workflow is for {name!r}", hint)
+            if name in granted:
+                continue
+            hint = self.compiler.check.hint(name, granted)
+            if hint or not self._is_asked_for():
+                otherwise = "a person can grant it: kos grant, or on_failure: escalate"
+                self.compiler.check.warn(path, "KOS216", f"no grant of the workflow is for {name!r}", hint or otherwise)
+
+    def _is_asked_for(self) -> bool:
+        """Say whether anything takes a failure up, so that what was not granted is asked for."""
+        handlers = self.compiler.content.get("error_handling") or []
+        return any("escalate" in (handler.get("on_failure") or ()) for handler in handlers if isinstance(handler, dict))

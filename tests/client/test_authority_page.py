@@ -17,7 +17,7 @@ def test_the_example_of_the_page_runs(
     exec(compile(code, "docs/authority.md", "exec"), {"__name__": "page", "RELEASE": release})
     why = "grant 'weekly/2/hand' is for 'reports/weekly', and 'reports/daily' is not in it"
     assert capsys.readouterr().out.splitlines() == [
-        f"May hand 'publish' at 'reports/daily', at a cost of 2? daily: hand may not 'publish': {why}",
+        f"May hand 'publish' at 'reports/daily', at a cost of 2? daily: {why}",
         "publish of chief 3 valid",
         "weekly/1/lead of lead 3 used up",
         "weekly/2/hand of hand 3 used up",

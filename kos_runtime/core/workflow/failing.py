@@ -204,8 +204,13 @@ def _change_agent(desk: Desk, step: StepState, policy: Policy) -> None:
 
 
 def _escalate(desk: Desk, step: StepState, policy: Policy) -> None:
-    missing = (step.error or {}).get("details", {}).get(MISSING)
-    if missing and desk.run.authority is not None and request(desk, step.path, missing, step.error["message"]):  # type: ignore[index]
+    details = (step.error or {}).get("details", {})
+    missing = details.get(MISSING)
+    if (
+        missing
+        and desk.run.authority is not None
+        and request(desk, step.path, missing, f"{step.path}: {details['why']}")
+    ):
         return
     number = step.escalations + 1
     desk.emit(ev.Escalated(step.path, number, policy.escalation_agent or "", f"{step.path}!{number}"))

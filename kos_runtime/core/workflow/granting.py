@@ -109,7 +109,14 @@ def refused(desk: Desk, owner: StepState, index: int, path: str, agent: str, gra
     if not isinstance(made.reply, Refused):
         return None
     missing = _first_missing(desk, uses)
-    return failure(ErrorType.SECURITY, f"{path}: {made.reply.message}", step=path, authority=missing)
+    return failure(
+        ErrorType.SECURITY, f"{path}: {made.reply.message}", step=path, authority=missing, why=_why(made.reply)
+    )
+
+
+def _why(refusal: Refused) -> str:
+    """Return the machine's reason, without whose request it is."""
+    return refusal.message.partition("': ")[2] or refusal.message
 
 
 def uses_of(run: Run, owner: StepState, index: int, agent: str) -> list[list[Any]]:
