@@ -11,6 +11,7 @@ import pytest
 
 import kos_runtime
 from agents import reviewer
+from agents.ballot import side_of
 from kos_runtime.client import RunWaits
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.definition import EngineSettings
@@ -57,7 +58,6 @@ def test_killed_in_the_middle_of_the_vote_nobody_is_asked_twice(
     assert subprocess.run(child, cwd=tmp_path, env={**os.environ}, check=False, timeout=120).returncode == -9
     assert sorted(asked.read_text().split()) == list(PEERS)
     again: list[str] = []
-    side_of = reviewer.side_of
 
     def told(peer: str, sides: Any) -> str:
         again.append(peer)
