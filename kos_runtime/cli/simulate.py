@@ -28,6 +28,7 @@ def simulate(
     partitions: int | None = None,
     shrink: Annotated[bool, flag("--shrink")] = False,
     trace: Annotated[bool, flag("--trace")] = False,
+    plot: str | None = None,
     common: Common | None = None,
 ) -> int:
     """Run a workflow in a simulated world, and check everything that it wrote.
@@ -43,6 +44,7 @@ def simulate(
         partitions: So many partitions in each world.
         shrink: Make the first failing case as small as it can be.
         trace: Print what happened in the world, line by line.
+        plot: Draw it into this file, as SVG: one seed as work over time, several as numbers over seeds.
     """
     from kos_runtime.testing.scenario import checked, faults_from
 
@@ -62,7 +64,18 @@ def simulate(
     scenario = checked(scenario)
     if trace and scenario.runs > 1:
         raise Exit(USAGE, "error: --trace is for one seed; leave out --runs")
-    return _Simulating(common, scenario, document, shrink=shrink, trace=trace).run(file)
+    picture = _picture(plot) if plot is not None else None
+    return _Simulating(common, scenario, document, shrink=shrink, trace=trace, plot=picture).run(file)
+
+
+def _picture(plot: str) -> Path:
+    """Return the file for a picture; it is refused before anything is simulated."""
+    path = Path(plot)
+    if path.suffix.lower() != ".svg":
+        raise Exit(USAGE, f"error: --plot draws SVG; write a name such as {path.with_suffix('.svg').name}")
+    if not path.parent.is_dir():
+        raise Exit(USAGE, f"error: --plot: there is no folder {path.parent}")
+    return path
 
 
 def _scenario(file: str) -> tuple[Any, Any]:
@@ -79,8 +92,11 @@ def _scenario(file: str) -> tuple[Any, Any]:
 class _Simulating:
     """One command."""
 
-    def __init__(self, common: Common, scenario: Any, document: Any, *, shrink: bool, trace: bool) -> None:
+    def __init__(
+        self, common: Common, scenario: Any, document: Any, *, shrink: bool, trace: bool, plot: Path | None
+    ) -> None:
         self.common, self.scenario, self.document, self.shrink, self.trace = common, scenario, document, shrink, trace
+        self.plot = plot
 
     def run(self, file: str) -> int:
         import tempfile
@@ -127,6 +143,8 @@ class _Simulating:
             if result.violations:
                 failed.append(result)
         single = self.scenario.runs == 1
+        if self.plot is not None:
+            self._draw(self.plot, result, rows)
         if self.common.is_data:
             self.common.emit(rows, {}, one=single, name="trace_hash")
         elif single:
@@ -140,6 +158,20 @@ class _Simulating:
         if failed:
             return FAILED
         return BY_STATUS.get(str(rows[0]["status"]), OK) if single else OK
+
+    def _draw(self, path: Path, last: Any, rows: list[dict[str, Any]]) -> None:
+        from kos_runtime.testing import plot
+
+        name, first = Path(self.scenario.workflow).name, rows[0]["seed"]
+        if len(rows) == 1:
+            svg = plot.world(last, f"{name}, seed {first}: {rows[0]['status']}")
+        else:
+            svg = plot.seeds(rows, f"{name}, {len(rows)} seeds from {first} on")
+        try:
+            plot.save(svg, path)
+        except OSError as error:
+            raise Exit(FAILED, f"error: {path}: {error.strerror}") from error
+        self.common.say(f"drawn into {path}")
 
     def _row(self, result: Any) -> dict[str, Any]:
         statuses = sorted(set(result.statuses.values()))
@@ -159,7 +191,7 @@ class _Simulating:
     # --- for people
 
     def _tell(self, row: dict[str, Any]) -> None:
-        from kos_runtime.testing.metrics import COLUMNS
+        from kos_runtime.testing.metrics import COLUMNS, told
 
         mark = "✔" if not row["violations"] and row["status"] == "completed" else "✘"
         metrics = row["metrics"]
@@ -168,7 +200,8 @@ class _Simulating:
         )
         for run, error in row["errors"].items():
             print(f"  {run}: {error}")
-        self.common.emit([metrics], {name: heading for name, (heading, _) in COLUMNS.items()})
+        shown = {name: told(name, metrics[name]) for name in COLUMNS}
+        self.common.emit([shown], {name: heading for name, (heading, _) in COLUMNS.items()})
         self._tell_happened(Counter(row["happened"]))
         for finding in row["findings"]:
             print(f"finding: {finding}")
@@ -183,17 +216,18 @@ class _Simulating:
             )
 
     def _sum_up(self, rows: list[dict[str, Any]], sometimes: Counter[str]) -> None:
-        from kos_runtime.testing.metrics import COLUMNS, spread
+        from kos_runtime.testing.metrics import COLUMNS, spread, told
 
         statuses = Counter(status for row in rows for status in row["runs"].values())
         bad = sum(bool(row["violations"]) for row in rows)
         mark = "✘" if bad else "✔"
-        told = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
-        print(f"{mark} {len(rows)} worlds: {told}; {bad} with violations")
+        ends = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+        print(f"{mark} {len(rows)} worlds: {ends}; {bad} with violations")
         table = []
         for name, (heading, _) in COLUMNS.items():
             least, median, most = spread([row["metrics"][name] for row in rows])
-            table.append({"what": heading.lower(), "least": f"{least:g}", "median": f"{median:g}", "p95": f"{most:g}"})
+            numbers = {"least": told(name, least), "median": told(name, median), "p95": told(name, most)}
+            table.append({"what": heading.lower(), **numbers})
         self.common.emit(table, {"what": "METRIC", "least": "LEAST", "median": "MEDIAN", "p95": "P95"})
         self._tell_happened(sometimes)
         findings = Counter(finding.split(": ")[1] for row in rows for finding in row["findings"])

@@ -20,6 +20,8 @@ WEDGED_MS: Final = 10_000
 #: A body takes so long without any fault, in milliseconds, at most.
 SHORT_MS: Final = 40
 LATE_MS: Final = 300_000
+#: So many pieces of work are kept for a picture.
+MAX_SPANS: Final = 50_000
 
 
 class _Opaque:
@@ -216,6 +218,8 @@ class AgentProcess:
     def _end(self, key: Key, outcome: Outcome) -> None:
         body = self.bodies.pop(key)
         self.tally[1] += self.world.now - body.began
+        if self.world.spans is not None and len(self.world.spans) < MAX_SPANS:
+            self.world.spans.append((self.name, body.began, self.world.now, key[1]))
         if self.runner.end(body.attempt, outcome):
             self._tell([outcome])
         elif body.over:

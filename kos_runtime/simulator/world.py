@@ -137,6 +137,8 @@ class World:
         #: in milliseconds, and how many bodies it executed.
         self.messages = 0
         self.processes: dict[str, list[int]] = {}
+        #: (process, from, to, step's path) of what hands did, where that is wanted.
+        self.spans: list[tuple[str, int, int, str]] | None = None
         self._budget = Counter(dict.fromkeys(faults.rates, faults.most))
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0

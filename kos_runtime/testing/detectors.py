@@ -5,12 +5,14 @@ what was meant, with the places in the log as evidence. After MAST's failure mod
 Systems Fail?", 2025), as far as what they speak of runs.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from kos_runtime.core.plan.link import Link
+from kos_runtime.core.plan.model import Body, Plan, Step
+from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.testing.oracle import Line
 
@@ -27,7 +29,14 @@ KINDS: Final = {
     "approved unseen": "something was approved that showed nothing",
     "untaken signal": "a signal was taken by no step",
     "result discarded": "an answer came too late and was dropped",
+    "unanswered message": "an agent asked another, and got no answer",
+    "result ignored": "a step gave what its `outputs` name, and nothing reads it",
+    "authority exceeded": "an agent wanted to do what no grant allowed it",
+    "no quorum": "too few peers voted in time",
+    "split decision": "peers voted, and no option won",
 }
+#: What names a step or what it exposes, in a text of a definition.
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +52,8 @@ class Finding:
         return f"{self.run}: {self.kind}: {self.text} (seq {', '.join(map(str, self.seqs[:8]))})"
 
 
-def find(run: str, lines: Sequence[Line], link: Link | None = None) -> list[Finding]:
-    """Return what is found in a run's events; ``link`` tells which agent a process is of."""
-    del link
+def find(run: str, lines: Sequence[Line], plan: Plan | None = None) -> list[Finding]:
+    """Return what is found in a run's events; ``plan`` tells who reads what, without it nothing is said of that."""
     return [
         *_repeated(run, lines),
         *_ping_pong(run, lines),
@@ -53,6 +61,10 @@ def find(run: str, lines: Sequence[Line], link: Link | None = None) -> list[Find
         *_approvals(run, lines),
         *_signals(run, lines),
         *_discarded(run, lines),
+        *_messages(run, lines),
+        *_authority(run, lines),
+        *_votes(run, lines),
+        *(() if plan is None else _ignored(run, lines, plan)),
     ]
 
 
@@ -184,3 +196,109 @@ def _discarded(run: str, lines: Sequence[Line]) -> list[Finding]:
         Finding(run, "result discarded", f"{len(seqs)} answers of {path} came too late", tuple(seqs))
         for path, seqs in places.items()
     ]
+
+
+def _messages(run: str, lines: Sequence[Line]) -> list[Finding]:
+    """Questions that got no answer, and conversations in which two agents go on and on."""
+    found: list[Finding] = []
+    asked: dict[int, tuple[ev.MessageSent, int]] = {}
+    talks: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
+    for line in lines:
+        match line.event:
+            case ev.MessageSent(number=number, conversation=conversation, sender=sender, to=to, ask=ask) as event:
+                if ask:
+                    asked[number] = (event, line.seq)
+                talks[conversation].append((sender, to, line.seq))
+            case ev.MessageHandled(number=number, status=status) if number in asked:
+                event, seq = asked.pop(number)
+                if status != "completed":
+                    text = f"{event.sender} asked {event.to}, whose {event.action} {status}"
+                    found.append(Finding(run, "unanswered message", text, (seq, line.seq)))
+            case ev.MessageWithdrawn(number=number):
+                asked.pop(number, None)
+            case _:
+                pass
+    if _is_over(lines):
+        found += [
+            Finding(run, "unanswered message", f"{event.sender} asked {event.to}, and the run ended", (seq,))
+            for event, seq in asked.values()
+        ]
+    for conversation, turns in talks.items():
+        pairs = {frozenset(turn[:2]) for turn in turns}
+        if len(pairs) == 1 and len(turns) >= PING_PONG and len({turn[0] for turn in turns}) == 2:
+            one, other = sorted(turns[0][:2])
+            text = f"{one} and {other} took {len(turns)} turns in {conversation}"
+            found.append(Finding(run, "ping-pong", text, tuple(seq for *_, seq in turns)))
+    return found
+
+
+def _authority(run: str, lines: Sequence[Line]) -> list[Finding]:
+    places: dict[str, list[int]] = defaultdict(list)
+    for line in lines:
+        if isinstance(line.event, ev.StepFailed | ev.StepGaveUp):
+            error = line.event.error
+            details = error.get("details") or {}
+            if error.get("type") == "security" and ("authority" in details or "denied" in details):
+                places[str(error.get("message", line.event.path))].append(line.seq)
+    return [Finding(run, "authority exceeded", message, tuple(seqs)) for message, seqs in places.items()]
+
+
+def _votes(run: str, lines: Sequence[Line]) -> list[Finding]:
+    found = []
+    begun: dict[str, int] = {}
+    for line in lines:
+        match line.event:
+            case ev.ConsensusProposed(path=path):
+                begun[path] = line.seq
+            case ev.ConsensusReached(path=path, accepted=False, outcome=outcome, votes=votes, not_counted=missing):
+                kind = "no quorum" if outcome == "no_quorum" else "split decision"
+                said = ", ".join(f"{elector}: {'/'.join(choices) or 'abstains'}" for elector, choices in votes)
+                text = (
+                    f"{path} came to {outcome} ({said or 'nobody voted'}{'; ' if missing else ''}{'; '.join(missing)})"
+                )
+                found.append(Finding(run, kind, text, (begun.get(path, line.seq), line.seq)))
+            case _:
+                pass
+    return found
+
+
+def _ignored(run: str, lines: Sequence[Line], plan: Plan) -> list[Finding]:
+    completed: dict[str, int] = {}
+    for line in lines:
+        if isinstance(line.event, ev.StepCompleted | ev.ItemsJoined | ev.ConsensusReached):
+            id = re.sub(r"[\[#@].*", "", line.event.path.rpartition("/")[2])
+            completed.setdefault(id, line.seq)
+    names = {word for text in _texts(to_plain(replace(plan, source=None))) for word in _WORD.findall(text)}
+    outputs = {spec.name for spec in plan.outputs}
+    return [
+        Finding(run, "result ignored", f"nothing reads what {step.id} gives", (completed[step.id],))
+        for step in _declaring(plan.body)
+        if step.id in completed and step.id not in names and not {name for name, _ in step.outputs or ()} & outputs
+    ]
+
+
+def _declaring(body: Body) -> Iterator[Step]:
+    """Yield the steps that say what of their result is wanted. The last of a body may be what the body gives."""
+    for step in body.steps:
+        if (
+            step.outputs
+            and step is not body.steps[-1]
+            and not any(step.id in other.predecessors for other in body.steps)
+        ):
+            yield step
+        inner = getattr(step.form, "body", None)
+        if isinstance(inner, Body):
+            yield from _declaring(inner)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in which something is read: conditions, references and templates."""
+    if isinstance(value, str):
+        if "$" in value:
+            yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)

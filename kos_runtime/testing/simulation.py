@@ -20,6 +20,7 @@ from kos_runtime.composition.families import Family
 from kos_runtime.composition.linking import link
 from kos_runtime.composition.simulating import Definition, Stores, Workshop, creation, simulation
 from kos_runtime.composition.wiring import CODEC, INNER_CODEC
+from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.workflow.commands import Accepted, CreateRun
 from kos_runtime.definition import EngineSettings, WorkflowDocument, compile_workflow, load
 from kos_runtime.definition.yaml_writer import write_yaml
@@ -57,13 +58,16 @@ class Result:
     #: How often a step's body was executed: once an attempt.
     executed: int = 0
     metrics: Metrics = field(default_factory=Metrics)
+    plan: Plan | None = None
+    #: When whose hands were at work on what (process, from, to, step's path), in virtual milliseconds; with ``lines``.
+    spans: list[tuple[str, int, int, str]] = field(default_factory=list)
     #: How often each event stands in the logs.
     events: Counter[str] = field(default_factory=Counter)
 
     @property
     def findings(self) -> list[Finding]:
         """What looks odd in how agents worked together; where ``lines`` were kept."""
-        return [found for run, lines in self.lines.items() for found in find(run, lines)]
+        return [found for run, lines in self.lines.items() for found in find(run, lines, self.plan)]
 
 
 def prepare(
@@ -166,6 +170,8 @@ def simulate(
     made, stores = simulation(
         seed, faults, workshop or _WORKSHOP, partitions=partitions, answers=answers, limits=limits, keep=keep
     )
+    if lines:
+        made.world.spans = []
     draw = Random(f"{seed}/create")  # noqa: S311 - to be repeated
     for number in range(runs):
         name = _name(seed, number, partitions)
@@ -266,8 +272,10 @@ def _result(
         sometimes=world.sometimes,
         lines=kept,
         errors=errors,
+        plan=definition.plan,
+        spans=world.spans or [],
         executed=sum(len(node.ledger) for node in made.nodes),
-        metrics=metrics_of(world, names),
+        metrics=metrics_of(world, names, list(kept.values())),
         events=Counter(name.partition(".")[0] for its in names for name in its.split()),
     )
 

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -94,9 +95,27 @@ def test_people_read_tables(file: str, capsys: pytest.CaptureFixture[str]) -> No
     assert "begins r0-1-0 one@1" in capsys.readouterr().out
 
 
+def test_it_is_drawn(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, more in (("one.svg", []), ("many.svg", ["--runs", "5"])):
+        assert main(["simulate", file, "-p", "n=1", "--plot", name, *more]) == 0
+        assert f"drawn into {name}" in capsys.readouterr().err
+        root = ET.parse(tmp_path / name).getroot()
+        texts = [element.text or "" for element in root.iter() if element.tag.endswith("text")]
+        assert any(text.startswith("small.yaml") for text in texts)
+        assert len(list(root.iter())) > 15
+    assert any("one on SimulatedCrew" in title for title in _titles(tmp_path / "one.svg"))
+
+
+def _titles(path: Path) -> list[str]:
+    root = ET.parse(path).getroot()
+    return [element.text or "" for element in root.iter() if element.tag.endswith("title")]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (["--plot", "x.png"], 2, "--plot draws SVG; write a name such as x.svg"),
+        (["--plot", "nowhere/x.svg"], 2, "there is no folder nowhere"),
         (["--fault", "los"], 3, "did you mean 'loss'?"),
         (["--fault", "loss=2"], 3, "a number from 0 to 1"),
         (["--fault", "one:transien@1"], 3, "did you mean 'transient'?"),

@@ -7,6 +7,7 @@ import pytest
 
 from kos_runtime.simulator.faults import KINDS, OF_A_STEP
 from kos_runtime.testing import detectors
+from kos_runtime.testing.metrics import COLUMNS
 from kos_runtime.testing.plugin import Simulator
 
 pytest_plugins = ["pytester"]
@@ -40,6 +41,10 @@ def test_every_fault_is_told_and_no_other() -> None:
 
 def test_every_finding_is_told_and_no_other() -> None:
     assert rows("| finding | says |") == detectors.KINDS
+
+
+def test_every_number_is_told_and_no_other() -> None:
+    assert rows("| number | says |") == {name: says for name, (_, says) in COLUMNS.items()}
 
 
 def test_the_rare_situations_are_named_before_they_are_counted() -> None:
