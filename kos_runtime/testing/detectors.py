@@ -269,7 +269,7 @@ def _ignored(run: str, lines: Sequence[Line], plan: Plan) -> list[Finding]:
             id = re.sub(r"[\[#@].*", "", line.event.path.rpartition("/")[2])
             completed.setdefault(id, line.seq)
     names = {word for text in _texts(to_plain(replace(plan, source=None))) for word in _WORD.findall(text)}
-    outputs = {spec.name for spec in plan.outputs}
+    outputs = {spec.name for spec in plan.outputs if not spec.has_value}
     return [
         Finding(run, "result ignored", f"nothing reads what {step.id} gives", (completed[step.id],))
         for step in _declaring(plan.body)
@@ -278,13 +278,13 @@ def _ignored(run: str, lines: Sequence[Line], plan: Plan) -> list[Finding]:
 
 
 def _declaring(body: Body) -> Iterator[Step]:
-    """Yield the steps that say what of their result is wanted. The last of a body may be what the body gives."""
+    """Yield the steps that say what of their result is wanted, and give it to nobody without being named.
+
+    The last step of a body may be what the body gives; a step without inputs is given what those before it expose.
+    """
+    given = {id for step in body.steps if step.inputs is None for id in step.predecessors}
     for step in body.steps:
-        if (
-            step.outputs
-            and step is not body.steps[-1]
-            and not any(step.id in other.predecessors for other in body.steps)
-        ):
+        if step.outputs and step is not body.steps[-1] and step.id not in given:
             yield step
         inner = getattr(step.form, "body", None)
         if isinstance(inner, Body):
