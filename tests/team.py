@@ -1,10 +1,14 @@
 """Agents for the tests of the outer rooms: small, real, and without waiting."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from agents import ActionFailed, Agent, Context, action
+
+#: Ends what ignores that it is to stop.
+LET_GO = threading.Event()
 
 
 class Team(Agent):
@@ -33,6 +37,12 @@ class Team(Agent):
             context.progress("half of it", 0.5)
             time.sleep(0.02)
         return {"text": "done"}
+
+    @action
+    def ignore(self) -> dict[str, str]:
+        """Do not stop, whoever asks, until the test lets go."""
+        LET_GO.wait(60.0)
+        return {"text": "at last"}
 
     @action
     def garbage(self) -> dict[str, int]:

@@ -3,9 +3,13 @@
 ``InProcessHost`` runs it in real time: one engine thread, agents on their runners' own threads. ``VirtualHost`` runs it
 in virtual time on the caller's thread: whatever an agent does takes no time, and waiting costs nothing. Both drive the
 same partition through the same ``Host``; what Ray's host does by calls between processes is a queue here.
+
+Nothing can end a thread. Where Ray's host ends a process, since an action in it does not stop, this one leaves its threads
+behind and puts another set of them in its place: what else they did is done again, and nothing of them is heard any more.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -22,6 +26,10 @@ from kos_runtime.simulator.clock import VirtualClock
 _MAX_BATCH = 1_024
 #: The engine looks at the clock at least so often, in seconds.
 _MAX_SLEEP = 1.0
+#: A body that runs on so long after its timeout, in seconds, has its threads left behind.
+WEDGED_S = 10.0
+#: So often at most; from then on hands that are stuck stay so.
+MAX_LEFT = 64
 
 
 class Clock(Protocol):
@@ -50,6 +58,12 @@ class Runner(Protocol):
 
     def acknowledge(self, keys: Sequence[tuple[str, str, int]]) -> object: ...
 
+    def running(self) -> list[tuple[str, str, int]]: ...
+
+    def wedged(self, grace_s: float) -> list[tuple[str, str, int]]:
+        """Return attempts whose bodies run on, though they were to have stopped so long ago."""
+        ...
+
     def close(self) -> object: ...
 
 
@@ -64,6 +78,7 @@ class _Processes:
         self.make = make
         self.hands = hands
         self.count = 0
+        self.left = 0
         self.runners: dict[str, Runner] = {}
 
     def start(self, effect: msg.StartProcess, on_late: Callable[[str, list[Outcome]], None]) -> msg.Input:
@@ -74,6 +89,17 @@ class _Processes:
         except Exception as error:
             return msg.PoolFailed(effect.pool, f"{effect.kind} cannot be made: {type(error).__name__}: {error}")
         return msg.ProcessUp(name, effect.pool, self.hands)
+
+    def leave(self, name: str, path: str) -> list[msg.Input]:
+        """Give up a process whose action ``path`` does not stop; return what is to be told of it."""
+        if name not in self.runners or self.left >= MAX_LEFT:
+            return []
+        self.left += 1
+        runner = self.runners.pop(name)
+        for key in runner.running():
+            runner.cancel(*key)
+        runner.close()
+        return [msg.ProcessDown(name, f"{name} was left behind because {path} did not stop", ended=True)]
 
     def close(self) -> None:
         for runner in self.runners.values():
@@ -103,6 +129,7 @@ class InProcessHost:
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._stopped = False
+        self._looked = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="kos-engine", daemon=True)
         self._inbox.put(msg.Reconciled())
         self._thread.start()
@@ -171,16 +198,32 @@ class InProcessHost:
                 item = self._inbox.get_nowait()
         except Empty:
             pass
+        if time.monotonic() - self._looked >= _MAX_SLEEP:
+            batch += self._wedged()
         return batch
 
+    def _wedged(self) -> list[msg.Input]:
+        """Leave behind whoever has a body that runs on long after it was to have stopped."""
+        self._looked = time.monotonic()
+        found: list[msg.Input] = []
+        for name, runner in list(self._processes.runners.items()):
+            stuck = runner.wedged(WEDGED_S)
+            if stuck:
+                found += self._processes.leave(name, stuck[0][1])
+        return found
+
     def _late(self, process: str, outcomes: list[Outcome]) -> None:
-        self._inbox.put(msg.Outcomes(process, outcomes))
+        if process in self._processes.runners:
+            self._inbox.put(msg.Outcomes(process, outcomes))
 
     def _perform(self, effect: msg.Effect) -> None:
         match effect:
             case msg.Dispatch(process=process, invocations=invocations):
                 hit("dispatch.before")
-                self._processes.runners[process].submit(invocations)
+                runner = self._processes.runners.get(process)
+                if runner is not None:
+                    # One that was left behind in the same moment is told of to the partition already.
+                    runner.submit(invocations)
                 hit("dispatch.after")
             case msg.Reply(token=token, answer=answer):
                 hit("answer.before")
@@ -194,11 +237,14 @@ class InProcessHost:
                     runner.acknowledge(attempts)
             case msg.StartProcess():
                 self._inbox.put(self._processes.start(effect, self._late))
-            case msg.Cancel(process=process, attempts=attempts):
+            case msg.Cancel(process=process, attempts=attempts, kill=kill):
                 runner = self._processes.runners.get(process)
                 if runner is not None:
                     for attempt in attempts:
                         runner.cancel(*attempt)
+                if kill:
+                    for told in self._processes.leave(process, attempts[0][1]):
+                        self._inbox.put(told)
             case msg.Notice():
                 self._on_notice(effect)
 

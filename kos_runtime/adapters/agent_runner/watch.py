@@ -84,11 +84,14 @@ class Watch:
                 continue
             if now - chunk.since < SLOW_NS:
                 due = min(due, chunk.since + SLOW_NS)
-            elif len(chunk):
+            elif left := len(chunk):
                 # Busy or held up? One that moved on since the last look is only short of time.
-                self._on_slow(chunk, len(chunk) == chunk.seen)
-                chunk.seen = len(chunk)
+                self._on_slow(chunk, left == chunk.seen)
+                chunk.seen = left
                 due = min(due, now + SLOW_NS)
+            elif chunk.holds_outcomes():
+                # Its last takes long: what ended before it does not wait for that.
+                self._on_slow(chunk, False)
         for attempt in list(self._ledger.running.values()):
             if attempt.reported:
                 continue

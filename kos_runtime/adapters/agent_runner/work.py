@@ -79,6 +79,9 @@ class Chunk:
     def end(self, outcome: Outcome) -> None:
         self._ended.append(outcome)
 
+    def holds_outcomes(self) -> bool:
+        return bool(self._ended)
+
     def take_ended(self) -> list[Outcome]:
         return _drained(self._ended)
 

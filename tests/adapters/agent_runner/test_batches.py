@@ -139,6 +139,18 @@ def test_one_that_hangs_inside_a_run_of_short_ones_holds_up_none_of_them(worker:
         assert len(hands.wait_late(40)) == 40
 
 
+def test_what_ended_before_the_last_of_a_run_that_hangs_does_not_wait_for_it(worker: Worker) -> None:
+    with bench(worker, threads=1) as hands:
+        hands.runner.run_batch([hands.invocation("quick") for _ in range(200)], PATIENCE * 1_000)
+        batch = [hands.invocation("quick", {"n": 7}), hands.invocation("patient", {"n": 8})]
+        hands.runner.submit(batch)
+        enter(worker)
+        assert fences(hands.wait_late(1)) == [batch[0].fence]
+        assert hands.runner.running() == keys([batch[1]])
+        worker.gate.set()
+        assert fences(hands.wait_late(2)) == [i.fence for i in batch]
+
+
 def test_bodies_run_side_by_side_up_to_the_number_of_threads(worker: Worker) -> None:
     with bench(worker, threads=3) as hands:
         batch = [hands.invocation("patient", {"n": n}) for n in range(5)]

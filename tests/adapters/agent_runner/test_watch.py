@@ -64,6 +64,21 @@ def test_a_chunk_that_moves_on_hands_out_and_one_that_is_stuck_is_taken_apart() 
     assert scene.slow == [(chunk, False), (chunk, False), (chunk, True)]
 
 
+def test_what_a_chunk_has_ended_is_handed_out_while_its_last_takes_long() -> None:
+    scene = Scene()
+    chunk = Chunk(invocations(2), Batch(2, left=True))
+    scene.watch.begin(0, chunk)
+    chunk.next()
+    chunk.end(Outcome("r", "s", 1))
+    chunk.next()
+    scene.now += SLOW_NS
+    scene.watch.look()
+    assert scene.slow == [(chunk, False)]
+    assert chunk.take_ended()
+    scene.watch.look()
+    assert len(scene.slow) == 1
+
+
 def test_a_chunk_with_nothing_waiting_is_left_alone() -> None:
     scene = Scene()
     chunk = Chunk(invocations(1), Batch(1, left=True))
