@@ -23,7 +23,7 @@ from kos_runtime.core.invocation import Outcome
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.host import Host
 from kos_runtime.engine.limits import Limits
-from kos_runtime.simulator.in_process import InProcessHost, MakeRunner
+from kos_runtime.simulator.in_process import InProcessHost, MakeRunnerOnThreads
 
 if TYPE_CHECKING:
     # Agents' processes import this module and have no use for the language.
@@ -103,7 +103,7 @@ def open_in_process(
         wall=clock.wall,
     )
     board = ProgressBoard(folder, host.tells_progress)
-    runner: MakeRunner = lambda effect, on_late: make_runner(  # noqa: E731
+    runner: MakeRunnerOnThreads = lambda effect, on_late: make_runner(  # noqa: E731
         folder, effect.target, effect.settings, on_late, threads=settings.hands_per_process, on_progress=board.say
     )
     return InProcessHost(host, clock, runner, hands=settings.hands_per_process, on_notice=on_notice), store

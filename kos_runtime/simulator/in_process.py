@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from kos_runtime.core.errors import StoreError
 from kos_runtime.core.failpoint import hit
@@ -58,28 +58,33 @@ class Runner(Protocol):
 
     def acknowledge(self, keys: Sequence[tuple[str, str, int]]) -> object: ...
 
+    def close(self) -> object: ...
+
+
+class RunnerOnThreads(Runner, Protocol):
+    """One whose actions may run on although they are to stop."""
+
     def running(self) -> list[tuple[str, str, int]]: ...
 
     def wedged(self, grace_s: float) -> list[tuple[str, str, int]]:
         """Return attempts whose bodies run on, though they were to have stopped so long ago."""
         ...
 
-    def close(self) -> object: ...
-
 
 #: Makes the runner of a new process: what is asked for, and where its outcomes go.
 MakeRunner = Callable[[msg.StartProcess, Callable[[list[Outcome]], None]], Runner]
+MakeRunnerOnThreads = Callable[[msg.StartProcess, Callable[[list[Outcome]], None]], RunnerOnThreads]
+_R = TypeVar("_R", bound=Runner)
 
 
-class _Processes:
+class _Processes(Generic[_R]):
     """The processes that are none: runners by name."""
 
-    def __init__(self, make: MakeRunner, hands: int) -> None:
+    def __init__(self, make: Callable[[msg.StartProcess, Callable[[list[Outcome]], None]], _R], hands: int) -> None:
         self.make = make
         self.hands = hands
         self.count = 0
-        self.left = 0
-        self.runners: dict[str, Runner] = {}
+        self.runners: dict[str, _R] = {}
 
     def start(self, effect: msg.StartProcess, on_late: Callable[[str, list[Outcome]], None]) -> msg.Input:
         self.count += 1
@@ -89,6 +94,16 @@ class _Processes:
         except Exception as error:
             return msg.PoolFailed(effect.pool, f"{effect.kind} cannot be made: {type(error).__name__}: {error}")
         return msg.ProcessUp(name, effect.pool, self.hands)
+
+    def close(self) -> None:
+        for runner in self.runners.values():
+            runner.close()
+
+
+class _Threads(_Processes[RunnerOnThreads]):
+    """Processes that are sets of threads."""
+
+    left = 0
 
     def leave(self, name: str, path: str) -> list[msg.Input]:
         """Give up a process whose action ``path`` does not stop; return what is to be told of it."""
@@ -101,10 +116,6 @@ class _Processes:
         runner.close()
         return [msg.ProcessDown(name, f"{name} was left behind because {path} did not stop", ended=True)]
 
-    def close(self) -> None:
-        for runner in self.runners.values():
-            runner.close()
-
 
 class InProcessHost:
     """See the module. ``request`` may be called from any thread; ``on_notice`` is called on the engine's."""
@@ -113,7 +124,7 @@ class InProcessHost:
         self,
         host: Host,
         clock: Clock,
-        make_runner: MakeRunner,
+        make_runner: MakeRunnerOnThreads,
         *,
         hands: int = 4,
         on_notice: Callable[[msg.Notice], None] | None = None,
@@ -121,7 +132,7 @@ class InProcessHost:
         self.host = host
         self.clock = clock
         self.failure: BaseException | None = None
-        self._processes = _Processes(make_runner, hands)
+        self._processes = _Threads(make_runner, hands)
         self._on_notice = on_notice or (lambda _: None)
         self._inbox: SimpleQueue[msg.Input | None] = SimpleQueue()
         self._waiting: dict[int, SimpleQueue[Answer]] = {}
@@ -257,7 +268,7 @@ class VirtualHost:
         self.clock = clock
         self.answers: dict[int, Answer] = {}
         self.notices: list[msg.Notice] = []
-        self._processes = _Processes(make_runner, hands)
+        self._processes: _Processes[Runner] = _Processes(make_runner, hands)
         self._inbox: list[msg.Input] = [msg.Reconciled()]
         self._tokens = 0
 
