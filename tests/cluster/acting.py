@@ -35,8 +35,11 @@ class kWorker(Agent):  # noqa: N801 - the class name is what a person reads on t
         return self.gate(ledger, opened_by, context)
 
     @action
-    def die(self, ledger: str, context: Context) -> dict[str, Any]:
+    def die(self, ledger: str, unless: str, context: Context) -> dict[str, Any]:
+        """End its process, unless a file is there."""
         write(ledger, context)
+        if os.path.exists(unless):  # noqa: PTH110
+            return {"pid": os.getpid()}
         os._exit(9)
 
 

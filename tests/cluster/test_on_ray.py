@@ -107,14 +107,21 @@ def test_a_killed_partition_comes_back_and_adopts_the_step_that_runs(world: Worl
     assert world.violations() == []
 
 
-def test_a_step_that_ends_its_process_is_given_up_and_its_neighbours_finish(world: World) -> None:
-    run = world.start("deadly")
+def test_a_step_that_ends_its_process_is_given_up_and_tried_once_more_when_a_person_says_so(
+    world: World, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    run = world.start("deadly", gate=str(mended))
     other = world.start("wide", items=list(range(20)), seconds=0.02)
     with pytest.raises(RunFailed, match="poison"):
         world.result(run)
     assert world.executions(run, "before") == 1
     assert world.executions(run, "deadly") == 2
     assert world.result(other)["value"] == list(range(20))
+    mended.touch()
+    assert world.engine.requeue(run, reason="mended")["event"] == "RunReopened"
+    world.result(run)
+    assert [world.executions(run, path) for path in ("before", "deadly")] == [1, 3]
     assert world.violations() == []
 
 
@@ -187,7 +194,7 @@ def test_a_cancelled_step_that_does_not_stop_loses_its_process_and_neighbours_go
     with pytest.raises(RunFailed, match=r"cancelled by user:.*: wrong topic"):
         world.result(run)
     wait_until(lambda: not is_alive(pid), "the process has ended")
-    assert world.executions(run, "middle") == 1
+    assert [world.executions(run, path) for path in ("middle", "before:undo", "after")] == [1, 1, 0]
     assert world.result(other)["value"] == list(range(12))
     assert not any(cause.startswith("suspect") for cause in world.causes_of_redispatch(other))
     assert world.violations() == []
