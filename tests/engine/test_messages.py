@@ -9,7 +9,8 @@ import pytest
 
 from kos_runtime.adapters.event_store.memory_log import MemoryLog
 from kos_runtime.core.event import rebuild
-from kos_runtime.core.failure import ErrorType
+from kos_runtime.core.failure import ErrorType, failure
+from kos_runtime.core.invocation import Outcome
 from kos_runtime.core.plan.link import ActionLink, Link
 from kos_runtime.core.plan.model import Backoff, Policy
 from kos_runtime.core.projection.messages import mermaid, messages
@@ -356,6 +357,29 @@ def test_a_failed_run_that_is_reopened_handles_what_was_left() -> None:
     assert made.status() == "completed"
     assert heard == ["kept", "kept"]
     assert len(made.named(ev.MessageHandled)) == 1
+
+
+def test_a_run_that_fails_withdraws_what_waits_for_hands_with_whoever_said_it() -> None:
+    def speak(_: Any) -> Any:
+        yield Say("k", {"text": "first"})
+        yield Say("k", {"text": "second"}, conversation="other")
+        yield ask("k", {"text": "third"})
+
+    actions = {"hear": lambda _, text: HANGS, "answer": lambda _, text: {}, "wait": lambda _: HANGS}
+    made = Talk({"speak": speak}, actions, hands=2)
+    made.create(plan(act("s", "speak"), act("f", "wait"), policies=(Policy(rule="default"),)))
+    for _ in range(40):
+        made.virtual.step()
+    run = made.host.partition.runs["r"]
+    waiting = [path for path, step in run.steps.items() if path.startswith("k@") and not step.attempt]
+    assert waiting
+    error = failure(ErrorType.PERMANENT, "it fails", step="f")
+    outcome = Outcome("r", "f", run.open["f"], error=error)
+    made.virtual.put(msg.Outcomes(run.steps["f"].agent, [outcome]))
+    made.virtual.run_until_idle()
+    assert made.status() == "failed"
+    assert "withdrawn" in {view.status for view in messages((event, 0, 0) for event in made.events())}
+    checked(made)
 
 
 def test_pausing_holds_messages_back_and_cancelling_ends_them() -> None:

@@ -547,6 +547,9 @@ def cancel_inside(desk: Desk, path: str, reason: str) -> None:
 
     begun = [p for p, s in run.steps.items() if s.status not in OVER and inside(p)]
     for other in begun:
+        if other not in run.steps:
+            # A message that nobody has got yet: it was withdrawn with whoever said it.
+            continue
         fence = run.open.get(other)
         if fence is not None:
             desk.stops.closed.append((run.steps[other].agent, other, fence))
