@@ -9,6 +9,7 @@ from kos_runtime.cli.ls import duration
 from kos_runtime.cli.outcome import OK
 from kos_runtime.cli.people import tell
 from kos_runtime.cli.visible import visible
+from kos_runtime.core.instant import utc_text
 from kos_runtime.core.workflow.granting import NEVER
 
 _COLUMNS: Final = {
@@ -42,7 +43,7 @@ def authority(run: Annotated[str, Named] = "@latest", /, *, common: Common | Non
     if not tree:
         common.say(f"nothing is granted in run {row.run}; a person can: kos grant {row.run} NAME --to AGENT")
     wide = common.form == "wide"
-    common.emit([_line(common, grant, 0 if wide else level) for level, grant in tree], _WIDE if wide else _COLUMNS)
+    common.emit([_line(grant, 0 if wide else level) for level, grant in tree], _WIDE if wide else _COLUMNS)
     print(visible(f"\nat the top: {found['person']}; levels: {_levels(found)}"))
     for use in found["uses"][-10:]:
         chain = " under ".join(use["chain"])
@@ -140,7 +141,7 @@ def _tree(grants: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
     return found
 
 
-def _line(common: Common, one: dict[str, Any], level: int) -> dict[str, Any]:
+def _line(one: dict[str, Any], level: int) -> dict[str, Any]:
     limits, used = one["limits"], one["used"]
     parts = [
         f"{used[name]}{'' if limits[name] is None else f'/{limits[name]}'} {word}"
@@ -153,7 +154,7 @@ def _line(common: Common, one: dict[str, Any], level: int) -> dict[str, Any]:
         "actions": ", ".join(one["actions"]),
         "scope": one["scope"] or "everywhere",
         "used": ", ".join(parts) or "-",
-        "until": "the run's end" if one["expires_at"] >= NEVER else common.instant(one["expires_at"]),
+        "until": "the run's end" if one["expires_at"] >= NEVER else utc_text(one["expires_at"]),
         "state": one["void"] or "valid",
     }
 

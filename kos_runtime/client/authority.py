@@ -42,7 +42,8 @@ def _held(reading: Reading, run: str) -> tuple[Held, list[dict[str, Any]]]:
 
 
 def _use(path: str, line: Any, values: list[Any]) -> dict[str, Any]:
-    agent, action, target, cost, grant, at, chain, *_ = values
+    agent, action, target, cost, grant, at, chain, of, *_ = values
+    path = path or of.rpartition("+")[0]
     return {
         "seq": line.seq, "at": at, "step": path, "agent": agent, "action": action, "target": target, "cost": cost, "grant": grant,
         "chain": chain,

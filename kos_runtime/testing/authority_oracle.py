@@ -18,7 +18,7 @@ from kos_runtime.core.machine import (
     violations,
 )
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.authority import MACHINE
+from kos_runtime.core.workflow.authority import MACHINE, RESTORED
 from kos_runtime.core.workflow.state import StepState
 
 
@@ -50,7 +50,24 @@ def check_authority(run: str, events: Sequence[tuple[int, Any]]) -> list[str]:
     except UnknownMachine as error:
         return [f"A: run {run}: {error}"]
     trace = trace_of(events)
-    return [] if trace is None else [f"{found} (run {run})" for found in violations(trace, invariants)]
+    found = [] if trace is None else [f"{found} (run {run})" for found in violations(trace, invariants)]
+    return found + _times(run, events)
+
+
+def _times(run: str, events: Sequence[tuple[int, Any]]) -> list[str]:
+    """A7: the instant of a decision that a fact names lies between the record before its own and its own."""
+    found = []
+    before = now = 0
+    for time, event in events:
+        if time != now:
+            before, now = now, time
+        if not isinstance(event, ev.AuthorityRecorded) or event.right == RESTORED:
+            continue
+        for label, values in event.facts:
+            at = getattr(rebuild(label, [values])[0], "at", now)
+            if not before <= at <= now:
+                found.append(f"A7: run {run} says that {label} was decided at {at}, between {before} and {now}")
+    return found
 
 
 def unallowed(run: str, step: StepState | None, event: ev.StepScheduled, before: Any) -> list[str]:

@@ -112,6 +112,17 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "if grant.limits.cost is not None and use.cost > grant.limits.cost:",
         seed=13,
     ),
+    "work that was done may be done again": Mutant(
+        "authority", authority, "_perform", "if before and not objection(state.grants, state.revoked, {}, before, use, now):",
+        "if before:",
+    ),
+    "what is done together is counted one by one": Mutant(
+        "authority", authority, "_perform", "_count(state, used, facts[-1])", "used.clear()",
+    ),
+    "work counts as done before it was done": Mutant(
+        "authority", authority, "_perform", "facts.append(_acted(state, use, found, now, command.of))",
+        "facts.append(_acted(state, use, found, now, command.of, again=True))",
+    ),
     "an escalation goes round its level": Mutant(
         "authority", authority, "_climb", "higher = state.setup.hierarchy.superiors[request.to]", "higher = request.to",
     ),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from coordination.assignment import Fail, assignment
 from coordination.authority import Authority
-from coordination.authority_commands import Act, Answer, Check, Delegate, Escalate, Issue, Revoke
+from coordination.authority_commands import Act, Answer, Check, Delegate, Escalate, Issue, Perform, Revoke, Withdraw
 from coordination.consensus import Cast, Vote
 from coordination.grant import Grant, Limits, Use
 from coordination.levels import hierarchy
@@ -110,6 +110,12 @@ def _wanted(rng: Random, i: int, grants: list[Grant]) -> Any:
         grants.append(made)
         return Issue(made)
     known = rng.choice(grants)
+    if chance < 0.6 and i % 3 == 0:
+        # The same piece of work comes several times, some of it after what allowed it was revoked or used up.
+        both = Use(known.subject, known.actions[0], known.scope, 1), Use(known.subject, known.actions[-1], known.scope)
+        return Perform(both, f"work{i % 12}")
+    if 0.6 <= chance < 0.62:
+        return Withdraw(f"r{i - 1}", "not needed")
     if chance < 0.6:
         return Act(Use(known.subject, rng.choice(known.actions), use.target, use.cost), known.id)
     if chance < 0.7:

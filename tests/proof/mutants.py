@@ -52,6 +52,16 @@ MUTANTS: Final = (
         "an answer under an older fence is taken",
     ),
     Mutant(
+        "again-without-authority", "kos_runtime.core.workflow.dispatching",
+        "    if step.node.authority and not _is_allowed(", "    if step.node.authority and not step.fence and not _is_allowed(",
+        "what is sent again needs no authority",
+    ),
+    Mutant(
+        "authority-of-yesterday", "kos_runtime.core.workflow.granting",
+        "instance.machine.decide(instance.state, stimulus, desk.now)", "instance.machine.decide(instance.state, stimulus, desk.now - 20_000)",
+        "a grant that is over still allows something",
+    ),
+    Mutant(
         "fence-stays", "kos_runtime.core.workflow.dispatching",
         "fence = max(0 if at is None else at.fence, run.fences) + 1", "fence = max(0 if at is None else at.fence, run.fences + 1)",
         "another process gets the same fence",

@@ -25,6 +25,8 @@ BESIDE: Final = "authority"
 ASK_ACTION: Final = "on_authority_request"
 #: The time that somebody has to answer stands among the run's timers under this and the request.
 DUE: Final = "!authority/"
+#: By what right it is recorded once more when a run is restored.
+RESTORED: Final = "restored"
 #: Under this a step exposes who took its task.
 DELEGATION: Final = "delegation"
 #: Who stands at the top where the workflow names nobody.

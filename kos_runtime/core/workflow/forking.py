@@ -11,6 +11,7 @@ from typing import Any
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.authority import RESTORED as AS_BEFORE
 from kos_runtime.core.workflow.beside import RESTORED
 from kos_runtime.core.workflow.commands import Accepted, ForkRun, Rejected, RestoreRun
 from kos_runtime.core.workflow.desk import Desk
@@ -221,7 +222,7 @@ def restore(desk: Desk, command: RestoreRun, history: History, its_hash: bytes) 
     if held is not None:
         # What was granted, used and revoked since stays so: going back gives nobody back what was taken.
         desk.emit(ev.AuthorityOpened(held.setup))
-        desk.emit(ev.AuthorityRecorded("", command.by, "restored", held.facts))
+        desk.emit(ev.AuthorityRecorded("", command.by, AS_BEFORE, held.facts))
     for event in events:
         if not isinstance(event, ev.RunCreated | ev.RunLinked | ev.AuthorityOpened | ev.AuthorityRecorded):
             desk.emit(event)

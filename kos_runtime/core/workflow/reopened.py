@@ -42,7 +42,7 @@ def reopen(run: Run, e: ev.RunReopened) -> None:
     leaf.retries, leaf.rung, leaf.rule, leaf.then = e.retries, 0, "", ""
     leaf.escalations = leaf.kills = 0
     leaf.action = leaf.instead = ""
-    leaf.avoid, leaf.replaced = [], False
+    leaf.avoid, leaf.replaced, leaf.delegation = [], False, None
     for other in [path for path in run.steps if path.startswith(f"{e.path}~")]:
         del run.steps[other]
     if leaf.fan is not None:
