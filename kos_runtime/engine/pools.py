@@ -37,6 +37,8 @@ class Process:
     holds: dict[Key, int] = field(default_factory=dict)
     #: Those of which it said that they have begun.
     begun: set[Key] = field(default_factory=set)
+    #: Those that wait for answers of other agents and keep no hand meanwhile → the places of what they asked.
+    asking: dict[Key, set[str]] = field(default_factory=dict)
     #: It runs one suspect alone, and takes nothing else.
     alone: bool = False
     #: So many of its hands are taken by bodies that run on after their timeout.
@@ -163,6 +165,8 @@ class Pools:
                 continue
             if process.alone or (alone and (held or process.stuck)):
                 continue
+            if process.asking:
+                held -= len(process.asking)
             if held >= process.room or (process.stuck and held >= process.hands - process.stuck):
                 continue
             if 0 <= pool.mean_ms < CHEAP_MS:
@@ -233,9 +237,23 @@ class Pools:
         self._look_for(process, key, since)
         return True
 
+    def asks(self, process: str, attempt: Key, place: str) -> None:
+        here = self.processes.get(process)
+        if here is not None and attempt in here.holds:
+            here.asking.setdefault(attempt, set()).add(place)
+
+    def answered(self, process: str, attempt: Key, place: str) -> None:
+        here = self.processes.get(process)
+        if here is not None and attempt in here.asking:
+            here.asking[attempt].discard(place)
+            if not here.asking[attempt]:
+                del here.asking[attempt]
+
     def released(self, process: Process, key: Key) -> None:
         """A dispatch ended."""
         process.holds.pop(key, 0)
+        if process.asking:
+            process.asking.pop(key, None)
         if process.begun:
             process.begun.discard(key)
         if process.watched:

@@ -17,7 +17,7 @@ from kos_runtime.adapters.agent_runner.work import Attempt, Key
 from kos_runtime.adapters.known_secrets import KNOWN
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation, Outcome
-from kos_runtime.core.workflow.messaging import MAX_BODY
+from kos_runtime.core.workflow.messaging import MAX_BODY, MAX_NAME
 from kos_runtime.ports.agent import ActionFailed, MessageRefused
 from kos_runtime.ports.blob_store import BlobStore
 from kos_runtime.ports.codec import Codec
@@ -153,12 +153,18 @@ class Post:
         if len(packed) > MAX_BODY:
             why = f"a message of {len(packed)} bytes, at most {MAX_BODY} are taken; put what is large into a result or a file"
             raise MessageRefused("oversize", ErrorType.PERMANENT, why)
+        for what, name in (("key", key), ("conversation", conversation)):
+            if len(str(name)) > MAX_NAME:
+                why = f"a message's {what} has at most {MAX_NAME} characters, not {len(str(name))}"
+                raise MessageRefused("invalid", ErrorType.VALIDATION, why)
         run, path, fence = attempt.key
         self.is_used = True
         with self._lock:
             all_ = self._open.setdefault(attempt.key, [])
             number = len(all_) + 1
-            exposed = self._codec.pack([str(to), str(action), packed, str(key), str(conversation), ask])
+            # A coroutine that waits for its answer leaves its hand to others.
+            frees = ask and attempt.task is not None
+            exposed = self._codec.pack([str(to), str(action), packed, str(key), str(conversation), ask, frees])
             outcome = Outcome(run, f"{path}{_SAID}{number}", fence, exposed=exposed)
             said = self._make(attempt, outcome, self._hand_out, ask)
             all_.append(said)
@@ -192,7 +198,8 @@ class Post:
         if "refused" in values:
             said.settle(None, MessageRefused(*values["refused"]))
         elif "failed" in values:
-            said.settle(None, ActionFailed(ErrorType.DEPENDENCY, values["failed"]))
+            recoverable = False if values.get("for_good") else None
+            said.settle(None, ActionFailed(ErrorType.DEPENDENCY, values["failed"], recoverable=recoverable))
         else:
             said.settle(values["reply"] if said.ask else values["sent"], None)
 

@@ -20,19 +20,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from types import CoroutineType
-from typing import Final
+from typing import Any, Final
 
 from kos_runtime.adapters.agent_runner.actions import Actions, failed, timed_out
 from kos_runtime.adapters.agent_runner.context import AttemptContext, Progress
 from kos_runtime.adapters.agent_runner.ledger import Ledger
 from kos_runtime.adapters.agent_runner.loop import Ended, EventLoop
-from kos_runtime.adapters.agent_runner.post import Post
+from kos_runtime.adapters.agent_runner.post import Post, Said
 from kos_runtime.adapters.agent_runner.watch import Watch
 from kos_runtime.adapters.agent_runner.work import Attempt, Batch, Chunk, Key
 from kos_runtime.adapters.current import CURRENT
 from kos_runtime.core.failpoint import hit
+from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation, Outcome
-from kos_runtime.ports.agent import Agent
+from kos_runtime.ports.agent import Agent, MessageRefused
 from kos_runtime.ports.blob_store import BlobStore
 from kos_runtime.ports.codec import Codec
 
@@ -305,11 +306,17 @@ class AgentRunner:
             self._log,
             stop,
             self._clock,
-            partial(self._post.say, attempt),
+            partial(self._say, attempt),
         )
         if attempt.stopped:
             stop.set()
         return attempt.context
+
+    def _say(self, attempt: Attempt, to: str, body: Any, action: str, key: str, conversation: str, ask: bool) -> Said:
+        if attempt.key not in self._ledger.running:
+            # Its context outlived it, or it runs on after its timeout: nobody listens to it any more.
+            raise MessageRefused("ending", ErrorType.TRANSIENT, f"this attempt of {attempt.key[1]} is over")
+        return self._post.say(attempt, to, body, action, key, conversation, ask)
 
     def _end(self, attempt: Attempt, outcome: Outcome) -> bool:
         spent = self._clock() - attempt.begun

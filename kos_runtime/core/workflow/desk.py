@@ -48,6 +48,14 @@ class Pools(Protocol):
         """Give an attempt into the free hands that were just found, and return the process whose they are."""
         ...
 
+    def asks(self, process: str, attempt: tuple[str, str, int], place: str) -> None:
+        """An attempt that is a coroutine waits for an answer, and needs no hand until it has it."""
+        ...
+
+    def answered(self, process: str, attempt: tuple[str, str, int], place: str) -> None:
+        """It has it."""
+        ...
+
 
 #: (process, path, fence)
 Attempt = tuple[str, str, int]

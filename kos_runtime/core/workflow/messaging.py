@@ -20,6 +20,8 @@ from kos_runtime.core.workflow.withdrawing import give_up
 
 #: A message is at most so many bytes: it is part of a record. What is larger is put into a result or a file and named.
 MAX_BODY: Final = 65_536
+#: Characters of a message's key and of a conversation's name: both are part of what is recorded with each.
+MAX_NAME: Final = 256
 #: One attempt sends at most so many messages, one run so many and so many bytes of them.
 MAX_OF_ATTEMPT: Final = 1_000
 MAX_OF_RUN: Final = 10_000
@@ -45,7 +47,7 @@ def said(desk: Desk, result: Outcome) -> None:
     if step is None or run.open.get(path) != result.fence:
         # It was superseded: nobody listens to it, or it has been told something.
         return
-    to, action, body, key, conversation, ask = run.codec.unpack(result.exposed)
+    to, action, body, key, conversation, ask, *rest = run.codec.unpack(result.exposed)
     mail: Mail | None = run.mail
     where = f"{path}/!{key}" if key else f"{path}/{step.attempt}/{place}"
     found = None if mail is None else _known(desk, mail, step, where, (to, action, body, ask), keyed=bool(key))
@@ -85,6 +87,8 @@ def said(desk: Desk, result: Outcome) -> None:
         return
     known.asker = (path, result.fence, place)
     _answer(desk, known)
+    if known.asker is not None and rest == [True]:
+        desk.pools.asks(step.agent, (run.id, path, result.fence), place)
 
 
 def _known(
@@ -216,8 +220,10 @@ def _answer(desk: Desk, message: Message) -> None:
         case "withdrawn":
             _tell(desk, path, fence, place, {"failed": f"message {message.id} was withdrawn"})
         case _:
-            why = (message.error or {}).get("message", "")
-            _tell(desk, path, fence, place, {"failed": f"{message.to}.{message.action} failed: {why}"})
+            error = message.error or {}
+            text = f"{message.to}.{message.action} failed: {error.get('message', '')}"
+            # What cannot be mended there is not mended by asking again: else each of a chain of askers would, in turn.
+            _tell(desk, path, fence, place, {"failed": text, "for_good": not error.get("recoverable", True)})
 
 
 def _tell(
@@ -227,6 +233,7 @@ def _tell(
     step = run.steps.get(path)
     if step is None or run.open.get(path) != fence:
         return
+    desk.pools.answered(step.agent, (run.id, path, fence), place)
     packed = run.codec.pack(values)
     told = Invocation(run.id, f"{path}<{place}", step.attempt, fence, desk.epoch, "", "", packed, 0, "", gathers or ())
     desk.dispatches.append((step.agent, told))

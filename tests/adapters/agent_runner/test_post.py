@@ -52,6 +52,18 @@ class Speaker(Agent):
         context.send("other", {"text": "x" * 70_000})
 
     @action
+    def verbose(self, context: Context) -> None:
+        context.send("other", {}, key="k" * 257)
+
+    @action
+    def keep(self, context: Context) -> None:
+        self.kept = context
+
+    @action
+    def use_what_was_kept(self) -> None:
+        self.kept.send("other", {})
+
+    @action
     def told(self, context: Context) -> dict[str, Any]:
         assert context.message is not None
         return {"sender": context.message.sender, "before": [(t.body, t.reply) for t in context.conversation]}
@@ -70,7 +82,8 @@ def test_an_answer_reaches_the_body_that_waits_for_it(name: str) -> None:
         table.runner.submit([invocation])
         said = table.wait_late(1)[0]
         assert (said.run, said.path, said.fence) == ("run1", "step>1", invocation.fence)
-        to, what, body, key, conversation, asks = CODEC.unpack(said.exposed)
+        to, what, body, key, conversation, asks, frees = CODEC.unpack(said.exposed)
+        assert frees is (name == "talk"), "a coroutine needs no hand while it waits"
         assert (to, what, CODEC.unpack(body), key, asks) == ("other", "on_message", {"n": 1}, "", True)
         assert conversation == ("c" if name == "talk" else "")
         blob = table.blobs.put(CODEC.pack("all of it"))
@@ -137,12 +150,33 @@ def test_a_stopped_attempt_waits_no_longer() -> None:
     [
         ("wrong", {"body": "text"}, "invalid: a message is an object, the inputs of other.on_message; this is str"),
         ("large", {}, "oversize: a message of"),
+        ("verbose", {}, "invalid: a message's key has at most 256 characters, not 257"),
     ],
 )
 def test_what_is_no_message_is_refused_before_it_leaves(name: str, inputs: dict[str, Any], words: str) -> None:
     with bench(Speaker()) as table:
         assert words in table.failure(name, inputs).message
         assert table.late == []
+
+
+def test_a_context_that_outlived_its_attempt_speaks_for_nobody() -> None:
+    with bench(Speaker()) as table:
+        table.value("keep", path="before")
+        error = table.failure("use_what_was_kept", {})
+        assert (error.type, error.message) == (ErrorType.TRANSIENT, "ending: this attempt of before is over")
+        assert table.late == []
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+def test_a_failure_that_cannot_be_mended_is_not_mended_by_asking_again(for_good: bool) -> None:
+    with bench(Speaker()) as table:
+        invocation = table.invocation("talk")
+        table.runner.submit([invocation])
+        table.wait_late(1)
+        tell(table, invocation, 1, {"failed": "other.on_message failed: no", "for_good": for_good})
+        error = next(outcome.error for outcome in table.wait_late(3) if outcome.path == "step")
+        assert error is not None
+        assert (error.type, error.recoverable) == (ErrorType.DEPENDENCY, not for_good)
 
 
 def test_a_handler_sees_who_speaks_and_what_was_said_before() -> None:
