@@ -22,6 +22,7 @@ _ABOUT: Final = (
 )
 _MACHINE: Final = re.compile(r"\w+_backend: ")
 _RULE: Final = re.compile(r"error_handling\[(\d+)\]")
+_STRANGER: Final = re.compile(r"authority: no agent '([^']+)'")
 _GRANT: Final = re.compile(r"authority: grant '([^']+)'")
 _FEATURE: Final = re.compile(r"(?P<key>[\w$]+)(?P<rest>[^(]*) \(at (?P<where>[^)]*)\)")
 
@@ -100,6 +101,9 @@ def place(data: Any, at: Path, text: str) -> Path:
         return _below(data, step, text)
     granted = _GRANT.match(text)
     if text.startswith("authority: "):
+        stranger = _STRANGER.match(text)
+        if stranger is not None and (found := _named(_get(data, at), stranger[1])) is not None:
+            return (*at, *found)
         keys = ("authority", "grants", granted[1]) if granted else ("authority",)
         return _first(data, at, [keys, ("authority",)])
     rule = _RULE.search(text)
@@ -133,6 +137,21 @@ def _below(data: Any, step: Path, text: str) -> Path:
 def _first(data: Any, path: Path, choices: list[tuple[str, ...]]) -> Path:
     """Return the first of the keys below a path that is there, else the path itself."""
     return next(((*path, *keys) for keys in choices if _get(data, (*path, *keys)) is not None), path)
+
+
+def _named(value: Any, name: str, path: Path = ()) -> Path | None:
+    """Return where an agent is named first in what a workflow says of authority."""
+    if value == name and ("authority" in path or "levels" in path):
+        return path
+    if isinstance(value, dict):
+        if name in value and path[-1:] == ("hierarchy",):
+            return (*path, name)
+        pairs: Any = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
+    else:
+        return None
+    return next((found for key, inner in pairs if (found := _named(inner, name, (*path, key))) is not None), None)
 
 
 def _get(data: Any, path: Path) -> Any:

@@ -330,7 +330,7 @@ POOL: Final = Obj(
     required=("agent",),
 )  # fmt: skip
 LIMITS: Final = Obj(
-    "limits", {name: Number(0, 2**53) for name in ("cost", "count", "fan_out")}, more={"minProperties": 1}
+    "limits", {name: Number(0, 1_000_000_000) for name in ("cost", "count", "fan_out")}, more={"minProperties": 1}
 )
 GRANT: Final = Obj(
     "grant",

@@ -112,6 +112,7 @@ Every history is checked for these, whatever was done to the processes that wrot
 | I19 | messages are recorded before they are delivered, handled in their order, each once; those of an attempt that was given up are withdrawn; a mailbox has a bound |
 | I20 | a run at work always waits for something |
 | I21 | a run asks for no child that is not there, and waits for none that is over |
+| A1–A7 | nothing privileged starts but with the record of what allows it; no grant is wider than what it is cut from, used beyond its limits, or worth anything below what was revoked or is over; no circles; requests climb and end; the log folded again comes to the same verdicts ([authority](authority.md)) |
 | C2, C3, B1 to B4 | a vote is put as its definition says, decided once, and comes out as its ballots do, counted again by each rule's own words |
 
 Simulated worlds are checked for these besides: I10, what was completed is undone newest first; I11, no timer is early by the clock

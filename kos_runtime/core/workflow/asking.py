@@ -74,7 +74,7 @@ def _question(desk: Desk, about: StepState, max_retries: int, fallback: str, inp
         "agent": getattr(form, "agent", ""),
         "action": about.action or getattr(form, "action", ""),
         "inputs": inputs,
-        "authority_required": about.node.step.extras.get("authority_required", []),
+        "authority_required": [need.grant for need in about.node.step.authority],
         "fallback": fallback,
         "failure": about.error,
         "attempts": about.attempt,
