@@ -310,6 +310,8 @@ class _Linker:
             made = self._link_agent(cls, self.registry.target(kind), pool, where)
         except InvalidDefinition as error:
             known = f"; services: {', '.join(self.settings.services)}" if self.settings.services else ""
+            near = nearest(name, tuple(self.plan.pools)) if pool is None else None
+            error = InvalidDefinition(f"no agent {name!r} here; did you mean {near!r}?") if near else error
             self.problems.append(f"{where}: {how_to_configure(kind, self.settings.services) or f'{error}{known}'}")
             made = None
         if made is None:

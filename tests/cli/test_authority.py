@@ -146,10 +146,10 @@ def test_an_agent_asks_and_the_person_answers(here: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "place", "said", "code"),
     [
-        ("levels: [chief, hand]", "levels: [chief, hadn]", "11:", "no agent 'hadn' here; did you mean 'hand'?", 0),
+        ("levels: [chief, hand]", "levels: [chief, hadn]", "10:", "no agent 'hadn' here; did you mean 'hand'?", 0),
         ("{to: chief, depth: 1,", "{to: cheif, depth: 1,", "8:", "no agent 'cheif' here; did you mean 'chief'?", 0),
-        ("cost: 10}}}", "cost: 10}}, wide: {to: hand, from: greet, limits: {cost: 11}}}", "8:", "grant 'wide' is wider than 'greet': its cost", 3),
-        ("cost: 10}}}", "cost: 10}}, long: {to: hand, from: greet, depth: 1, limits: {cost: 1}}}", "8:", "'long' is wider than 'greet': it may be handed on further", 3),
+        ("cost: 10}}}", "cost: 10}}, wide: {to: hand, from: greet, actions: [greet], limits: {cost: 11}}}", "8:", "grant 'wide' is wider than 'greet': its cost", 3),
+        ("cost: 10}}}", "cost: 10}}, long: {to: hand, from: greet, actions: [greet], depth: 1, limits: {cost: 1}}}", "8:", "'long' is wider than 'greet': it may be handed on further", 3),
     ],
 )  # fmt: skip
 def test_validate_says_where_and_what(

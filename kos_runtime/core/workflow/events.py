@@ -907,8 +907,8 @@ class AuthorityOpened:
 class AuthorityRecorded:
     """What was decided of authority: grants, uses, hand-overs, requests, as ``[label, values]`` of the machine's facts.
 
-    ``path`` is the step that it is about, empty for none; ``by`` the person who had it decided, with ``right``, by what,
-    or empty. What a step does under a grant stands right before the ``StepScheduled`` that it allows.
+    ``path`` is the step that it is about, empty for none; ``by`` who had it decided: a person, by the ``right`` that is told,
+    the process of an agent that was asked, or ``definition``. What a step does under a grant stands right before the ``StepScheduled`` that it allows.
     """
 
     path: str
