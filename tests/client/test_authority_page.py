@@ -18,8 +18,12 @@ def test_the_example_of_the_page_runs(
     why = "grant 'weekly/2/hand' is for 'reports/weekly', and 'reports/daily' is not in it"
     assert capsys.readouterr().out.splitlines() == [
         f"May hand 'publish' at 'reports/daily', at a cost of 2? daily: {why}",
+        "True",
+        "False",
+        "None",
         "publish of chief 3 valid",
         "weekly/1/lead of lead 3 used up",
         "weekly/2/hand of hand 3 used up",
+        "extra of hand 0 revoked by role:editor",
         "daily!1/hand of hand 2 used up",
     ]
