@@ -48,8 +48,13 @@ def lies_within(scope: str, outer: str) -> bool:
 
     >>> lies_within("docs/a", "docs"), lies_within("docsets", "docs"), lies_within("docs", "docs/a")
     (True, False, False)
+    >>> lies_within("docs/../etc", "docs")
+    False
     """
-    return not outer or scope == outer or scope.startswith(f"{outer}/")
+    if not outer or scope == outer:
+        return True
+    # A part that leads out again, for whoever reads a scope as a path, is inside by its letters alone.
+    return scope.startswith(f"{outer}/") and not {".", ".."} & set(scope.split("/"))
 
 
 def _is_within(limit: int | None, outer: int | None) -> bool:

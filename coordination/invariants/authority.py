@@ -38,7 +38,8 @@ def _line(grants: Mapping[str, Granted], id: str) -> list[Granted]:
 
 def _inside(target: str, scope: str) -> bool:
     outer = [part for part in scope.split("/") if part]
-    return [part for part in target.split("/") if part][: len(outer)] == outer
+    parts = [part for part in target.split("/") if part]
+    return parts[: len(outer)] == outer and (parts == outer or not outer or not {".", ".."} & {*parts})
 
 
 def valid_chains(trace: Trace) -> list[str]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 #: What inputs call the peer that is asked.
 PEER: Final = "peer"
 MAX_PEERS: Final = 1_000
+#: The rules under which a peer may count more than once.
+WEIGHED: Final = ("weighted", "approval", "schulze")
 
 
 def is_of_peers(raw: Any) -> bool:
@@ -52,6 +54,9 @@ def compile_consensus(
         count = 0
     electors = tuple(f"{pool}-{number}" for number in range(1, count + 1))
     weights = content.get("weights") or {}
+    if weights and said.get("rule") not in WEIGHED:
+        what = f"weights count under {', '.join(WEIGHED)}, and under {said.get('rule')} each peer counts once"
+        check.warn((*at, "weights"), "KOS214", what, key=True)
     for name in weights:
         if count and name not in electors:
             check.fail((*at, "weights", name), "KOS201", f"no peer {name!r}", check.hint(name, electors))

@@ -147,7 +147,7 @@ FORM_SHAPES: Final[dict[str, Shape]] = {
                     "rule": OneOf("majority", "supermajority", "unanimous", "weighted", "approval", "schulze"),
                     "threshold": Text(raw=True), "participation": Text(raw=True), "rounds": Number(1, 100),
                     "deadline": Span(), "on_deadlock": Text(), "agreement": OneOf("paxos", "log"),
-                    "options": ListOf(Text()),
+                    "options": ListOf(Text(), least=1),
                 },
                 required=("rule",),
             ),

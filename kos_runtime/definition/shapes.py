@@ -213,6 +213,10 @@ class OneOf(Shape):
         return {"enum": list(self.words)}
 
 
+def _items(count: int) -> str:
+    return "1 item is" if count == 1 else f"{count} items are"
+
+
 class ListOf(Shape):
     """A list. ``single``: one item may stand without its brackets."""
 
@@ -227,7 +231,7 @@ class ListOf(Shape):
         if len(value) > self.most:
             return to.fail(path, "KOS106", f"{_place(path)}: {len(value)} items, at most {self.most} are allowed")
         if len(value) < self.least:
-            return to.fail(path, "KOS106", f"{_place(path)}: at least {self.least} item is needed")
+            return to.fail(path, "KOS106", f"{_place(path)}: at least {_items(self.least)} needed")
         return [self.item.check(item, (*path, index), to) for index, item in enumerate(value)]
 
     def schema(self) -> dict[str, Any]:

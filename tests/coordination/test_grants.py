@@ -46,6 +46,13 @@ def test_every_chain_of_three_allows_what_all_of_it_allows() -> None:
     assert asked == 64 * 8 * 8 * 36
 
 
+def test_what_leads_out_of_a_scope_by_its_name_lies_in_none() -> None:
+    grants = {"g": Grant("g", "", "x", "a", ("deploy",), "prod", Limits(), 0, NOW + 1, 3)}
+    for target in ("prod/../etc", "prod/.", "prod/a/../../etc", "../prod"):
+        assert "is not in it" in objection(grants, {}, {}, "g", Use("a", "deploy", target), NOW)
+    assert objection(grants, {}, {}, "g", Use("a", "deploy", "prod/a.b"), NOW) == ""
+
+
 def naive(grant: Grant, parent: Grant) -> bool:
     """Say whether a grant is nowhere wider than what it is cut from."""
     inside = [part for part in parent.scope.split("/") if part]

@@ -313,6 +313,13 @@ workflow:
 """
 
 
+def test_weights_that_count_for_nothing_are_said() -> None:
+    text = VOTE.replace("rule: weighted", "rule: majority") % ("weights: {panel-1: 2},", "agreement: log")
+    (line,) = warned(text)
+    assert "KOS214 weights count under weighted, approval, schulze, and under majority each peer counts once" in line
+    assert warned(VOTE % ("weights: {panel-1: 2},", "agreement: log")) == []
+
+
 @pytest.mark.parametrize(
     ("beside", "consensus", "found"),
     [
@@ -336,6 +343,7 @@ def test_what_of_a_vote_does_not_run_yet_is_named(beside: str, consensus: str, f
     [
         (VOTE % ("weights: {panel-3: 1},", "agreement: log"), "KOS201 no peer 'panel-3'"),
         (VOTE % ("weights: {panel-1: 0},", "agreement: log"), "KOS106 the weight of 'panel-1' is at least 1"),
+        (VOTE % ("", "agreement: log, options: []"), "KOS106 options: at least 1 item is needed"),
         (VOTE.replace(", replicas: 2", "") % ("", "agreement: log"), "KOS101 how many of 'panel' vote is not said"),
         (
             VOTE.replace("replicas: 2", "replicas: 1001") % ("", "agreement: log"),

@@ -127,7 +127,7 @@ def uses_of(run: Run, owner: StepState, index: int, agent: str) -> list[list[Any
         where, much = evaluate_template(scope, view), evaluate_template(cost, view)
         if not isinstance(where, str) or type(much) is not int or much < 0:
             raise ValueError(
-                f"authority {grant!r} is for {where!r:.80} at a cost of {much!r:.80}: a text, and an integer"
+                f"authority {grant!r} is for {where!r:.80} at a cost of {much!r:.80}: a text, and an integer from 0"
             )
         found.append([agent, grant, where.strip("/"), much])
     return found
