@@ -18,27 +18,34 @@ def describe(line: Any) -> str:
     return " ".join(words.split("\n")).rstrip()
 
 
-def _of_authority(kind: str, values: list[Any]) -> str:
+def _of_authority(fact: Mapping[str, Any]) -> str:
     """Write a fact of authority in a few words."""
-    match kind, values:
-        case "authority_granted", [id, parent, issuer, subject, actions, *_]:
+    match fact:
+        case {
+            "fact": "authority_granted",
+            "id": id,
+            "parent": parent,
+            "issuer": issuer,
+            "subject": subject,
+            "actions": actions,
+        }:
             return f"{subject} is granted {id} for {', '.join(actions)} by {issuer}" + (
                 f", of {parent}" if parent else ""
             )
-        case "authority_used", [agent, action, _, _, _, _, chain, *_]:
+        case {"fact": "authority_used", "agent": agent, "action": action, "chain": chain}:
             return f"{agent} may {action}: {' under '.join(chain)}"
-        case "authority_revoked", [grant, by]:
+        case {"fact": "authority_revoked", "grant": grant, "by": by}:
             return f"{grant} is revoked by {by}"
-        case "task_delegated", [task, by, to, *_]:
+        case {"fact": "task_delegated", "task": task, "by": by, "to": to}:
             return f"{task} goes from {by} to {to}"
-        case "authority_escalated", [request, use, _, to, *_]:
+        case {"fact": "authority_escalated", "request": request, "use": use, "to": to}:
             return f"{request} for {use[1]} stands with {to}"
-        case "escalation_passed", [request, by, why]:
+        case {"fact": "escalation_passed", "request": request, "by": by, "why": why}:
             return f"{request} is passed on by {by}: {why}"
-        case "escalation_ended", [request, by, verdict, *_]:
+        case {"fact": "escalation_ended", "request": request, "by": by, "verdict": verdict}:
             return f"{request} ends, {verdict} by {by}"
         case _:
-            return kind
+            return str(fact["fact"])
 
 
 def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
@@ -134,7 +141,7 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             below = ", ".join(f"{agent} under {above}" for agent, above in data["setup"]["superiors"].items())
             return below or "nobody is in the hierarchy"
         case "AuthorityRecorded":
-            told = "; ".join(_of_authority(label.partition(".")[0], values) for label, values in data["facts"])
+            told = "; ".join(map(_of_authority, data["facts"]))
             return f"{path}  {told}".lstrip() + (f"  by {data['by']}" if data["by"] else "")
         case "AuthorityAsked":
             return f"{data['of']}  {data['who']} is asked under {path}".lstrip()

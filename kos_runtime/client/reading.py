@@ -11,6 +11,7 @@ from kos_runtime.adapters.event_store.reader import SqliteLogReader
 from kos_runtime.adapters.ownership import owner_of
 from kos_runtime.adapters.progress import ProgressFile
 from kos_runtime.client.families import standing
+from kos_runtime.client.granted import facts_of
 from kos_runtime.core.errors import NotFound
 from kos_runtime.core.event import TYPES, UnknownEvent, rebuild
 from kos_runtime.core.identity import run_stream
@@ -20,6 +21,7 @@ from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
 from kos_runtime.core.projection.steps import RunView, fold
 from kos_runtime.core.record import Record, RunRow
+from kos_runtime.core.workflow.events import AuthorityRecorded
 from kos_runtime.core.workflow.spawning import is_child
 from kos_runtime.core.workflow.waiting import waits_for_time
 
@@ -127,6 +129,7 @@ class Reading:
 
     def lines_of(self, stream: str, *, after: int = 0) -> Iterator[EventLine]:
         """Return a stream's events behind a position, in order."""
+        data: dict[str, Any]
         for record, event in self._events_of(stream, after):
             if isinstance(event, str):
                 name, data, built = record.names, {"problem": event}, None
@@ -134,6 +137,8 @@ class Reading:
                 fields = TYPES[type(event)].fields
                 name, built = type(event).__name__, event
                 data = {field: self._plain(field, getattr(event, field)) for field in fields}
+                if isinstance(event, AuthorityRecorded):
+                    data["facts"] = facts_of(event)
             yield EventLine(
                 record.position, record.offset, record.time, name, record.causation, record.epoch, data, built
             )

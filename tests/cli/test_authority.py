@@ -77,8 +77,8 @@ def test_granting_and_revoking_print_the_event_and_say_who(here: Path, capsys: O
     given = [
         e["data"] for e in json.loads(capsys.readouterr().out.partition("\n")[2]) if e["type"] == "AuthorityRecorded"
     ]
-    assert [(data["by"], data["facts"][0][0]) for data in given[-2:]] == [
-        ("user:jr", "authority_granted.1"), ("user:jr", "authority_revoked.1"),
+    assert [(data["by"], data["facts"][0]["fact"]) for data in given[-2:]] == [
+        ("user:jr", "authority_granted"), ("user:jr", "authority_revoked"),
     ]  # fmt: skip
 
 

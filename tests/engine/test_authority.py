@@ -15,6 +15,7 @@ from kos_runtime.core.workflow.commands import (
     AskAuthority,
     CancelRun,
     DecideApproval,
+    ForkRun,
     GrantAuthority,
     Rejected,
     RestoreRun,
@@ -463,3 +464,23 @@ def test_a_failed_run_asks_anew_when_it_is_tried_again() -> None:
     decide(world, approved=True)
     assert world.status() == "completed"
     is_sound(world)
+
+
+def test_a_fork_begins_with_what_there_was_and_counts_on_from_there() -> None:
+    steps = "{id: one, agent: hand, action: deploy, inputs: {}, authority_required: [publish]}\n" + WAITS
+    authority = LEVELS + "    grants: {publish: {to: hand, limits: {count: 2}}}\n"
+    world = start(world_of(), plan_of(steps, authority))
+    at = world.store.run("r").position  # type: ignore[union-attr]
+    fork = ForkRun(run="f", parent="r", at=at, changes=[], salt=b"f" * 16, by="user:jr")
+    assert isinstance(world.virtual.request(fork, command_id="fork"), Accepted)
+    world.virtual.run_until_idle()
+    world.virtual.request(SendSignal(run="f", signal="go", data=None, by="user:test"), command_id="go-f")
+    world.virtual.run_until_idle()
+    assert world.status("f") == "completed"
+    used = [
+        values for event in world.named(ev.AuthorityRecorded, "f") for label, values in event.facts if "used" in label
+    ]
+    assert [(values[7], values[8]) for values in used] == [("one+0", False), ("a+0", False)]
+    go(world)
+    assert world.status() == "completed"
+    assert check_history(world.store, Library.of(world.blobs, CODEC)) == []
