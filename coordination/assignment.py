@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from coordination.load import two_choices
-from coordination.worker import Alive, CancelWork, Hello, Result, ResultTaken, Work
+from coordination.worker import Alive, CancelWork, Hello, Result, ResultTaken, Room, Work
 from kos_runtime.core.chance import draw
 from kos_runtime.core.envelope import Envelope
 from kos_runtime.core.event import event
@@ -38,6 +38,7 @@ from kos_runtime.core.machine import (
     Stimulus,
     Transition,
 )
+from kos_runtime.core.terms import term
 
 STRIKES: Final = 3
 STRIKE_MS: Final = 60_000
@@ -48,6 +49,7 @@ MAX_TASKS: Final = 10_000
 SIDE_BY_SIDE: Final = 2
 
 
+@term("assignment")
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """What is to be done, by whom."""
@@ -65,6 +67,8 @@ class Assignment:
     #: The work may be done twice at the same time.
     idempotent: bool = False
     seed: int = 0
+    #: A worker is given something once it has said hello, and no more when it has failed until it says so again.
+    joins: bool = False
 
 
 def assignment(tasks: tuple[str, ...], workers: tuple[str, ...], **settings: Any) -> Assignment:
@@ -82,6 +86,9 @@ def assignment(tasks: tuple[str, ...], workers: tuple[str, ...], **settings: Any
     if len(tasks) > MAX_TASKS:
         raise ValueError(f"at most {MAX_TASKS} tasks are assigned together, not {len(tasks)}")
     made = Assignment(tasks, workers, **settings)
+    for name, least in (("lease_ms", 1), ("max_attempts", 1), ("at_hand", 1), ("timeout_ms", 0)):
+        if getattr(made, name) < least:
+            raise ValueError(f"{name} is at least {least}, not {getattr(made, name)}")
     if made.master in workers:
         raise ValueError(f"{made.master!r} is the master and cannot be a worker too")
     return made
@@ -94,6 +101,7 @@ def _counts(names: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
+@term("assignment.fail")
 @dataclass(frozen=True, slots=True)
 class Fail:
     """Somebody outside knows that a worker has failed: what it has goes to others at once."""
@@ -168,6 +176,21 @@ class Met:
     life: int
 
 
+@event("worker_left")
+class Left:
+    """A note: a worker is gone until it says hello again."""
+
+    worker: str
+
+
+@event("worker_has_room")
+class Allowed:
+    """A note: so much a worker may have at hand."""
+
+    worker: str
+    at_hand: int
+
+
 # --- state --------------------------------------------------------------------------------------
 
 
@@ -186,6 +209,8 @@ class Worker:
     leases: dict[int, Lease] = field(default_factory=dict)
     strikes: list[int] = field(default_factory=list)
     life: int = 0
+    #: Of what it is given at a time, unless the setup's own; 0 for that.
+    room: int = 0
 
     def is_excluded(self, now: int) -> bool:
         return len(self.strikes) >= STRIKES and self.strikes[-STRIKES] > now - STRIKE_MS
@@ -236,7 +261,10 @@ def fold(state: Master, fact: Any) -> None:
             if fact.why != "superseded" and fact.task not in state.open_of:
                 state.waiting.append(fact.task)
         case Done():
-            _close(state, fact.epoch)
+            lease = _close(state, fact.epoch)
+            if state.setup.joins:
+                # Of tasks that fail by themselves each worker meets some: only who does nothing else is left out.
+                state.workers[lease.worker].strikes.clear()
             state.done[fact.task] = fact.value
             state.heard.add(fact.epoch)
             insort(state.durations, fact.took_ms)
@@ -244,7 +272,10 @@ def fold(state: Master, fact: Any) -> None:
                 del state.durations[0 if len(state.done) % 2 else -1]
         case GivenUp():
             state.given_up[fact.task] = fact.message
-            state.waiting.remove(fact.task)
+            if state.waiting[-1] == fact.task:
+                state.waiting.pop()
+            else:
+                state.waiting.remove(fact.task)
         case ResultDiscarded():
             state.heard.add(fact.epoch)
         case Renewed():
@@ -254,6 +285,10 @@ def fold(state: Master, fact: Any) -> None:
                     held[epoch].renewed_at = fact.at
         case Met():
             state.workers[fact.worker].life = fact.life
+        case Left():
+            state.workers[fact.worker].life = 0
+        case Allowed():
+            state.workers[fact.worker].room = fact.at_hand
         case Concluded():
             state.concluded = True
 
@@ -284,29 +319,40 @@ class Draft:
         #: How many leases each worker will have more, or fewer, than in the state.
         self.change: dict[str, int] = {}
         self.struck: dict[str, list[int]] = {}
+        #: Workers of whom it has just become known that they are there, and that they are gone.
+        self.joined = self.left = ""
         self.again: list[tuple[int, int, str]] = []
         self.lost: set[int] = set()
         self.over = 0
 
-    def lose(self, lease: Lease, why: Loss, message: str, *, strike: bool) -> None:
+    def lose(self, lease: Lease, why: Loss, message: str, *, strike: bool, final: bool = False) -> None:
         self.facts.append(LeaseLost(lease.task, lease.epoch, why, message, self.now, strike))
         self.change[lease.worker] = self.change.get(lease.worker, 0) - 1
         if strike:
             self.struck.setdefault(lease.worker, []).append(self.now)
         self.lost.add(lease.epoch)
         if why != "superseded" and self.lost.issuperset(self.state.open_of[lease.task]):
-            self.again.append((lease.task, self.state.attempts[lease.task], message))
+            attempts = self.state.setup.max_attempts if final else self.state.attempts[lease.task]
+            self.again.append((lease.task, attempts, message))
+
+    def is_there(self, worker: str) -> bool:
+        return worker != self.left and (worker == self.joined or self.state.workers[worker].life > 0)
+
+    def has_room(self, worker: str) -> bool:
+        return self.load(worker) < (self.state.workers[worker].room or self.state.setup.at_hand)
 
     def load(self, worker: str) -> int:
         return len(self.state.workers[worker].leases) + self.change.get(worker, 0)
 
     def is_excluded(self, worker: str) -> bool:
+        if not self.struck and not self.state.workers[worker].strikes:
+            return False
         strikes = [*self.state.workers[worker].strikes, *self.struck.get(worker, ())]
         return len(strikes) >= STRIKES and strikes[-STRIKES] > self.now - STRIKE_MS
 
 
 def decide(state: Master, stimulus: Stimulus, now: int) -> Transition:
-    draft = Draft(state, now)
+    draft, setup = Draft(state, now), state.setup
     match stimulus:
         case Began(incarnation):
             if incarnation > 1:
@@ -316,7 +362,6 @@ def decide(state: Master, stimulus: Stimulus, now: int) -> Transition:
         case Received(envelope):
             _hear(draft, envelope)
         case Fired():
-            setup = state.setup
             for lease in state.leases.values():
                 if now - lease.renewed_at >= setup.lease_ms:
                     draft.lose(lease, "expired", "no sign of life in time", strike=True)
@@ -326,9 +371,15 @@ def decide(state: Master, stimulus: Stimulus, now: int) -> Transition:
         case Commanded(Fail() as said):
             if said.worker not in state.workers:
                 return Transition(reply=Refused("not_found", f"{said.worker!r} is no worker of this assignment"))
+            strike = True
             for lease in state.workers[said.worker].leases.values():
-                draft.lose(lease, "worker_lost", said.message, strike=True)
+                # It has failed once, whatever it had at hand.
+                draft.lose(lease, "worker_lost", said.message, strike=strike)
                 draft.sends.append(Send(said.worker, CancelWork(lease.epoch)))
+                strike = False
+            if setup.joins:
+                draft.left = said.worker
+                draft.notes.append(Left(said.worker))
         case Commanded(command):
             return Transition(reply=Refused("invalid", f"a master takes no {type(command).__name__}"))
     if state.concluded:
@@ -346,6 +397,7 @@ def decide(state: Master, stimulus: Stimulus, now: int) -> Transition:
     )
 
 
+@term("assignment.recovery")
 class RecoveryAction(NamedTuple):
     """What was done about a worker that failed."""
 
@@ -382,6 +434,7 @@ def _hear(draft: Draft, envelope: Envelope) -> None:
         return
     if envelope.incarnation > known.life:
         draft.notes.append(Met(worker, envelope.incarnation))
+        draft.joined = worker
     match body:
         case Hello():
             if known.life and envelope.incarnation > known.life:
@@ -396,6 +449,8 @@ def _hear(draft: Draft, envelope: Envelope) -> None:
             if held:
                 draft.notes.append(Renewed(worker, held, draft.now))
             draft.sends += [Send(worker, CancelWork(epoch)) for epoch in body.epochs if epoch not in known.leases]
+        case Room():
+            draft.notes.append(Allowed(worker, body.at_hand))
         case Result():
             draft.sends.append(Send(worker, ResultTaken(body.epoch)))
             _take(draft, worker, body)
@@ -415,7 +470,8 @@ def _take(draft: Draft, worker: str, said: Result) -> None:
             )
         return
     if said.error:
-        draft.lose(lease, "failed", said.error, strike=True)
+        # What nobody could do better speaks against nobody.
+        draft.lose(lease, "failed", said.error, strike=not said.final, final=said.final)
         return
     draft.facts.append(Done(lease.task, lease.epoch, said.value, draft.now - lease.granted_at))
     draft.change[worker] = draft.change.get(worker, 0) - 1
@@ -436,7 +492,10 @@ def _give_out(draft: Draft) -> None:
             draft.over += 1
         else:
             again.append(task)
-    free = [name for name in setup.workers if draft.load(name) < setup.at_hand and not draft.is_excluded(name)]
+    free = [name for name in setup.workers if draft.has_room(name) and (not setup.joins or draft.is_there(name))]
+    fine = [name for name in free if not draft.is_excluded(name)]
+    if fine or not setup.joins or any(draft.is_there(name) and not draft.is_excluded(name) for name in setup.workers):
+        free = fine
     for task in _in_turn(state, again):
         if not free:
             return
@@ -462,7 +521,7 @@ def _lease(draft: Draft, task: int, worker: str, free: list[str]) -> None:
     draft.facts.append(Leased(task, worker, attempt, draft.epoch, draft.now))
     draft.sends.append(Send(worker, Work(task, draft.state.setup.tasks[task], draft.epoch, attempt)))
     draft.change[worker] = draft.change.get(worker, 0) + 1
-    if draft.load(worker) >= draft.state.setup.at_hand:
+    if not draft.has_room(worker):
         free.remove(worker)
 
 
@@ -501,6 +560,31 @@ def aggregate(state: Master, facts: list[Any]) -> dict[str, Any]:
         "results": [[names[i], done[i]] for i in sorted(done)],
         "failed": [[names[i], given_up[i]] for i in sorted(given_up)],
     }
+
+
+def to_plain(state: Master) -> list[Any]:
+    """Return what the facts have made of a master, as plain data."""
+    leases = [[e.task, e.worker, e.attempt, e.epoch, e.granted_at] for e in state.leases.values()]
+    strikes = {name: list(worker.strikes) for name, worker in state.workers.items() if worker.strikes}
+    return [
+        list(state.waiting), list(state.attempts), leases, strikes, [[task, value] for task, value in state.done.items()],
+        [[task, why] for task, why in state.given_up.items()], list(state.durations), state.epochs, sorted(state.heard),
+        state.concluded,
+    ]  # fmt: skip
+
+
+def from_plain(setup: Assignment, plain: list[Any]) -> Master:
+    waiting, attempts, leases, strikes, done, given_up, durations, epochs, heard, concluded = plain
+    state = first_state(setup)
+    state.waiting, state.attempts = deque(waiting), list(attempts)
+    for task, worker, attempt, epoch, at in leases:
+        state.leases[epoch] = state.workers[worker].leases[epoch] = Lease(task, worker, attempt, epoch, at, at)
+        state.open_of.setdefault(task, []).append(epoch)
+    for name, struck in strikes.items():
+        state.workers[name].strikes = list(struck)
+    state.done, state.given_up = dict(done), dict(given_up)
+    state.durations, state.epochs, state.heard, state.concluded = list(durations), epochs, set(heard), concluded
+    return state
 
 
 def in_order_of_arrival(state: Master) -> list[tuple[str, Any]]:

@@ -31,14 +31,26 @@ from coordination.authority_tree import shown
 from coordination.grant import Grant, Limits, Use, chain, malformed, objection, wider
 from coordination.levels import Hierarchy, hierarchy
 from kos_runtime.core.event import event, upcaster
-from kos_runtime.core.machine import Began, Commanded, Consult, Fired, Refused, SetTimer, Stimulus, Transition
+from kos_runtime.core.machine import (
+    Answered,
+    Began,
+    Commanded,
+    Consult,
+    Fired,
+    Refused,
+    SetTimer,
+    Stimulus,
+    Transition,
+)
 from kos_runtime.core.nearest import nearest
+from kos_runtime.core.terms import term
 
 #: An instance holds at most so many grants, and so many open escalations.
 MAX_GRANTS: Final = 100_000
 MAX_ESCALATIONS: Final = 1_000
 
 
+@term("authority.setup")
 @dataclass(frozen=True, slots=True)
 class Authority:
     """What the machine is set up with."""
@@ -195,6 +207,16 @@ class Authorities:
             ValueError: The hierarchy is none.
         """
         return Held(as_authority(setup))
+
+    def answered(self, said: Answered) -> Answer:
+        """Return the answer to an escalation: a verdict, or an object with ``verdict`` and ``comment``."""
+        given = said.value.get("answer", said.value) if isinstance(said.value, dict) else said.value
+        verdict = given.get("verdict") if isinstance(given, dict) else given
+        comment = given.get("comment", "") if isinstance(given, dict) else ""
+        if said.error or verdict not in {"grant", "deny", "pass"}:
+            # Nothing that it could have meant gives authority.
+            return Answer(said.question["request"], said.who, "pass", said.error or f"no verdict: {given!r:.200}")
+        return Answer(said.question["request"], said.who, verdict, str(comment))
 
     def evolve(self, state: Held, fact: Any) -> None:
         match fact:
@@ -530,8 +552,10 @@ def _answer(state: Held, command: Answer, now: int) -> Transition:
     if request.to != command.by or (request.due and now >= request.due):
         return Transition(reply=Refused("conflict", f"request {command.request!r} stands with {request.to} now"))
     person, silent = state.setup.hierarchy.person, (SetTimer(command.request, 0),)
+    asked = (f"{command.request}/{request.to}",)
     if command.verdict == "deny" or (command.by == person and command.verdict == "pass"):
-        return Transition([EscalationEnded(command.request, command.by, "deny", "", command.comment)], timers=silent)
+        denied = EscalationEnded(command.request, command.by, "deny", "", command.comment)
+        return Transition([denied], timers=silent, withdraws=asked)
     if command.verdict == "pass":
         return _climb(state, command.request, request, command.by, "passed", now)
     use, id = request.use, f"{command.request}/{request.use.agent}"
@@ -552,7 +576,7 @@ def _answer(state: Held, command: Answer, now: int) -> Transition:
     if problem := _may_issue(state, cut, now):
         return Transition(reply=problem)
     ended = EscalationEnded(command.request, command.by, "grant", cut.id, command.comment)
-    return Transition([_granted(cut, now), ended], timers=silent, reply=cut.id)
+    return Transition([_granted(cut, now), ended], timers=silent, withdraws=asked, reply=cut.id)
 
 
 def _withdraw(state: Held, command: Withdraw) -> Transition:

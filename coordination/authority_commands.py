@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, NamedTuple
 
 from coordination.grant import Grant, Limits, Use
+from kos_runtime.core.terms import term
 
 
+@term("authority.issue")
 @dataclass(frozen=True, slots=True)
 class Issue:
     """Give a grant. Roots come from the person alone."""
@@ -18,12 +20,14 @@ class Issue:
     grant: Grant
 
 
+@term("authority.revoke")
 @dataclass(frozen=True, slots=True)
 class Revoke:
     grant: str
     by: str
 
 
+@term("authority.check")
 @dataclass(frozen=True, slots=True)
 class Check:
     """Ask; nothing is recorded. The reply is the grant's id, or ``Refused``."""
@@ -31,6 +35,7 @@ class Check:
     use: Use
 
 
+@term("authority.act")
 @dataclass(frozen=True, slots=True)
 class Act:
     """Do something under a grant: checked and recorded in one."""
@@ -39,6 +44,7 @@ class Act:
     grant: str = ""
 
 
+@term("authority.perform")
 @dataclass(frozen=True, slots=True)
 class Perform:
     """Do a piece of work that needs all these uses: under a grant each, or not at all. Checked and recorded in one.
@@ -52,6 +58,7 @@ class Perform:
     grant: str = ""
 
 
+@term("authority.delegate")
 @dataclass(frozen=True, slots=True)
 class Delegate:
     """Hand a task to another level, with the authority that it needs."""
@@ -69,6 +76,7 @@ class Delegate:
     to: str = ""
 
 
+@term("authority.escalate")
 @dataclass(frozen=True, slots=True)
 class Escalate:
     """Ask those above for authority that one does not have."""
@@ -81,6 +89,7 @@ class Escalate:
     depth: int = 0
 
 
+@term("authority.withdraw")
 @dataclass(frozen=True, slots=True)
 class Withdraw:
     """Nobody needs any more what was asked for."""
@@ -89,6 +98,7 @@ class Withdraw:
     why: str
 
 
+@term("authority.answer")
 @dataclass(frozen=True, slots=True)
 class Answer:
     request: str
@@ -97,6 +107,7 @@ class Answer:
     comment: str = ""
 
 
+@term("authority.delegated")
 class DelegationResult(NamedTuple):
     """Who took it, at which level, under which grant; or why nobody did."""
 
@@ -107,6 +118,7 @@ class DelegationResult(NamedTuple):
     refused: str = ""
 
 
+@term("authority.show")
 @dataclass(frozen=True, slots=True)
 class Show:
     """Ask for everything that was granted, used, handed on and asked for. The reply is plain data."""

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from kos_runtime.core.terms import term
+
 #: A chain has at most so many grants.
 MAX_DEPTH: Final = 16
 
 
+@term("authority.limits")
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much; None: as much as there is above."""
@@ -25,6 +28,7 @@ class Limits:
     fan_out: int | None = None
 
 
+@term("authority.grant")
 @dataclass(frozen=True, slots=True)
 class Grant:
     id: str
@@ -104,6 +108,7 @@ def chain(grants: Mapping[str, Grant], id: str) -> Iterator[Grant]:
         id, steps = grant.parent, steps + 1
 
 
+@term("authority.use")
 @dataclass(frozen=True, slots=True)
 class Use:
     """What somebody wants to do."""

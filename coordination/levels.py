@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from kos_runtime.core.terms import term
+
 MAX_LEVELS: Final = 15
 
 
+@term("authority.hierarchy")
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
     """Who is above whom. Made by ``hierarchy``, which refuses circles."""

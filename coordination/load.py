@@ -15,6 +15,7 @@ from typing import Any, Final
 from kos_runtime.core.chance import draw
 from kos_runtime.core.event import event
 from kos_runtime.core.machine import Began, Commanded, Concluded, Refused, Stimulus, Transition
+from kos_runtime.core.terms import term
 
 MAX_TASKS: Final = 10_000
 
@@ -40,6 +41,7 @@ def two_choices(names: Sequence[str], load: Callable[[str], float], first: float
     return names[one] if load(names[one]) <= load(names[other]) else names[other]
 
 
+@term("load")
 @dataclass(frozen=True, slots=True)
 class Balanced:
     """What a balancer is set up with: the peers, and the seed of their draws."""
@@ -48,11 +50,13 @@ class Balanced:
     seed: int = 0
 
 
+@term("load.submit")
 @dataclass(frozen=True, slots=True)
 class Submit:
     tasks: tuple[str, ...]
 
 
+@term("load.steal")
 @dataclass(frozen=True, slots=True)
 class Steal:
     """A peer that has nothing asks for work."""
@@ -60,6 +64,7 @@ class Steal:
     thief: str
 
 
+@term("load.finish")
 @dataclass(frozen=True, slots=True)
 class Finish:
     task: str
@@ -67,6 +72,7 @@ class Finish:
     epoch: int
 
 
+@term("load.lose")
 @dataclass(frozen=True, slots=True)
 class Lose:
     """A peer is gone: what it had goes to the others."""
@@ -162,7 +168,10 @@ class Balancer:
         if not state.queues:
             return Transition(reply=Refused("conflict", "there is no peer left to take anything"))
         facts = self._place(state, fresh, {peer: len(queue) for peer, queue in state.queues.items()})
-        return Transition(facts, reply={fact.task: fact.peer for fact in facts})
+        placed = {fact.task: fact.peer for fact in facts}
+        return Transition(
+            facts, reply={task: placed.get(task) or state.owner[task][0] for task in dict.fromkeys(tasks)}
+        )
 
     def _steal(self, state: Queues, thief: str) -> Transition:
         if thief not in state.queues:

@@ -20,6 +20,7 @@ from kos_runtime.core.machine import (
     Stimulus,
     Transition,
 )
+from kos_runtime.core.terms import term
 
 #: A worker is given at most so much at a time; what comes beyond it is left to its lease.
 MAX_AT_HAND = 256
@@ -53,14 +54,25 @@ class Alive:
     epochs: tuple[int, ...]
 
 
+@message("worker_room")
+class Room:
+    """So much a worker may have at hand from now on."""
+
+    at_hand: int
+
+
 @message("work_result")
 class Result:
+    """``final``: another attempt would not do better."""
+
     task: int
     epoch: int
     value: Any
     error: str
+    final: bool = False
 
 
+@term("assignment.finish")
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The worker's agent is done with what it was consulted on, or failed."""
@@ -68,6 +80,16 @@ class Finish:
     epoch: int
     value: Any = None
     error: str = ""
+    #: Another attempt would not do better.
+    final: bool = False
+
+
+@term("assignment.holds")
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Whoever hosts the worker says how much it may have at hand."""
+
+    at_hand: int
 
 
 @event("work_taken")
@@ -131,10 +153,17 @@ def decide(state: Slave, stimulus: Stimulus, now: int) -> Transition:
             work = state.at_work.get(said.epoch)
             if work is None:
                 return Transition(reply=Refused("stale", "this work was called off"))
-            result = Result(work.task, said.epoch, said.value, said.error)
+            result = Result(work.task, said.epoch, said.value, said.error, said.final)
             return Transition(notes=(WorkFinished(result),), sends=(Send(state.master, result),))
+        case Commanded(Holds(at_hand)):
+            return Transition(sends=(Send(state.master, Room(at_hand)),))
         case _:
             return Transition(reply=Refused("invalid", "a worker takes results of its agent only"))
+
+
+def key_of(work: Work) -> str:
+    """Return the key under which a worker asks its agent to do something."""
+    return f"{work.name}@{work.epoch}"
 
 
 def _hear(state: Slave, sender: str, body: Any) -> Transition:
@@ -146,10 +175,12 @@ def _hear(state: Slave, sender: str, body: Any) -> Transition:
                 return Transition(ignored="it has this already")
             if len(state.at_work) >= MAX_AT_HAND:
                 return Transition(ignored=f"it is at work on {MAX_AT_HAND} already")
-            key = f"{body.name}@{body.epoch}"
             return Transition(
-                notes=(Taken(body),), consults=(Consult(state.me, key, [body.epoch, body.name, body.attempt]),)
+                notes=(Taken(body),),
+                consults=(Consult(state.me, key_of(body), [body.epoch, body.name, body.attempt]),),
             )
+        case CancelWork() if body.epoch in state.at_work:
+            return Transition(notes=(Dropped(body.epoch),), withdraws=(key_of(state.at_work[body.epoch]),))
         case CancelWork() | ResultTaken():
             return Transition(notes=(Dropped(body.epoch),))
         case _:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from kos_runtime.core.terms import fact_shown
+
 _NAME: Final = 20
 #: Characters of a summary, and of one value in it.
 _SUMMARY, _VALUE = 60, 40
@@ -151,6 +153,17 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             under = f" under {data['grant']}" if data["grant"] else ""
             taken = f"taken by {data['agent']} at level {data['level']}{under}"
             return f"{path}  {taken if data['agent'] else 'refused: ' + data['refused']}"
+        case "MachineOpened":
+            return f"{path}  {data['machine']} with {', '.join(data['nodes'][:12])}"
+        case "MachineDecided":
+            return f"{path}  {data['node']}: {'; '.join(_fact(label, values) for label, values in data['facts'])}"
+        case "MachineRecovered":
+            return f"{path}  begins for the {data['life']}. time"
+        case "QuestionAsked":
+            whom = f"{data['agent']}.{data['action']}" if data["agent"] else data["who"]
+            return f"{path}  {data['node']} asks {whom}: {data['key']}"
+        case "QuestionAnswered":
+            return f"{data['ask']}  {data['status']}"
         case "RunSpawned":
             return f"by {data['path']} of run {data['parent']}"
         case "TemplateOpened":
@@ -177,6 +190,15 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}  {data['reason']}"
         case _:
             return str(data.get("problem", path))
+
+
+def _fact(label: str, values: list[Any]) -> str:
+    """Write what a machine recorded: its name, and its fields where they are known here."""
+    from kos_runtime.composition.machines import load_installed
+
+    load_installed()
+    said = ", ".join(f"{name}={value!r:.60}" for name, value in fact_shown(label, values).items())
+    return f"{label.rpartition('.')[0]}({said})"[:300]
 
 
 def failure(error: Mapping[str, Any]) -> str:

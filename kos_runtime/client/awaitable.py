@@ -7,8 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from kos_runtime.client import coordinating
 from kos_runtime.client.engine import GRACE_S, RunHandle, WorkflowEngine
 from kos_runtime.client.reading import EventLine
+from kos_runtime.core.machine import Machine
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -162,6 +164,21 @@ class AsyncWorkflowEngine:
 
     async def requeue(self, run: str | AsyncRunHandle, step: str = "", *, reason: str = "") -> dict[str, Any]:
         return await self._call(self.engine.requeue, _id(run), step, reason=reason)
+
+    async def open(
+        self, stream: str, machine: Machine[Any], setup: Any, nodes: Sequence[str], *,
+        agents: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        await self._call(coordinating.open_stream, self.engine, stream, machine, setup, nodes, agents or {})
+
+    async def command(self, stream: str, node: str, command: Any) -> Any:
+        return await self._call(coordinating.tell, self.engine, stream, node, command)
+
+    async def until(self, stream: str, found: Callable[[Any], bool]) -> Any:
+        return await coordinating.wait_for(self.engine, stream, found, self._call)
+
+    def coordinator(self, agents: Mapping[str, str]) -> "coordinating.CoordinatorOver":
+        return coordinating.CoordinatorOver(self, agents)
 
     async def set_search_attributes(self, run: str | AsyncRunHandle, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return await self._call(self.engine.set_search_attributes, _id(run), attributes)

@@ -31,6 +31,7 @@ from kos_runtime.client.said import messages_of
 from kos_runtime.composition.commands import BadRequest, command_of, message_of, new_run_id, run_id_of_key
 from kos_runtime.composition.location import find_store, load_settings
 from kos_runtime.core.errors import ConnectionLost, InvalidDefinition, KosError, NotFound, StoreError, Unreachable
+from kos_runtime.core.machine import Machine
 from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import to_plain
 from kos_runtime.core.plan.types import complete_inputs
@@ -51,8 +52,10 @@ from kos_runtime.definition.yaml_writer import write_yaml
 from kos_runtime.ports.control import Message
 
 if TYPE_CHECKING:
+    from kos_runtime.client import coordinating
     from kos_runtime.client.schedules import ScheduleView
     from kos_runtime.composition.catalogue import Catalogue
+    from kos_runtime.composition.discovery import Registry
     from kos_runtime.composition.families import Family
 
 #: Characters of a run's own name, and of its key.
@@ -257,18 +260,16 @@ class WorkflowEngine:
 
     def _linked(self, document: WorkflowDocument, plan: Plan) -> Message:
         """Link a plan and keep both; return their addresses, and what is recorded beside them."""
-        from kos_runtime.composition import wiring
         from kos_runtime.composition.discovery import registry_of
+
+        return self._kept(plan, registry_of(document), self.family(self.catalogue(document)))
+
+    def _kept(self, plan: Plan, registry: "Registry", family: "Family | None") -> Message:
+        from kos_runtime.composition import wiring
         from kos_runtime.composition.linking import link
 
         blobs = wiring.blob_store(str(self.folder))
-        linked = link(
-            plan,
-            registry_of(document),
-            self.settings,
-            wiring.cache_dir(str(self.folder)),
-            family=self.family(self.catalogue(document)),
-        )
+        linked = link(plan, registry, self.settings, wiring.cache_dir(str(self.folder)), family=family)
         return {
             "plan": blobs.put(wiring.CODEC.pack(to_plain(plan))).digest,
             "link": blobs.put(wiring.CODEC.pack(to_plain(linked.link))).digest,
@@ -877,6 +878,72 @@ class WorkflowEngine:
         finally:
             client.close()
         return found
+
+    # --- coordination: what the classes of ``coordination`` ask of an engine
+
+    async def open(
+        self, stream: str, machine: Machine[Any], setup: Any, nodes: Sequence[str], *,
+        agents: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Open an instance of a machine with its nodes; one that is open already goes on as it is.
+
+        Raises:
+            InvalidDefinition: It cannot be set up, an agent is not here, or it is there and was set up otherwise.
+        """
+        from kos_runtime.client import coordinating
+
+        coordinating.open_stream(self, stream, machine, setup, nodes, agents or {})
+
+    async def command(self, stream: str, node: str, command: Any) -> Any:
+        """Give a node a command, and return its reply once that is durable.
+
+        Raises:
+            InvalidDefinition: What is said has no name under which it could be kept, or the machine raised.
+        """
+        from kos_runtime.client import coordinating
+
+        return coordinating.tell(self, stream, node, command)
+
+    async def until(self, stream: str, found: Callable[[Any], bool]) -> Any:
+        """Return the first recorded fact of a stream's nodes that is what is looked for, or wait for it.
+
+        Raises:
+            NotFound: There is no such stream.
+            RunFailed: It ended otherwise.
+            TimeoutError: It has come to its end without it.
+        """
+        from kos_runtime.client import coordinating
+
+        async def look(function: Callable[..., Any], *arguments: Any) -> Any:
+            return function(*arguments)
+
+        return await coordinating.wait_for(self, stream, found, look)
+
+    def coordinator(self, agents: Mapping[str, str]) -> "coordinating.CoordinatorOver":
+        """Return this engine for a coordination class, with agents for the names that it asks: ``{"w1": "kExecutor.gather"}``."""
+        from kos_runtime.client import coordinating
+
+        return coordinating.CoordinatorOver(self, agents)
+
+    def create_compiled(self, plan: Plan, inputs: Mapping[str, Any], *, key: str, name: str = "") -> str:
+        """Create and start a run of a plan that no definition stands behind, once for each key; return its id."""
+        from kos_runtime.composition.discovery import Registry
+
+        _check_names(name, key)
+        self._own()
+        run = run_id_of_key(self.reading.log.store_id, "default", key)
+        message: Message = {"op": "create", **self._kept(plan, Registry(), None), "author": self.author, "start": True}
+        message |= {"run": run, "inputs": _completed(plan, inputs), "name": name, "key": key}
+        return str(self._request({**message, "command_id": os.urandom(8).hex()})["run"])
+
+    def ask_owner(self, message: Message) -> Message:
+        """Have the store's owner carry out a message; there is one afterwards.
+
+        Raises:
+            ConnectionLost: It was lost before it answered: say the same again.
+        """
+        self._own()
+        return self._request(message)
 
     def _own(self) -> None:
         """Have a way to the store's owner: the one that is there, else one of our own making."""

@@ -15,6 +15,7 @@ from kos_runtime.core.workflow.commands import (
     AskAuthority,
     CancelRun,
     Command,
+    CommandMachine,
     CreateRun,
     DecideApproval,
     ExecuteStep,
@@ -57,6 +58,7 @@ OPERATIONS: Final = frozenset(
         "attributes",
         "revise",
         "execute",
+        "tell",
         "schedule",
         "unschedule",
     }
@@ -105,6 +107,14 @@ def command_of(message: Message, settings: EngineSettings) -> Command:
             case "signal":
                 return SendSignal(
                     run=run, signal=_text(message, "signal"), data=message["data"], by=_text(message, "by")
+                )
+            case "tell":
+                return CommandMachine(
+                    run=run,
+                    path=_text(message, "step"),
+                    node=_text(message, "node"),
+                    command=message["command"],
+                    by=_text(message, "by"),
                 )
             case "decide":
                 return _decision(message, run, settings)
@@ -307,6 +317,7 @@ def message_of(answer: Answer) -> Message:
             "position": answer.position,
             "event": answer.event,
             "existing": answer.existing,
+            **({} if answer.reply is None else {"reply": answer.reply}),
         }
     return {"ok": False, "code": answer.code, "message": answer.message}
 

@@ -1,10 +1,21 @@
 """Makes the protocols known that are installed here: entry points of ``kos_runtime.machines``."""
 
+import contextlib
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Any, Final
 
-from kos_runtime.core.machine import Commanded, Refused, Run, UnknownMachine, machine_named, make_known
+from kos_runtime.composition.importing import import_module
+from kos_runtime.core.machine import (
+    Commanded,
+    Machine,
+    Refused,
+    Run,
+    UnknownMachine,
+    look_up_by,
+    machine_named,
+    make_known,
+)
 from kos_runtime.core.plan.model import Authority, Consensus
 from kos_runtime.core.workflow.authority import MACHINE as AUTHORITY
 from kos_runtime.core.workflow.granting import grants_of
@@ -19,6 +30,32 @@ def make_installed_known() -> None:
     """Let every protocol be found that is installed here. Nothing of theirs is imported before it is asked for."""
     for point in entry_points(group=GROUP):
         make_known(point.name, point.load)
+    look_up_by(_imported)
+
+
+@lru_cache(maxsize=256)
+def _imported(name: str) -> Machine[Any] | None:
+    """Return a machine that is named by where its class stands, ``module:Class``."""
+    named, _, folder = name.partition("@")
+    module, _, cls = named.partition(":")
+    if not cls:
+        return None
+    try:
+        found: Machine[Any] = getattr(import_module(module, folder), cls)()
+    except Exception as error:
+        raise UnknownMachine(f"the machine {name} cannot be had: {type(error).__name__}: {error}") from error
+    return found
+
+
+@lru_cache(maxsize=1)
+def load_installed() -> None:
+    """Import every protocol that is installed here, so that what they record can be read with the names of its fields.
+
+    One that cannot be imported is passed over: it is missed by whoever needs it.
+    """
+    for point in entry_points(group=GROUP):
+        with contextlib.suppress(Exception):
+            point.load()
 
 
 def problem_of(form: Consensus, where: str) -> str:

@@ -23,6 +23,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from kos_runtime.core.envelope import Envelope
 from kos_runtime.core.event import event
+from kos_runtime.core.terms import term
 
 S = TypeVar("S")
 
@@ -55,6 +56,20 @@ class Commanded(NamedTuple):
 
 
 Stimulus = Began | Received | Fired | Commanded
+
+
+@term("answered")
+class Answered(NamedTuple):
+    """A question that a machine asked has been answered by ``value``, or nobody answered, and ``error`` says why.
+
+    It comes as a command, unless the machine says which one it wants instead (``Machine.answered``).
+    """
+
+    who: str
+    key: str
+    question: Any
+    value: Any = None
+    error: str = ""
 
 
 # --- what goes out ------------------------------------------------------------------------------
@@ -95,12 +110,15 @@ class Transition:
     sends: Sequence[Send] = ()
     timers: Sequence[SetTimer] = ()
     consults: Sequence[Consult] = ()
+    #: The keys of questions that need not be answered any more; a host may call them off.
+    withdraws: Sequence[str] = ()
     #: The answer to a command, behind its facts like all else: a value, or ``Refused``.
     reply: Any = None
     #: Why a message changed nothing; it is recorded with the message.
     ignored: str = ""
 
 
+@term("refused")
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A command does not fit the state, or what it brings is wrong. Nothing was recorded."""
@@ -130,6 +148,16 @@ class Machine(Protocol[S]):
 
     def evolve(self, state: S, fact: Any) -> None:
         """Fold one fact or note."""
+
+
+# A machine may have more, of which a host makes use where it is there:
+#
+# ``asks(consult) -> (action, inputs)``: which action of whoever is asked answers a question, and what it is given;
+#     else ``on_question`` is given the ``question``.
+# ``answered(answered) -> command``: which command an answer is; else it is the ``Answered`` itself.
+# ``consults(setup) -> names``: the agents that it cannot do without.
+# ``to_plain(state) -> plain`` and ``from_plain(me, setup, plain) -> state``: its state as plain data, so that a host
+#     need not keep all facts to make a snapshot of it.
 
 
 # --- what a protocol must never do --------------------------------------------------------------
@@ -195,6 +223,8 @@ class Concluded:
 
 #: The machines that whoever put this process together has made known, by name.
 _KNOWN: Final[dict[str, Callable[[], Registered]]] = {}
+#: What finds a machine that is not among them.
+_FINDERS: Final[list[Callable[[str], "Machine[Any] | None"]]] = []
 
 
 def make_known(name: str, load: Callable[[], Registered]) -> None:
@@ -202,8 +232,13 @@ def make_known(name: str, load: Callable[[], Registered]) -> None:
     _KNOWN[name] = load
 
 
+def look_up_by(find: Callable[[str], Machine[Any] | None]) -> None:
+    """Let machines that were not made known be looked for by this function."""
+    _FINDERS[:] = [find]
+
+
 def machine_named(name: str) -> Machine[Any]:
-    """Return a machine that was made known.
+    """Return a machine that was made known, or that is found otherwise.
 
     Raises:
         UnknownMachine: There is none of that name.
@@ -212,14 +247,25 @@ def machine_named(name: str) -> Machine[Any]:
 
 
 def registered(name: str) -> Registered:
-    """Return a machine that was made known, with its invariants.
+    """Return a machine that was made known, or is found otherwise, with its invariants.
 
     Raises:
         UnknownMachine: There is none of that name.
     """
-    if name not in _KNOWN:
-        raise UnknownMachine(f"no machine {name!r} is installed here, which this step needs")
-    return _KNOWN[name]()
+    if name in _KNOWN:
+        return _KNOWN[name]()
+    for find in _FINDERS:
+        found = find(name)
+        if found is not None:
+            return Registered(found, {})
+    raise UnknownMachine(f"no machine {name!r} is installed here, which this step needs")
+
+
+def name_of(machine: Machine[Any]) -> str:
+    """Return the name under which a machine is found: that which it has, or where its class stands."""
+    if machine.name in _KNOWN and type(_KNOWN[machine.name]().machine) is type(machine):
+        return machine.name
+    return f"{type(machine).__module__}:{type(machine).__qualname__}"
 
 
 def invariants_of(name: str) -> Mapping[str, Invariant]:

@@ -231,7 +231,7 @@ class Host:
         if row is None:
             return item
         plain = self.codec.unpack(row.answer)
-        return msg.Repeated(item.token, Accepted(run=plain["run"], position=plain["position"], event=plain["event"]))
+        return msg.Repeated(item.token, Accepted(**plain))
 
     def _store(self, ready: msg.Ready) -> None:
         for digest, data in ready.blobs.items():

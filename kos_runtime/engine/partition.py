@@ -14,6 +14,7 @@ included. Offsets and hashes are given in ``ready``, so that a run whose decidin
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Any
@@ -40,11 +41,13 @@ from kos_runtime.core.workflow import (
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.cache import Cache
+from kos_runtime.core.workflow.calling_off import cancel_inside
 from kos_runtime.core.workflow.commands import (
     Accepted,
     AnswerTask,
     AskAuthority,
     CancelRun,
+    CommandMachine,
     CreateRun,
     DecideApproval,
     ExecuteStep,
@@ -69,7 +72,7 @@ from kos_runtime.core.workflow.desk import Desk, Stops
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
 from kos_runtime.core.workflow.progress import advance as progress
-from kos_runtime.core.workflow.progress import cancel_inside, length_of
+from kos_runtime.core.workflow.progress import length_of
 from kos_runtime.core.workflow.reusing import stored_as
 from kos_runtime.core.workflow.snapshot import from_plain
 from kos_runtime.core.workflow.state import DEADLINE_TIMER, Codec, Run
@@ -383,7 +386,7 @@ class Partition:
         if item.command_id in self._commands:
             # It came twice at once, and is not stored yet.
             plain = self.codec.unpack(self._commands[item.command_id].answer)
-            self._reply(item, Accepted(run=plain["run"], position=plain["position"], event=plain["event"]))
+            self._reply(item, Accepted(**plain))
             return
         if isinstance(command, ForkRun):
             self._loads.append(self._histories.ask(item))
@@ -598,9 +601,11 @@ class Partition:
                 self.families.ask(run)
             position = meta.position + (not answer.existing)
             plain = {"run": run.id, "position": position, "event": answer.event}
+            if answer.reply is not None:
+                plain["reply"] = answer.reply
             if command_id:
                 self._commands[command_id] = CommandRow(command_id, 0, self.codec.pack(plain))
-            return Accepted(run=run.id, position=position, event=answer.event, existing=answer.existing)
+            return replace(answer, position=position)
         if before == 0 and run.id in self._pending and not self._pending[run.id].events:
             self._touch(run)
         return answer
@@ -680,6 +685,8 @@ class Partition:
             run.todo.extend(run.agenda)
             if run.todo:
                 self._decide(run, "recovered", progress)
+            if run.machines:
+                self._decide(run, "recovered", decide.come_back)
             self._fire_missed(run, meta)
         elif item.row.status == RunStatus.PENDING and run.id not in self._admitting and not _is_started(waiting):
             self.queue.add(run.id, priority=priority_in(item.row.waiting))
@@ -1084,7 +1091,11 @@ class Partition:
                 self.clocks.add(timer, self.time)
             else:
                 heappush(self._timers, timer)
-        if run.status is RunStatus.RUNNING and run.paused is None and not (run.manual or run.waits or run.children):
+        if desk.wakes is not None:
+            for due, timer_name in desk.wakes:
+                heappush(self._timers, (due, run.id, timer_name, 0))
+        waits = run.manual or run.waits or run.children or run.machines
+        if run.status is RunStatus.RUNNING and run.paused is None and not waits:
             status, waiting = RunStatus.RUNNING, ""
         else:
             status, waiting = row_of(run)
@@ -1190,6 +1201,7 @@ _STEERING: dict[type, Any] = {
     RequeueRun: requeueing.requeue,
     RevisePlan: revising.revise,
     ExecuteStep: executing.execute,
+    CommandMachine: decide.tell,
 }
 #: So many plans, and so many links, are kept for runs to come; those at work keep their own.
 MAX_KEPT = 1_000

@@ -131,6 +131,45 @@ class Pools:
             here.queue.add(run, path, priority)
         return False
 
+    def members(self, pool: str) -> list[tuple[str, int]]:
+        return [(process.name, process.room) for process in self.pools[pool].processes.values()]
+
+    def room_at(self, pool: str, process: str, run: str, path: str, *, alone: bool = False, priority: int = 0) -> bool:
+        here = self.pools[pool]
+        waiting = here.waiting
+        if self.granting or not waiting or (len(waiting) == 1 and (run, path) in waiting):
+            self.granting = False
+            found = here.processes.get(process)
+            if found is not None and self._takes(here, found, alone=alone):
+                self.found = found
+                return True
+        if (run, path) not in here.waiting:
+            here.waiting.add((run, path))
+            here.queue.add(run, path, priority)
+        return False
+
+    def _takes(self, pool: Pool, process: Process, *, alone: bool) -> bool:
+        if self.closed or (pool.gate is not None and pool.gate.shut(self.now, pool.running())):
+            return False
+        held = len(process.holds)
+        if process.alone or (pool.reserved == process.name and not alone and self._is_reserved(pool)):
+            return False
+        if alone and (held or process.stuck):
+            return False
+        return held < process.room and not (process.stuck and held >= process.hands - process.stuck)
+
+    def wants_more(self, pool: str, run: str, path: str) -> bool:
+        here = self.pools[pool]
+        may_grow = len(here.processes) < max(here.link.most, 1) and not (here.failed and here.processes)
+        if may_grow and not self.closed and (run, path) not in here.waiting:
+            here.waiting.add((run, path))
+            here.queue.add(run, path, 0)
+        return may_grow
+
+    def silent_ms(self, process: str) -> int:
+        found = self.processes.get(process)
+        return 0 if found is None or found.heard < 0 else self.now - found.heard
+
     def has_others(self, pool: str, avoid: Sequence[str]) -> bool:
         here = self.pools[pool]
         if any(name not in avoid for name in here.processes):

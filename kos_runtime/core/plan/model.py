@@ -213,6 +213,20 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coordination:
+    """A step that holds a machine, by its name, until that has come to its end.
+
+    ``setup`` is what the machine is set up with, as it is written (``core.terms``). ``agents`` says for each name that the
+    machine may ask which agent that is, and with which action: ``[agent, action]``; no action is what the machine says.
+    """
+
+    machine: str
+    nodes: tuple[str, ...]
+    setup: Any = field(default=None, metadata=PLAIN)
+    agents: dict[str, Any] = field(default_factory=dict, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherForm:
     """A form that is part of the language and is carried along: ``name`` is its key, ``settings`` its content."""
 
@@ -271,7 +285,8 @@ class Join:
 
 
 Form = (
-    Action | Hierarchical | Decision | Loop | ForEach | Group | Inlined | Child | SetVariables | Emit | Fail | Join | Wait | WaitFor | Approval | OtherForm
+    Action | Hierarchical | Decision | Loop | ForEach | Group | Inlined | Child | SetVariables | Emit | Fail | Join | Wait | WaitFor | Approval | Coordination
+    | OtherForm
 )  # fmt: skip
 
 
@@ -307,6 +322,20 @@ class Need:
     grant: str
     scope: Any = field(default="", metadata=PLAIN)
     cost: Any = field(default=0, metadata=PLAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mastery:
+    """The items or parts of a step are tasks that a master leases to ``workers``, by the machine ``assignment``.
+
+    ``aggregate`` is in_order or as_completed: how their results are gathered. Of a step that is ``idempotent`` a straggler
+    may be done twice when ``speculate`` says so.
+    """
+
+    workers: tuple[str, ...]
+    lease_ms: int = 10_000
+    speculate: bool = False
+    aggregate: str = "in_order"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,6 +375,7 @@ class Step:
     cache: Cache | None = None
     #: What its agent must have been granted whenever it starts.
     authority: tuple[Need, ...] = ()
+    master: Mastery | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ _CLASSES: Final[dict[str, type]] = {
     cls.__name__: cls
     for cls in (
         model.Backoff, model.Policy, model.Action, model.Hierarchical, model.Decision, model.Break, model.Loop, model.Consensus, model.ForEach, model.Group,
-        model.Inlined, model.Child, model.Need, model.Root, model.Authority,
+        model.Inlined, model.Child, model.Coordination, model.Mastery, model.Need, model.Root, model.Authority,
         model.SetVariables, model.Emit, model.Fail, model.Join, model.Wait, model.WaitFor, model.Field, model.Approval, model.OtherForm, model.Compensation, model.Cache, model.Step, model.Body,
         model.InputSpec, model.OutputSpec, model.Pool, model.Limit, model.Requirement, model.Plan,
         link.ParameterLink, link.FieldLink, link.ActionLink, link.AgentLink, link.ChildLink, link.Link,

@@ -138,6 +138,8 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
             _with_own_inputs(node.body)
         case model.Child(inputs=values):
             node.values = {name: parse_template(value, roots=roots) for name, value in values.items()}
+        case model.Coordination(setup=setup):
+            node.value = parse_template(setup, roots=roots)
         case model.SetVariables(values=values):
             node.values = {name: parse_template(value, roots=roots) for name, value in values.items()}
         case model.Emit(data=data):

@@ -397,6 +397,12 @@ def _message(v: RunView, e: ev.MessageSent, time: int) -> None:
     v.step(f"{e.to}@{e.number}").form = "message"
 
 
+def _question(v: RunView, e: ev.QuestionAsked, time: int) -> None:
+    del time
+    step = v.step(e.ask)
+    step.form, step.detail = "question", f"{e.node} asks {e.agent or e.who}"
+
+
 def _withdrawn(v: RunView, e: ev.MessageWithdrawn, time: int) -> None:
     for path in [path for path in v.steps if path.endswith(f"@{e.number}")]:
         _end(v, path, "skipped", time).detail = f"withdrawn: {e.reason}"
@@ -557,6 +563,8 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.ItemsJoined: _closed,
     ev.ConsensusProposed: _form("coordination"),
     ev.ConsensusReached: _closed,
+    ev.MachineOpened: _form("coordination"),
+    ev.QuestionAsked: _question,
     ev.GroupOpened: _form("group"),
     ev.GroupSettled: _closed,
     ev.JoinReached: _closed,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import Action, Child, Inlined
 from kos_runtime.core.plan.program import Node
-from kos_runtime.core.workflow import authority, mail
+from kos_runtime.core.workflow import authority, held, mail
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.state import CLOSE, ENTER, Run, Scope, StepState
 from kos_runtime.core.workflow.status import StepStatus
@@ -120,6 +120,7 @@ def _undo_all(run: Run, said: dict[str, Any]) -> None:
     run.timers.clear()
     run.manual.clear()
     run.waits.clear()
+    held.drop_all(run)
     run.cancelling = None
     run.undoing = said
     _undo_next(run)
@@ -151,6 +152,8 @@ def ended(run: Run, step: StepState) -> None:
         mail.ended(run, step)
     elif step.beside == authority.BESIDE:
         authority.ended(run, step)
+    elif step.beside == held.BESIDE:
+        held.ended(run, step)
 
 
 def _open(run: Run, step: StepState) -> None:

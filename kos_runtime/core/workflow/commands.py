@@ -246,6 +246,20 @@ class AskAuthority:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandMachine:
+    """Give a node of the machine that a step holds a command, as it is written (``core.terms``).
+
+    ``path`` empty: the only step that holds one. ``node`` empty: its first.
+    """
+
+    run: str
+    path: str
+    node: str
+    command: Any
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """A command that does not fit the state. ``code`` is stable: not_found, conflict, revision, invalid, busy, storage_full."""
 
@@ -261,12 +275,14 @@ class Accepted:
     position: int = 0
     event: str = ""
     existing: bool = False
+    #: What a machine answered, as it is written.
+    reply: Any = None
 
 
 #: What a person decides of a run that there is; each names its author.
 Steering = (
     AnswerTask | PauseRun | ResumeRun | CancelRun | RetryStep | RequeueRun | RestoreRun | SetCheckpoints | SetAttributes | RevisePlan | ExecuteStep
-    | SendSignal | DecideApproval | GrantAuthority | RevokeAuthority | AskAuthority
+    | SendSignal | DecideApproval | GrantAuthority | RevokeAuthority | AskAuthority | CommandMachine
 )  # fmt: skip
 Command = CreateRun | StartRun | ForkRun | Steering | Scheduling
 Answer = Accepted | Rejected

@@ -13,17 +13,17 @@ from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import ForEach
 from kos_runtime.core.plan.types import complete_inputs, misfit
 from kos_runtime.core.record import INLINE_LIMIT
-from kos_runtime.core.workflow import attributes, granting, steering
+from kos_runtime.core.workflow import attributes, granting, machining, mastering, steering
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import answered
 from kos_runtime.core.workflow.authority import DUE
-from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CreateRun, Rejected
+from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CommandMachine, CreateRun, Rejected
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.discarding import has_discarded
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
 from kos_runtime.core.workflow.messaging import is_about_mail, said
 from kos_runtime.core.workflow.progress import advance, length_of
-from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER
+from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER, MACHINE_TIMER
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.core.workflow.values import dotted, unpack_exposed
 from kos_runtime.core.workflow.waits import time_is_over
@@ -105,6 +105,8 @@ def outcome(desk: Desk, result: Outcome) -> None:
         broke_off(desk, step, result.error.message, result.duration_ms)
     else:
         attempt_failed(desk, step, result.error, result.duration_ms)
+    if run.machines:
+        mastering.settle(desk, path, result.fence)
     advance(desk)
 
 
@@ -127,6 +129,9 @@ def timer(desk: Desk, path: str, fence: int) -> None:
         return
     held = desk.run.timers.get(path)
     if held is None or held[1] != fence:
+        if path.startswith(MACHINE_TIMER) and desk.run.cancelling is None:
+            machining.fired(desk, path)
+            advance(desk)
         return
     if path == CANCEL_TIMER:
         steering.kill(desk)
@@ -159,11 +164,15 @@ def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool, sent: 
     step = run.steps[path]
     if sent and is_once(step):
         broke_off(desk, step, cause, 0.0)
+        if run.machines:
+            mastering.lost(desk, path, fence, cause)
         advance(desk)
         return
     desk.emit(ev.StepRedispatched(path, fence, f"suspect: {cause}" if suspect else cause))
     if step.kills >= MAX_KILLS and not step.ask_of:
         attempt_failed(desk, step, poisoned(step), 0.0)
+    if run.machines:
+        mastering.lost(desk, path, fence, cause)
     advance(desk)
 
 
@@ -184,6 +193,8 @@ def expired(desk: Desk, path: str, fence: int, error: WorkflowError) -> None:
         broke_off(desk, step, error.message, 0.0)
     else:
         attempt_failed(desk, step, error, 0.0)
+    if run.machines:
+        mastering.settle(desk, path, fence)
     advance(desk)
 
 
@@ -231,6 +242,23 @@ def answer(desk: Desk, command: AnswerTask) -> Accepted | Rejected:
     desk.emit(ev.ManualTaskAnswered(path, run.codec.pack(exposed), blobs, command.by))
     advance(desk)
     return Accepted(run=run.id, event="ManualTaskAnswered")
+
+
+def come_back(desk: Desk) -> None:
+    """A run was folded again: the machines of its steps begin once more."""
+    machining.come_back(desk)
+    advance(desk)
+
+
+def tell(desk: Desk, command: CommandMachine) -> Accepted | Rejected:
+    """Give a machine of a step a command."""
+    run = desk.run
+    if run.status is not RunStatus.RUNNING or run.cancelling is not None or run.undoing is not None:
+        why = "is being called off" if run.status is RunStatus.RUNNING else f"is {run.status}"
+        return Rejected(code="conflict", message=f"run {run.id} {why}; its machines take no commands")
+    answer = machining.command(desk, command)
+    advance(desk)
+    return answer
 
 
 def _misfits(data: Mapping[str, Any], fields: list[list[Any]]) -> str:

@@ -38,6 +38,22 @@ class Pools(Protocol):
         """
         ...
 
+    def members(self, pool: str) -> list[tuple[str, int]]:
+        """Return the processes of a pool that are there, each with how much it may hold."""
+        ...
+
+    def room_at(self, pool: str, process: str, run: str, path: str, *, alone: bool = False, priority: int = 0) -> bool:
+        """Say whether something can start in one process now; if not, remember who asked."""
+        ...
+
+    def wants_more(self, pool: str, run: str, path: str) -> bool:
+        """Say that whoever asks could use a further process, if the pool may have one."""
+        ...
+
+    def silent_ms(self, process: str) -> int:
+        """Return how long ago a process was heard of; 0 while its host does not say."""
+        ...
+
     def has_others(self, pool: str, avoid: Sequence[str]) -> bool:
         """Say whether a pool has, or may get, a process other than these."""
         ...
@@ -80,7 +96,7 @@ class Desk:
     ``events`` is what was decided, in order, and becomes one record. ``dispatches`` are (process, invocation) that go
     out once it is stored. ``causes`` are the first inputs that led here. ``blobs`` must be in the blob store before the
     record is. ``starved`` are paths of which an evaluation waits for data, each with what it asks for: digest → size.
-    ``owed`` are the children to be started and stopped.
+    ``owed`` are the children to be started and stopped. ``wakes`` are timers of machines, which are not stored.
 
     There is one for each run in each batch, so what most leave empty is made when something comes into it.
     """
@@ -97,6 +113,7 @@ class Desk:
         "run",
         "starved",
         "stopping",
+        "wakes",
     )
 
     def __init__(self, run: Run, now: int, epoch: int, pools: Pools) -> None:
@@ -111,6 +128,7 @@ class Desk:
         self.starved: list[tuple[str, dict[str, int]]] | None = None
         self.stopping: Stops | None = None
         self.owed: list[Any] | None = None
+        self.wakes: list[tuple[int, str]] | None = None
 
     @property
     def stops(self) -> Stops:
@@ -123,6 +141,12 @@ class Desk:
         if self.owed is None:
             self.owed = []
         self.owed.append(what)
+
+    def wake_at(self, due: int, timer: str) -> None:
+        """A timer that is not stored may be due then."""
+        if self.wakes is None:
+            self.wakes = []
+        self.wakes.append((due, timer))
 
     def starve(self, path: str, wanted: dict[str, int]) -> None:
         """What was asked for at a path is not loaded: leave it undecided."""

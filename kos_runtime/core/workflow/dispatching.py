@@ -42,7 +42,7 @@ def linked(desk: Desk, agent: str, action: str) -> tuple[AgentLink, ActionLink |
     return found, found.actions.get(action)
 
 
-def dispatch_first(desk: Desk, step: StepState, index: int = -1) -> bool:
+def dispatch_first(desk: Desk, step: StepState, index: int = -1, *, lease: int = 0) -> bool:
     """Do what ``dispatch`` does, without ceremony for the first attempt of most steps and items."""
     run, node = desk.run, step.node
     form: Any = node.form
@@ -60,15 +60,15 @@ def dispatch_first(desk: Desk, step: StepState, index: int = -1) -> bool:
         or step.then
         or (action is not None and action.isolated)
     ):
-        return dispatch(desk, step, index)
-    if not desk.pools.has_room(agent.pool, run.id, step.path):
+        return dispatch(desk, step, index, has_room=lease > 0, lease=lease)
+    if not lease and not desk.pools.has_room(agent.pool, run.id, step.path):
         return _waits(desk, step, agent.pool)
     values = compute_names(run, step, node.names, index)
     packed = b"" if values is None else run.codec.pack(values)
     if values is None or len(packed) > INLINE_LIMIT:
-        return dispatch(desk, step, index, has_room=True)
+        return dispatch(desk, step, index, has_room=True, lease=lease)
     timeout = node.step.timeout_ms
-    fence = run.fences + 1
+    fence = run.fences + (lease or 1)
     process = desk.pools.take(run.id, path, fence, timeout)
     record = None if node.inputs_are_stable else packed
     desk.emit(ev.StepScheduled(path, 1, fence, process, timeout, sha256(packed).digest()[:16], record, None))
@@ -79,8 +79,10 @@ def dispatch_first(desk: Desk, step: StepState, index: int = -1) -> bool:
     return True
 
 
-def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = False) -> bool:
+def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = False, lease: int = 0) -> bool:
     """Start the next attempt of a step, or of one item of it, if its pool has hands free.
+
+    ``lease``: it is given out under this lease of a master, which numbers its fences.
 
     Returns:
         Whether there is nothing left to wait for: it was started, or failed before it could be.
@@ -116,7 +118,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     if step.node.authority and not _is_allowed(desk, step, owner, own_index, path):
         return True
     attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
-    fence = max(0 if at is None else at.fence, run.fences) + 1
+    fence = run.fences + lease if lease else max(0 if at is None else at.fence, run.fences) + 1
     model = step.node.step
     process = desk.pools.take(run.id, path, fence, model.timeout_ms, alone=alone, heartbeat_ms=model.heartbeat_ms)
     part = (owner.fan is not None and owner.fan.parts) or (step.beside == "stand_in" and is_part(run, step.of))

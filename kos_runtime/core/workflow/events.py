@@ -521,6 +521,58 @@ class ConsensusReached:
     blobs: list[list[Any]]
 
 
+@event("machine_opened")
+class MachineOpened:
+    """A step holds a machine from here on. ``setup`` is what it is set up with, as it is written (``core.terms``)."""
+
+    path: str
+    machine: str
+    version: int
+    setup: Any
+    nodes: list[str]
+
+
+@event("machine_decided")
+class MachineDecided:
+    """What one node of a step's machine has recorded: ``facts`` are packed ``[label, values]``, as they are written."""
+
+    path: str
+    node: str
+    facts: bytes
+
+
+@event("machine_recovered")
+class MachineRecovered:
+    """A machine came back from its facts: all of its nodes begin once more, for the ``life``-th time."""
+
+    path: str
+    life: int
+
+
+@event("question_asked")
+class QuestionAsked:
+    """A node asks an agent, or with no ``agent`` a person. ``ask`` is the key of the step that stands for the question."""
+
+    path: str
+    ask: str
+    node: str
+    who: str
+    key: str
+    question: Any
+    agent: str
+    action: str
+    inputs: bytes
+
+
+@event("question_answered")
+class QuestionAnswered:
+    """The machine was told the answer, or that there is none (``status`` is how the step ``ask`` ended)."""
+
+    path: str
+    ask: str
+    status: str
+
+
 @event("group_opened")
 class GroupOpened:
     path: str
@@ -965,7 +1017,7 @@ Event: TypeAlias = (
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
     | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepHeldBack | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
-    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | ConsensusReached | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
+    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | ConsensusReached | MachineOpened | MachineDecided | MachineRecovered | QuestionAsked | QuestionAnswered | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
     | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
     | MessageSent | MessageHandled | MessageWithdrawn | MessageSuperseded

@@ -11,7 +11,7 @@ from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import ForEach, Group, Inlined
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
-from kos_runtime.core.workflow import authority, beside, mail
+from kos_runtime.core.workflow import authority, beside, held, mail
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.discarding import discarded
 from kos_runtime.core.workflow.reopened import reopen
@@ -21,6 +21,8 @@ from kos_runtime.core.workflow.status import RUN_TRANSITIONS, RunStatus, StepSta
 from kos_runtime.core.workflow.taken_over import begin_again, replace_result, restored, take_over
 from kos_runtime.core.workflow.values import vars_at
 
+#: After these a task is still its master's.
+_BY_MASTER: Final = frozenset({"retry", "different_agent"})
 #: How many items with a body of their own are at work together unless the definition says so.
 DEFAULT_BODY_WINDOW: Final = 64
 #: Answers to an escalation after which the step is tried again.
@@ -58,7 +60,7 @@ def step_at(run: Run, path: str) -> StepState:
             step.index = int(index)
             run.steps[path] = step
             owner.fan.begin(step.index)
-            if not owner.fan.has_room():
+            if not owner.fan.has_room() and owner.node.step.master is None:
                 run.agenda.pop(base, None)
             return step
     raise InvariantViolation(f"no step {path!r} in run {run.id}")
@@ -213,6 +215,7 @@ def _leave_all(run: Run) -> None:
     run.waits.clear()
     run.open.clear()
     run.children.clear()
+    held.drop_all(run)
 
 
 # --- scopes -------------------------------------------------------------------------------------
@@ -283,6 +286,8 @@ def _end(run: Run, step: StepState, status: StepStatus) -> None:
         run.manual.pop(path, None)
     if run.waits:
         run.waits.pop(path, None)
+    if run.machines:
+        held.drop(run, path)
     if step.beside:
         beside.ended(run, step)
         return
@@ -309,7 +314,9 @@ def _item_over(run: Run, owner: StepState, fan: Fan) -> None:
 
 
 def _look_at_fan(run: Run, owner: StepState, fan: Fan) -> None:
-    """A fan is on the agenda as long as it can start an item, has failures to judge or ballots to count, or is done."""
+    """A fan is on the agenda as long as it can start an item, has failures to judge or ballots to count, or is done;
+    that of a master always.
+    """
     if fan.has_room() or fan.failures or fan.is_over() or _votes(owner):
         put(run, owner.path, ITEMS)
     else:
@@ -318,7 +325,7 @@ def _look_at_fan(run: Run, owner: StepState, fan: Fan) -> None:
 
 def _votes(owner: StepState) -> bool:
     form = owner.node.form
-    return isinstance(form, ForEach) and form.consensus is not None
+    return owner.node.step.master is not None or (isinstance(form, ForEach) and form.consensus is not None)
 
 
 # --- attempts -----------------------------------------------------------------------------------
@@ -404,6 +411,8 @@ def _step_failed(run: Run, e: ev.StepFailed) -> None:
     run.agenda.pop(e.path, None)
     if run.waits and run.waits.pop(e.path, None) is not None:
         run.timers.pop(e.path, None)
+    if run.machines:
+        held.drop(run, e.path)
     _begin(step)
     step.status = StepStatus.FAILING
     step.error, step.rule, step.then, step.rung = e.error, e.rule, e.then, e.rung
@@ -411,6 +420,8 @@ def _step_failed(run: Run, e: ev.StepFailed) -> None:
         beside.avoid(step)
     elif e.then == "compensate":
         run.undo_asked = True
+    if step.index >= 0 and e.then not in _BY_MASTER and run.machines:
+        step.left = True
     step.spent_ms += e.duration_ms
 
 
@@ -436,6 +447,8 @@ def _step_gave_up(run: Run, e: ev.StepGaveUp) -> None:
     # What waits for it is not entered: the body as a whole has failed, and its owner decides.
     step.status = StepStatus.FAILED
     run.agenda.pop(e.path, None)
+    if run.machines:
+        held.drop(run, e.path)
     _rest(step)
     if step.scope.gave_up is None:
         step.scope.gave_up = e.path
@@ -456,11 +469,15 @@ def _step_cancelled(run: Run, e: ev.StepCancelled) -> None:
     run.manual.pop(e.path, None)
     run.waits.pop(e.path, None)
     run.children.pop(e.path, None)
+    if run.machines:
+        held.drop(run, e.path)
     step = run.steps.get(e.path)
     if step is None:
         return
     step.status = StepStatus.CANCELLED
-    if step.index >= 0:
+    if step.beside == held.BESIDE:
+        held.withdrawn(run, step)
+    elif step.index >= 0:
         owner = run.steps.get(step.path[: step.path.rindex("[")])
         if owner is not None and owner.fan is not None:
             owner.fan.open -= 1
@@ -586,6 +603,15 @@ def _consensus_reached(run: Run, e: ev.ConsensusReached) -> None:
     _end(run, step, StepStatus.COMPLETED)
     # What it exposes is its own from now on, as an action's is.
     step.fan = None
+
+
+def _machine_opened(run: Run, e: ev.MachineOpened) -> None:
+    step = run.steps[e.path]
+    if step.fan is None:
+        run.agenda.pop(e.path, None)
+    _begin(step)
+    step.status = StepStatus.ACTIVE
+    held.opened(run, e)
 
 
 def _group_opened(run: Run, e: ev.GroupOpened) -> None:
@@ -846,6 +872,11 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.ItemsJoined: _items_joined,
     ev.ConsensusProposed: _consensus_proposed,
     ev.ConsensusReached: _consensus_reached,
+    ev.MachineOpened: _machine_opened,
+    ev.MachineDecided: held.decided,
+    ev.MachineRecovered: held.recovered,
+    ev.QuestionAsked: held.asked,
+    ev.QuestionAnswered: held.answered,
     ev.GroupOpened: _group_opened,
     ev.GroupSettled: _group_settled,
     ev.JoinReached: _join_reached,

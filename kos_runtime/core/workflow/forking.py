@@ -13,10 +13,11 @@ from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.authority import RESTORED as AS_BEFORE
 from kos_runtime.core.workflow.beside import RESTORED
+from kos_runtime.core.workflow.calling_off import cancel_inside
 from kos_runtime.core.workflow.commands import Accepted, ForkRun, Rejected, RestoreRun
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import evolve
-from kos_runtime.core.workflow.progress import advance, cancel_inside, count_anew
+from kos_runtime.core.workflow.progress import advance, count_anew
 from kos_runtime.core.workflow.spawning import StopChild
 from kos_runtime.core.workflow.state import FENCES_A_LIFE, Run
 from kos_runtime.core.workflow.status import RunStatus, StepStatus

@@ -16,6 +16,7 @@ from kos_runtime.core.record import INLINE_LIMIT
 from kos_runtime.core.workflow import authority
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.asking import ask
+from kos_runtime.core.workflow.calling_off import cancel_inside
 from kos_runtime.core.workflow.compensating import end_undone, undo
 from kos_runtime.core.workflow.delegating import ask as ask_for_authority
 from kos_runtime.core.workflow.delegating import close_question, denied, hand_over
@@ -23,18 +24,19 @@ from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.dispatching import dispatch, dispatch_first, linked, split
 from kos_runtime.core.workflow.ending import end_run
 from kos_runtime.core.workflow.failing import fail_before_start, stood_in
-from kos_runtime.core.workflow.granting import withdraw_unneeded
+from kos_runtime.core.workflow.held import BESIDE as QUESTION
 from kos_runtime.core.workflow.inlining import close_template, open_template
 from kos_runtime.core.workflow.inputs import results_expose
+from kos_runtime.core.workflow.machining import close_asked, open_machine, wake
 from kos_runtime.core.workflow.mail import BESIDE
+from kos_runtime.core.workflow.mastering import conduct, is_leased
 from kos_runtime.core.workflow.messaging import close_handler, handle
-from kos_runtime.core.workflow.spawning import StopChild, close_child, request_child
+from kos_runtime.core.workflow.spawning import close_child, request_child
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 from kos_runtime.core.workflow.values import View, is_available
 from kos_runtime.core.workflow.voting import conclude, counted, propose
 from kos_runtime.core.workflow.waits import begin_waiting
-from kos_runtime.core.workflow.withdrawing import give_up_messages
 
 #: A ``for_each`` runs over at most so many items.
 MAX_ITEMS = 10_000
@@ -93,6 +95,7 @@ def count_anew(desk: Desk) -> None:
 
 
 def _again(desk: Desk, step: StepState) -> None:
+    run = desk.run
     if step.ask_of:
         ask(desk, step)
     elif step.beside == "undo":
@@ -101,6 +104,13 @@ def _again(desk: Desk, step: StepState) -> None:
         handle(desk, step)
     elif step.beside == authority.BESIDE:
         ask_for_authority(desk, step)
+    elif is_leased(run, step):
+        # Its master says who tries it again, and may have said so already.
+        run.todo.append(step.path[: step.path.rindex("[")])
+    elif step.path in run.machines:
+        wake(desk, run.machines[step.path])
+    elif step.beside == QUESTION:
+        dispatch(desk, step)
     elif step.attempt == 0 and step.index < 0:
         # It failed before it could begin, of its condition or its values: they are computed anew.
         _enter(desk, step)
@@ -125,6 +135,9 @@ def _enter(desk: Desk, step: StepState) -> None:
         return
     if step.beside == authority.BESIDE:
         ask_for_authority(desk, step)
+        return
+    if step.beside == QUESTION:
+        dispatch(desk, step)
         return
     run, scope, node = desk.run, step.scope, step.node
     if node.is_plain and _are_done_beside(run, scope, node.step.reads):
@@ -182,6 +195,8 @@ def _enter(desk: Desk, step: StepState) -> None:
             desk.emit(ev.JoinReached(step.path))
         case model.Wait() | model.WaitFor() | model.Approval():
             begin_waiting(desk, step)
+        case model.Coordination():
+            open_machine(desk, step, form)
         case model.OtherForm():
             _give_up(desk, step, failure(ErrorType.PERMANENT, f"{form.name} does not run in this version"), "form")
         case _:
@@ -363,6 +378,12 @@ def _items(desk: Desk, step: StepState) -> None:
         error = failure(ErrorType(kind), f"{what} {index} failed: {message}", step=step.path, failed=len(fan.failures))
         _give_up(desk, step, error, "on_item_failure")
         return
+    if step.node.step.master is not None:
+        if fan.is_through():
+            _join(desk, step, fan)
+        elif conduct(desk, step, step.node.step.master) and (fan.is_through() or fan.failures):
+            desk.run.todo.append(step.path)
+        return
     body = step.node.body if isinstance(step.node.form, model.ForEach) else None
     while fan.has_room():
         if len(desk.dispatches) >= MAX_STARTS:
@@ -455,6 +476,9 @@ def _close(desk: Desk, path: str) -> None:
     if run.authority is not None and step.status is StepStatus.FAILING:
         denied(desk, step)
         return
+    if step.beside == QUESTION:
+        close_asked(desk, step)
+        return
     match form:
         case model.Decision():
             desk.emit(ev.DecisionEnded(path))
@@ -535,32 +559,3 @@ def _close_template(desk: Desk, step: StepState, form: model.Inlined) -> None:
         desk.emit(ev.StepGaveUp(step.path, _error_of(desk, scope), "template"))
         return
     close_template(desk, step, form)
-
-
-def cancel_inside(desk: Desk, path: str, reason: str) -> None:
-    """Call off everything that has begun or may begin below a path."""
-    run = desk.run
-    size = len(path)
-
-    def inside(other: str) -> bool:
-        return not path or (other.startswith(path) and len(other) > size and other[size] in "/[#!~")
-
-    begun = [p for p, s in run.steps.items() if s.status not in OVER and inside(p)]
-    for other in begun:
-        if other not in run.steps:
-            # A message that nobody has got yet: it was withdrawn with whoever said it.
-            continue
-        fence = run.open.get(other)
-        if fence is not None:
-            desk.stops.closed.append((run.steps[other].agent, other, fence))
-        elif run.children and other in run.children:
-            child, parent_close = run.children[other]
-            if parent_close == "cancel":
-                desk.owe(StopChild(child, reason))
-        if run.mail is not None:
-            give_up_messages(desk, run.steps[other], reason)
-        desk.emit(ev.StepCancelled(other, fence or 0, reason))
-    for other in [p for p in run.agenda if p and inside(p)]:
-        desk.emit(ev.StepCancelled(other, 0, reason))
-    if run.authority is not None and run.authority.asks:
-        withdraw_unneeded(desk)

@@ -10,14 +10,14 @@ from typing import Any, Final
 from kos_runtime.core.event import BY_NAME
 from kos_runtime.core.plan.program import Node
 from kos_runtime.core.record import BlobRef
-from kos_runtime.core.workflow import authority, mail
+from kos_runtime.core.workflow import authority, held, mail
 from kos_runtime.core.workflow import events as _events
 from kos_runtime.core.workflow.beside import fallback_node, node_at
 from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 16
+STATE_VERSION: Final = 17
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
@@ -33,7 +33,7 @@ _RUN: Final = (
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
     "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn", "requested", "by_hand", "given", "beside", "of", "instead", "avoid", "replaced",
-    "child_end", "delegation",
+    "child_end", "delegation", "left",
 )  # fmt: skip
 _SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn", "vars")
 _FAN: Final = ("count", "limit", "next", "again", "open", "skipped", "failures", "items", "parts", "over", "bounds")
@@ -50,6 +50,7 @@ def to_plain(run: Run) -> dict[str, Any]:
     plain["steps"] = [_step(step) for step in run.steps.values()]
     plain["mail"] = mail.to_plain(run)
     plain["authority"] = authority.to_plain(run)
+    plain["machines"] = held.to_plain(run)
     return plain
 
 
@@ -78,7 +79,7 @@ def _step(step: StepState) -> dict[str, Any]:
     if fan is not None:
         plain["fan"] = {name: getattr(fan, name) for name in _FAN}
         plain["fan"]["items_blob"] = _ref(fan.items_blob)
-        plain["fan"]["results"] = [[i, packed, blobs] for i, (packed, blobs) in sorted(fan.results.items())]
+        plain["fan"]["results"] = [[i, packed, blobs] for i, (packed, blobs) in fan.results.items()]
     return plain
 
 
@@ -97,6 +98,7 @@ def from_plain(run: Run, plain: dict[str, Any]) -> None:
     run.timers = {path: (timer[0], timer[1]) for path, timer in plain["timers"].items()}
     mail.from_plain(run, plain["mail"])
     authority.from_plain(run, plain["authority"])
+    held.from_plain(run, plain["machines"])
     owners = {step["path"]: step for step in plain["steps"]}
     stored = {scope["path"]: scope for scope in plain["scopes"]}
     for path in stored:
@@ -135,6 +137,9 @@ def _node(run: Run, plain: dict[str, Any], scope: Scope) -> Node:
         return messages.node(run, messages.handled_by(plain["path"]))
     if plain["beside"] == authority.BESIDE:
         return authority.node_of(run, plain["id"])
+    if plain["beside"] == held.BESIDE:
+        *_, agent, action = run.machines[plain["of"]].asks[plain["path"]]
+        return held.node_of(run.steps[plain["of"]], agent, action)
     node = fallback_node(run, scope, plain["id"]) if plain["beside"] == "stand_in" else scope.body.nodes[plain["id"]]
     assert node is not None
     return node
@@ -146,6 +151,8 @@ def _restore_step(run: Run, path: str, stored: dict[str, Any], owners: dict[str,
         return found
     plain = owners[path]
     scope = _restore_scope(run, plain["scope"], stored, owners)
+    if plain["beside"] == held.BESIDE:
+        _restore_step(run, plain["of"], stored, owners)
     step = run.steps[path] = StepState(path, plain["id"], scope, _node(run, plain, scope))
     for name in _STEP:
         setattr(step, name, plain[name])

@@ -23,6 +23,8 @@ CLOSE = "close"  # what is inside it is over
 CANCEL_TIMER = "!cancel"
 #: How long a run may take stands in the store's timers under this instead of a path.
 DEADLINE_TIMER = "!timeout"
+#: A timer of a machine stands under a path that begins so.
+MACHINE_TIMER = "!machine "
 #: A run that is reopened goes on with fences above those that it had: more than a life can use.
 FENCES_A_LIFE = 1_000_000
 
@@ -76,9 +78,15 @@ class Fan:
         """An item begins."""
         if self.again and index == self.again[0]:
             del self.again[0]
+        elif self.again and index in self.again:
+            self.again.remove(index)
         else:
             self.next = max(self.next, index + 1)
         self.open += 1
+
+    def is_through(self) -> bool:
+        """Say whether every item is over, whatever the order in which they began."""
+        return self.open == 0 and len(self.results) + len(self.skipped) + len(self.failures) >= self.count
 
     def is_over(self) -> bool:
         return self.open == 0 and self.next >= self.count and not self.again
@@ -135,6 +143,8 @@ class StepState:
     child_end: list[Any] | None = None
     #: To whom a task was handed: agent, level, grant, why to nobody.
     delegation: list[Any] | None = None
+    #: It was a task of a master, which has given it up: what becomes of it is the step's own affair.
+    left = False
     #: Unpacked inputs of a template; not folded.
     template_inputs: dict[str, Any] | None = None
     #: Unpacked ``exposed``; not folded.
@@ -193,7 +203,7 @@ class Run:
 
     __slots__ = (
         "agenda", "attributes", "author", "authority", "cache", "cancelling", "checkpoint_ms", "children", "codec", "deadline", "discarded", "error", "fences", "generation", "held", "id", "inputs", "inputs_blob", "inputs_packed", "key", "left_ms", "link",
-        "link_digest", "link_now", "link_settings", "links", "mail", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
+        "link_digest", "link_now", "link_settings", "links", "machines", "mail", "manual", "name", "open", "outputs", "outputs_blobs", "parent", "paused", "plan_digest",
         "plan_now", "plans", "position", "program", "revision", "scopes", "seed", "signalled", "signals", "sought", "status", "steps", "store_id", "timers", "todo", "undo", "undo_asked", "undoing", "vars", "version", "waits", "wanted",
         "workflow",
     )  # fmt: skip
@@ -264,6 +274,8 @@ class Run:
         #: How the run ends when all is undone, and what is left to undo, newest first. Stays when it has ended.
         self.undoing: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
+        #: path → the machine that a step holds (``held.Held``).
+        self.machines: dict[str, Any] = {}
         #: What its agents said to each other (``mail.Mail``); None as long as nobody said anything.
         self.mail: Any = None
         #: Who may do what (``authority.Held``); None where the workflow asks for no authority.

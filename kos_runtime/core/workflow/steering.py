@@ -10,10 +10,11 @@ from kos_runtime.core.failure import ErrorType, failure
 from kos_runtime.core.instant import format_duration
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.beside import RESTORED
+from kos_runtime.core.workflow.calling_off import cancel_inside
 from kos_runtime.core.workflow.commands import Accepted, CancelRun, PauseRun, Rejected, ResumeRun, SetCheckpoints
 from kos_runtime.core.workflow.compensating import begin_undoing, fail_run
 from kos_runtime.core.workflow.desk import Desk
-from kos_runtime.core.workflow.progress import advance, cancel_inside, length_of
+from kos_runtime.core.workflow.progress import advance, length_of
 from kos_runtime.core.workflow.spawning import StopChild
 from kos_runtime.core.workflow.state import CANCEL_TIMER, Run
 from kos_runtime.core.workflow.status import RunStatus

@@ -27,6 +27,7 @@ def begin_again(run: Run) -> None:
         run.children,
         run.sought,
         run.held,
+        run.machines,
     ):
         held.clear()
     run.todo.clear()
@@ -66,6 +67,11 @@ def take_over(run: Run) -> None:
             step.then = "redispatch"
             run.agenda[path] = AGAIN
             run.todo.append(path)
+    for path in run.machines:
+        # It begins once more, and says again what it owes.
+        if run.steps[path].fan is None:
+            run.agenda[path] = AGAIN
+        run.todo.append(path)
     for path in list(run.children):
         # They answer to whoever asked for them: another is asked for.
         del run.children[path]

@@ -342,7 +342,10 @@ def fan_value(run: Run, step: StepState, path: Path) -> Any:
             return [_item_object(run, step, fan, index) for index in range(fan.count)]
         if isinstance(step.node.form, ForEach) and step.node.form.body is not None:
             return [_picked(run, step, scope, name) for scope in item_scopes(run, step, fan)]
-        return [_load(run, _named(run, step, result, name)) for _, result in sorted(fan.results.items())]
+        master = step.node.step.master
+        as_completed = master is not None and master.aggregate == "as_completed"
+        results = fan.results.items() if as_completed else sorted(fan.results.items())
+        return [_load(run, _named(run, step, result, name)) for _, result in results]
     return part_value(run, step, name)
 
 

@@ -16,7 +16,7 @@ def waits_for(run: Run) -> list[str]:
     """Return what may move a run that is at work; never empty for one that can go on.
 
     Each element is one of ``attempt PATH``, ``turn PATH`` (free hands, or data being loaded), ``timer PATH`` and
-    ``person PATH``, ``signal PATH``, ``child PATH``, and ``paused``.
+    ``person PATH``, ``signal PATH``, ``child PATH``, ``machine PATH`` (which is told something), and ``paused``.
     """
     if run.status is not RunStatus.RUNNING:
         return []
@@ -28,6 +28,7 @@ def waits_for(run: Run) -> list[str]:
         if what["kind"] != "time":
             found.append(f"{'signal' if what['kind'] == 'signal' else 'person'} {path}")
     found += [f"child {path}" for path in run.children]
+    found += [f"machine {path}" for path in run.machines]
     if run.paused is not None:
         found.append("paused")
     return found
@@ -41,7 +42,7 @@ def row_of(run: Run) -> tuple[RunStatus, str]:
         # What still runs may end, and is listened to: a successor must load the run for that.
         return (RunStatus.RUNNING if run.open else RunStatus.PAUSED), why
     at_rest = is_at_rest(run) and holds_only_stored(run)
-    if run.status is RunStatus.RUNNING and (run.manual or run.waits or run.children) and at_rest:
+    if run.status is RunStatus.RUNNING and (run.manual or run.waits or run.children or run.machines) and at_rest:
         return RunStatus.WAITING, "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in _by_kind(run) if paths)
     return run.status, ""
 
@@ -60,7 +61,7 @@ def priority_in(row_waiting: str) -> int:
 def _by_kind(run: Run) -> list[tuple[str, list[str]]]:
     """Return who waits for what, people first, time last: what stands there alone keeps the store's owner."""
     kinds: dict[str, list[str]] = {"manual": list(run.manual), "approval": [], "signal": []}
-    kinds |= {"child": named_children(run), "time": []}
+    kinds |= {"child": named_children(run), "machine": list(run.machines), "time": []}
     for path, what in run.waits.items():
         kinds[what["kind"]].append(path)
     return list(kinds.items())
@@ -91,4 +92,4 @@ def waits_for_time(row_waiting: str) -> bool:
 
 def is_at_rest(run: Run) -> bool:
     """Say whether nothing of a run is at work or may start: only timers and people can move it."""
-    return not run.open and not run.agenda
+    return not run.open and not run.agenda and not any(held.timers for held in run.machines.values())

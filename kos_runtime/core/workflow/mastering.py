@@ -1,0 +1,300 @@
+"""A step whose items or parts are tasks of a master: the machine ``assignment`` says who does which, and when again.
+
+The partition is the master, and speaks for the workers: each is a process of the pool, for as long as that lives. A lease
+is an attempt whose fence is the lease's epoch, so a result counts exactly when its lease is open. A worker shows that it is
+alive as long as its process is heard of; one that falls silent loses its leases by the master's own timer, and whoever dies
+loses them at once. What becomes of a task that failed is said by the step's policy; where that says to try again, the
+master says who does.
+"""
+
+from collections import deque
+from typing import Any, Final
+
+from kos_runtime.core.failure import ErrorType, failure
+from kos_runtime.core.machine import Began, Commanded, Consult, UnknownMachine, machine_named
+from kos_runtime.core.plan.model import Mastery
+from kos_runtime.core.terms import written
+from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow import machining
+from kos_runtime.core.workflow.desk import Desk
+from kos_runtime.core.workflow.dispatching import dispatch, dispatch_first, linked, names_of
+from kos_runtime.core.workflow.held import Held
+from kos_runtime.core.workflow.state import AGAIN, ITEMS, Run, StepState
+
+#: The machine, and the name of the node that assigns.
+ASSIGNMENT: Final = "assignment"
+MASTER: Final = "master"
+#: So many attempts of one start together.
+MAX_STARTS: Final = 256
+#: A worker has at most so much at hand.
+MAX_ROOM: Final = 256
+#: Beside the retries of its policy a task may lose so many attempts with their workers.
+MAX_LOSSES: Final = 16
+
+
+class Crew:
+    """The workers of one step in this process; nothing of it is folded."""
+
+    __slots__ = ("given", "lease_ms", "pool", "process_of", "queues", "rooms", "worker_of")
+
+    def __init__(self, pool: str, lease_ms: int) -> None:
+        self.pool, self.lease_ms = pool, lease_ms
+        #: Workers whose processes are there, both ways.
+        self.process_of: dict[str, str] = {}
+        self.worker_of: dict[str, str] = {}
+        #: What a worker was told that it may have at hand.
+        self.rooms: dict[str, int] = {}
+        #: epoch → (index, worker) of each lease that is open.
+        self.given: dict[int, tuple[int, str]] = {}
+        #: Leases that are to be given out, by worker.
+        self.queues: dict[str, deque[int]] = {}
+
+
+def crew_of(run: Run, path: str) -> Held | None:
+    """Return the master of an item or a part, if it has one and is still its task."""
+    base, bracket, _ = path.rpartition("[")
+    held: Held | None = run.machines.get(base) if bracket else None
+    return held if held is not None and held.crew is not None else None
+
+
+def is_leased(run: Run, step: StepState) -> bool:
+    """Say whether a step's next attempt is its master's to give."""
+    return step.index >= 0 and not step.left and not step.beside and crew_of(run, step.path) is not None
+
+
+# --- the step's turn ----------------------------------------------------------------------------
+
+
+def conduct(desk: Desk, step: StepState, form: Mastery) -> bool:
+    """Have the master know who is there, and give out what it has leased; return whether it could be asked."""
+    held: Any = desk.run.machines.get(step.path) or _open(desk, step, form)
+    if held is None:
+        return False
+    if held.crew is None:
+        held.crew = _crew(desk, step, form)
+    if not held.alive:
+        machining.wake(desk, held)
+    if held.outcome is None and desk.run.machines.get(step.path) is held:
+        _meet(desk, step, held)
+    if desk.run.machines.get(step.path) is held:
+        _give_out(desk, step, held)
+    return desk.run.machines.get(step.path) is held
+
+
+def _crew(desk: Desk, step: StepState, form: Mastery) -> Crew:
+    return Crew(linked(desk, *names_of(step))[0].pool, form.lease_ms)
+
+
+def _open(desk: Desk, step: StepState, form: Mastery) -> Any:
+    run, fan = desk.run, step.fan
+    assert fan is not None
+    assert run.program is not None
+    tasks = [str(index) for index in [*fan.again, *range(fan.next, fan.count)]]
+    retries = max((run.program.plan.policies[index].max_retries for index in step.node.step.policies), default=0)
+    try:
+        machine: Any = machine_named(ASSIGNMENT)
+        setup = machine.assigned(
+            tasks, form.workers, master=MASTER, lease_ms=form.lease_ms, max_attempts=1 + retries + MAX_LOSSES,
+            idempotent=form.speculate, seed=run.seed,
+        )  # fmt: skip
+    except (UnknownMachine, ValueError) as problem:
+        error = failure(ErrorType.RESOURCE, f"{step.path}: {problem}", step=step.path, recoverable=False)
+        desk.emit(ev.StepGaveUp(step.path, error.to_plain(), "machine"))
+        return None
+    desk.emit(ev.MachineOpened(step.path, ASSIGNMENT, machine.version, written(setup), [MASTER, *form.workers]))
+    held: Held = run.machines[step.path]
+    held.crew = _crew(desk, step, form)
+    held.alive = True
+    machining.drive(desk, held, [(MASTER, Began(1))])
+    return run.machines.get(step.path)
+
+
+def _meet(desk: Desk, step: StepState, held: Held) -> None:
+    """Workers take their places as processes come, and are told how much they may have at hand."""
+    crew: Crew = held.crew
+    members = desk.pools.members(crew.pool)
+    for process, may_hold in members:
+        worker = crew.worker_of.get(process)
+        if worker is None:
+            worker = next((name for name in held.nodes if name != MASTER and name not in crew.process_of), None)
+            if worker is None:
+                break
+            crew.worker_of[process], crew.process_of[worker] = worker, process
+        room = min(1 << max(may_hold.bit_length() - 1, 0), MAX_ROOM)
+        known = crew.rooms.get(worker)
+        if known == room:
+            continue
+        crew.rooms[worker] = room
+        holds = (worker, Commanded(held.machine.holds(room)))  # type: ignore[attr-defined]
+        machining.drive(desk, held, [holds] if known is not None else [holds, (worker, Began(held.life))])
+    if len(crew.process_of) < len(held.nodes) - 1:
+        desk.pools.wants_more(crew.pool, desk.run.id, step.path)
+
+
+def _give_out(desk: Desk, step: StepState, held: Held) -> None:
+    crew: Crew = held.crew
+    for worker, queue in list(crew.queues.items()):
+        process = crew.process_of.get(worker)
+        if process is None:
+            continue
+        for _ in range(len(queue)):
+            if len(desk.dispatches) >= MAX_STARTS:
+                desk.run.todo.append(step.path)
+                return
+            epoch = queue.popleft()
+            given = crew.given.get(epoch)
+            if given is None:
+                continue
+            if not _may_start(desk.run, step, given[0]):
+                queue.append(epoch)
+                continue
+            if not _start(desk, step, held, epoch, given[0], process):
+                queue.appendleft(epoch)
+                break
+
+
+def _may_start(run: Run, step: StepState, index: int) -> bool:
+    """Say whether a leased task can be given out: none of its attempts is open, and no backoff keeps it."""
+    path = f"{step.path}[{index}]"
+    item = run.steps.get(path)
+    return item is None or item.left or run.agenda.get(path) == AGAIN
+
+
+def _start(desk: Desk, step: StepState, held: Held, epoch: int, index: int, process: str) -> bool:
+    """Give a task to a process; return False when it has no room."""
+    run = desk.run
+    crew: Crew = held.crew
+    path = f"{step.path}[{index}]"
+    item = run.steps.get(path)
+    if (item is not None and item.left) or _is_over(step, index):
+        settle(desk, path, run.fences + epoch)
+        return True
+    fence = run.fences + epoch
+    if item is not None and item.fence >= fence:
+        # It was given out before what was open was taken over: the master has to lease it anew.
+        worker = crew.given.pop(epoch)[1]
+        _say(desk, held, worker, epoch, "it is given out anew")
+        return True
+    alone = item is not None and item.kills > 0
+    priority = step.node.step.priority
+    if not desk.pools.room_at(crew.pool, process, run.id, step.path, alone=alone, priority=priority):
+        return False
+    started = dispatch_first(desk, step, index, lease=epoch) if item is None else dispatch(
+        desk, item, has_room=True, lease=epoch
+    )  # fmt: skip
+    if started and run.open.get(path) != fence:
+        # It is over without an attempt: its result was kept, or it could not begin.
+        settle(desk, path, fence)
+    return started
+
+
+def _is_over(step: StepState, index: int) -> bool:
+    fan = step.fan
+    assert fan is not None
+    return index in fan.results
+
+
+# --- what comes of attempts ---------------------------------------------------------------------
+
+
+def settle(desk: Desk, path: str, fence: int) -> None:
+    """Tell the master what has come of the attempt of one of its tasks."""
+    run = desk.run
+    held = crew_of(run, path)
+    if held is None:
+        return
+    crew: Crew = held.crew
+    epoch = fence - run.fences
+    given = crew.given.pop(epoch, None)
+    if given is None:
+        return
+    item = run.steps.get(path)
+    owner = run.steps[held.path]
+    if item is None and _is_over(owner, given[0]):
+        _say(desk, held, given[1], epoch, "")
+    elif item is None:
+        _say(desk, held, given[1], epoch, "it failed for good", final=True)
+    else:
+        message = "" if item.error is None else str(item.error.get("message", ""))
+        _say(desk, held, given[1], epoch, message[:500] or "it failed", final=item.left)
+
+
+def lost(desk: Desk, path: str, fence: int, cause: str) -> None:
+    """The process that had an attempt is gone: so is the worker, until another process takes its place."""
+    run = desk.run
+    held = crew_of(run, path)
+    if held is None:
+        return
+    crew: Crew = held.crew
+    item = run.steps.get(path)
+    worker = None if item is None else crew.worker_of.get(item.agent)
+    if worker is not None and item is not None and all(name != item.agent for name, _ in desk.pools.members(crew.pool)):
+        _leave(desk, held, crew, worker, cause)
+    else:
+        given = crew.given.pop(fence - run.fences, None)
+        if given is not None:
+            _say(desk, held, given[1], fence - run.fences, cause, final=item is not None and item.left)
+    if held.path in run.machines:
+        _put(run, held.path)
+
+
+def _leave(desk: Desk, held: Held, crew: Crew, worker: str, cause: str) -> None:
+    del crew.worker_of[crew.process_of.pop(worker)]
+    crew.rooms.pop(worker, None)
+    held.timers = {key: due for key, due in held.timers.items() if key[0] != worker}
+    machining.drive(desk, held, [(MASTER, Commanded(held.machine.failed(worker, cause[:500])))])  # type: ignore[attr-defined]
+
+
+def _say(desk: Desk, held: Held, worker: str, epoch: int, error: str, *, final: bool = False) -> None:
+    finished = held.machine.finished(epoch, error, final=final)  # type: ignore[attr-defined]
+    machining.drive(desk, held, [(worker, Commanded(finished))])
+
+
+# --- what the machine wants ---------------------------------------------------------------------
+
+
+def ask(desk: Desk, held: Held, worker: str, consult: Consult) -> None:
+    """A worker is to do a task: give it out when there is room, unless it is at work on it."""
+    run = desk.run
+    crew: Crew = held.crew
+    epoch, name, _ = consult.question
+    path = f"{held.path}[{name}]"
+    crew.given[epoch] = int(name), worker
+    item = run.steps.get(path)
+    if item is not None and run.open.get(path) == run.fences + epoch:
+        if worker not in crew.process_of and item.agent not in crew.worker_of:
+            crew.process_of[worker], crew.worker_of[item.agent] = item.agent, worker
+        return
+    crew.queues.setdefault(worker, deque()).append(epoch)
+    _put(run, held.path)
+
+
+def withdraw(desk: Desk, held: Held, key: str) -> None:
+    """A lease is over: whoever is at work under it may stop. What was in a process that is gone is told of otherwise."""
+    run = desk.run
+    crew: Crew = held.crew
+    epoch = int(key.rpartition("@")[2])
+    given = crew.given.pop(epoch, None)
+    if given is None:
+        return
+    path, fence = f"{held.path}[{given[0]}]", run.fences + epoch
+    item = run.steps.get(path)
+    if item is None or run.open.get(path) != fence:
+        return
+    if any(name == item.agent for name, _ in desk.pools.members(crew.pool)):
+        desk.stops.closed.append((item.agent, path, fence))
+        desk.emit(ev.StepRedispatched(path, fence, "its lease is over"))
+
+
+def is_silent(desk: Desk, held: Held, node: str) -> bool:
+    """Say whether a worker gives no sign of life: its process has not been heard of, so nor is its worker."""
+    crew: Crew | None = held.crew
+    if crew is None or node == MASTER:
+        return False
+    process = crew.process_of.get(node)
+    return process is None or desk.pools.silent_ms(process) >= crew.lease_ms
+
+
+def _put(run: Run, path: str) -> None:
+    run.agenda[path] = ITEMS
+    run.todo.append(path)
