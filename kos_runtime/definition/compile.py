@@ -14,6 +14,7 @@ from kos_runtime.definition.documents import WorkflowDocument
 from kos_runtime.definition.edges import add_edges
 from kos_runtime.definition.forms import Forms
 from kos_runtime.definition.language import MAX_STEPS
+from kos_runtime.definition.mastering import mastery_of
 from kos_runtime.definition.names import SILENT, Names, kind_of
 from kos_runtime.definition.policies import Policies
 from kos_runtime.definition.problems import DefinitionError, Path, Problem, in_order
@@ -396,6 +397,7 @@ class Compiler:
                     (*path, key), "KOS214", f"step {entry.id!r} is a {kind} and has no use for {key}", key=True
                 )
         reads = dict.fromkeys(use.target for use in uses if not use.guarded and use.target != entry.id)
+        master = mastery_of(self, raw, path)
         step = model.Step(
             id=entry.id,
             form=form,
@@ -404,7 +406,8 @@ class Compiler:
             on_demand=entry.id in scope.names.on_demand,
             inputs=raw.get("inputs"),
             outputs=tuple(raw["outputs"].items()) if "outputs" in raw else None,
-            spread=raw.get("parallel", False),
+            spread=raw.get("parallel", False) or (master is not None and isinstance(form, model.Action)),
+            master=master,
             timeout_ms=parse_duration(raw["timeout"]) if "timeout" in raw else self.settings.timeout_default_ms,
             heartbeat_ms=self._heartbeat(raw, path, kind),
             policies=self.policies.of(entry, where, form),

@@ -45,7 +45,7 @@ def compile_consensus(
     pool = content.get("peers", "")
     if not pool:
         check.fail((*at, "pattern"), "KOS101", f"step {raw.get('id')!r} needs peers: the pool that votes")
-    count = _replicas(compiler, pool)
+    count = replicas_of(compiler, pool)
     if pool and not count:
         hint = f"write agents: {{{pool}: {{agent: ..., replicas: 3}}}}"
         check.fail((*at, "peers"), "KOS101", f"how many of {pool!r} vote is not said", hint)
@@ -90,7 +90,8 @@ def compile_consensus(
     return form, inside, []
 
 
-def _replicas(compiler: "Compiler", pool: str) -> int:
+def replicas_of(compiler: "Compiler", pool: str) -> int:
+    """Return how many processes a pool has at most, as ``agents:`` says; 0 where it does not."""
     said = (compiler.content.get("agents") or {}).get(pool)
     replicas = said.get("replicas", 0) if isinstance(said, dict) else 0
     most = replicas.get("max", 0) if isinstance(replicas, dict) else replicas

@@ -9,6 +9,7 @@ from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
 from kos_runtime.definition.authority import is_hierarchical
 from kos_runtime.definition.consensus import compile_consensus, is_of_peers, runs_by_the_log, seen_by_peers
+from kos_runtime.definition.mastering import compile_master, is_mastered
 from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.quantities import amounts_of, sync_of
@@ -71,6 +72,8 @@ class Forms:
                 )
             case "coordination" if runs_by_the_log(raw["coordination"]):
                 return compile_consensus(self.compiler, raw, path, scope, where)
+            case "coordination" if is_mastered(raw["coordination"]):
+                return compile_master(self.compiler, raw, path, scope)
             case "coordination" if is_hierarchical(raw["coordination"]):
                 form, uses = self.compiler.authorities.hierarchical(raw, path, scope)
                 return form, scope, uses

@@ -112,16 +112,17 @@ LOOP: Final = Obj(
     also=_loop_body,
     more={"oneOf": [{"required": ["body"]}, {"required": ["loop_body"]}]},
 )
+ON_ITEM_FAILURE: Final = Either(
+    (str, OneOf("fail_fast", "collect")),
+    (dict, Obj("on_item_failure", {"quorum": Number(0, 1, whole=False)}, required=("quorum",))),
+)
 FOR_EACH: Final = Obj(
     "for_each",
     {
         "in": Anything(),
         "as": _ID,
         "max_concurrency": Number(1, 10_000),
-        "on_item_failure": Either(
-            (str, OneOf("fail_fast", "collect")),
-            (dict, Obj("on_item_failure", {"quorum": Number(0, 1, whole=False)}, required=("quorum",))),
-        ),
+        "on_item_failure": ON_ITEM_FAILURE,
         "steps": _STEPS,
     },
     required=("in",),
@@ -140,6 +141,7 @@ FORM_SHAPES: Final[dict[str, Shape]] = {
         {
             "pattern": OneOf("master_slave", "peer_to_peer", "hierarchical"),
             "workers": Text(), "lease": Span(), "speculate": Flag(), "aggregate": OneOf("in_order", "as_completed"),
+            "tasks": Anything(), "as": _ID, "on_item_failure": ON_ITEM_FAILURE,
             "peers": Text(), "weights": MapOf(Number(0)), "conflicts": MapOf(Anything()),
             "consensus": Obj(
                 "consensus",

@@ -65,6 +65,9 @@ class Names:
         outputs, kind = step.get("outputs"), kind_of(step)
         if outputs is not None and kind == "coordination" and step["coordination"].get("pattern") == "hierarchical":
             outputs = (*outputs, DELEGATION)
+        if kind == "coordination" and "tasks" in step["coordination"]:
+            # Its tasks are items.
+            kind = "for_each"
         self._known[id] = _Known(kind, None if outputs is None else tuple(outputs), _inside(step, kind))
         if step.get("on_demand") is True:
             self.on_demand.add(id)

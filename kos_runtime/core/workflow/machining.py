@@ -111,7 +111,8 @@ def come_back(desk: Desk) -> None:
 
 def wake(desk: Desk, held: Held) -> None:
     if not held.alive:
-        desk.run.agenda.pop(held.path, None)
+        if held.crew is None:
+            desk.run.agenda.pop(held.path, None)
         desk.emit(ev.MachineRecovered(held.path, held.life + 1))
         begin(desk, held)
 

@@ -379,9 +379,10 @@ def _items(desk: Desk, step: StepState) -> None:
         _give_up(desk, step, error, "on_item_failure")
         return
     if step.node.step.master is not None:
+        before = len(fan.failures)
         if fan.is_through():
             _join(desk, step, fan)
-        elif conduct(desk, step, step.node.step.master) and (fan.is_through() or fan.failures):
+        elif conduct(desk, step, step.node.step.master) and (fan.is_through() or len(fan.failures) > before):
             desk.run.todo.append(step.path)
         return
     body = step.node.body if isinstance(step.node.form, model.ForEach) else None
