@@ -247,11 +247,27 @@ class _Linker:
             hint = f"did you mean {near!r}?" if near else f"it has {', '.join(sorted(agent.actions))}"
             self._error(f"step {where}: {name} has no action {action_name!r}; {hint}")
             return
+        if step.master is not None:
+            self._mastered(where, step, action, f"{name}.{action_name}")
         if step.spread and action.over and action.fields is None and action.gather is None:
             self._error(f"step {where}: {name}.{action_name} is spread but declares no result type; it must say gather")
         self._inputs(where, step, action, f"{name}.{action_name}")
         if step.resources:
             self.agents[name] = self._with_resources(agent, step)
+
+    def _mastered(self, where: str, step: Step, action: ActionLink, what: str) -> None:
+        """A master has tasks to give, and work that may be done twice is said to be so."""
+        assert step.master is not None
+        if isinstance(step.form, Action) and not action.over:
+            self._error(
+                f"step {where}: {what} does not say over what it is spread; name the tasks (tasks: $inputs.tasks), or "
+                "declare the action with over"
+            )
+        if step.master.speculate and not (step.idempotent or action.idempotent):
+            self._error(
+                f"step {where}: speculate has work done twice, and neither the step (idempotent: true) nor {what} says "
+                "that it may be"
+            )
 
     def _compensation(self, where: str, said: Compensation) -> None:
         """Check what undoes a step; it is given ``forward`` beside its inputs, if it takes that."""

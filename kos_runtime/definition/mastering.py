@@ -83,18 +83,9 @@ def mastery_of(compiler: "Compiler", raw: dict[str, Any], path: Path) -> model.M
         check.fail(
             (*at, "lease"), "KOS106", f"a lease of {content['lease']} would run out between two signs of life", hint
         )
-    speculate = bool(content.get("speculate", False))
-    if speculate and not raw.get("idempotent"):
-        hint = "say idempotent: true if it may be done twice"
-        check.fail(
-            (*at, "speculate"),
-            "KOS110",
-            f"step {raw.get('id')!r} is not idempotent, and speculate does work twice",
-            hint,
-        )
     return model.Mastery(
         workers=tuple(f"{pool or '?'}-{number}" for number in range(1, count + 1)),
         lease_ms=max(lease, LEAST_LEASE_MS),
-        speculate=speculate,
+        speculate=bool(content.get("speculate", False)),
         aggregate=content.get("aggregate", "in_order"),
     )

@@ -257,7 +257,7 @@ def test_what_undoes_a_step_is_tried_again_and_then_a_persons() -> None:
 
 
 REQUIRED = {
-    "coordination": "{id: b, coordination: {pattern: master_slave, workers: k}, action: x}",
+    "coordination": "{id: b, coordination: {pattern: peer_to_peer, peers: k}, action: x}",
     "timeout of a template": "{id: b, template: {use: other}, timeout: 5m}",
     "template": "{id: b, template: {use: other}}",
     "on_exhausted: escalate": f"{{id: b, loop: {{max_iterations: 1, on_exhausted: escalate, body: [{{id: i, {ACT}}}]}}}}",

@@ -67,25 +67,26 @@ def is_leased(run: Run, step: StepState) -> bool:
 
 def conduct(desk: Desk, step: StepState, form: Mastery) -> bool:
     """Have the master know who is there, and give out what it has leased; return whether it could be asked."""
-    held: Any = desk.run.machines.get(step.path) or _open(desk, step, form)
+    machines: dict[str, Held] = desk.run.machines
+    held = machines.get(step.path) or _open(desk, step, form)
     if held is None:
         return False
     if held.crew is None:
         held.crew = _crew(desk, step, form)
     if not held.alive:
         machining.wake(desk, held)
-    if held.outcome is None and desk.run.machines.get(step.path) is held:
+    if held.outcome is None and machines.get(step.path) is held:
         _meet(desk, step, held)
-    if desk.run.machines.get(step.path) is held:
+    if machines.get(step.path) is held:
         _give_out(desk, step, held)
-    return desk.run.machines.get(step.path) is held
+    return machines.get(step.path) is held
 
 
 def _crew(desk: Desk, step: StepState, form: Mastery) -> Crew:
     return Crew(linked(desk, *names_of(step))[0].pool, form.lease_ms)
 
 
-def _open(desk: Desk, step: StepState, form: Mastery) -> Any:
+def _open(desk: Desk, step: StepState, form: Mastery) -> Held | None:
     run, fan = desk.run, step.fan
     assert fan is not None
     assert run.program is not None
@@ -106,7 +107,8 @@ def _open(desk: Desk, step: StepState, form: Mastery) -> Any:
     held.crew = _crew(desk, step, form)
     held.alive = True
     machining.drive(desk, held, [(MASTER, Began(1))])
-    return run.machines.get(step.path)
+    opened: Held | None = run.machines.get(step.path)
+    return opened
 
 
 def _meet(desk: Desk, step: StepState, held: Held) -> None:
