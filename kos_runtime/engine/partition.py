@@ -580,6 +580,7 @@ class Partition:
         """Carry out what a person decides of a run, once for each command id."""
         meta = self.metas[run.id]
         before = len(self._pending[run.id].events) if run.id in self._pending else 0
+        began = run.status is not RunStatus.CREATED
         cause = f"command:{command_id} by {command.by}"
         decided: Any
         if history is None:
@@ -590,6 +591,9 @@ class Partition:
             decided = self._decide(run, cause, forking.restore, command, history.source.history, its_hash)
         answer: Accepted | Rejected = decided
         if isinstance(answer, Accepted):
+            if began and run.status is RunStatus.CREATED:
+                # It was taken back to before it began: it has a place, and begins anew.
+                self._decide(run, cause, decide.start)
             if type(command) is not AnswerTask:
                 self._watch_deadline(run)
             if not meta.active:

@@ -19,6 +19,7 @@ KINDS: Final[Mapping[str, tuple[float, str]]] = {
     "crash": (0.01, "the process of a partition is killed, at any place"),
     "zombie": (0.004, "the process of a partition stands still, is replaced, and goes on"),
     "agent_crash": (0.01, "the process of an agent is killed"),
+    "machine": (0.003, "a machine goes down with all agents on it, and comes back without what they knew"),
     "blackout": (0.002, "all processes are killed at once"),
     "power": (0.003, "the power goes: what was not synced is lost or torn"),
     "disk_full": (0.02, "an append finds no space, or the store busy"),
@@ -33,7 +34,7 @@ KINDS: Final[Mapping[str, tuple[float, str]]] = {
     "kill": (0.01, "an action ends its process"),
     "unplaced": (0.02, "no process of a pool can be had at first"),
     "resend": (0.2, "a command is sent again although it was answered"),
-    "steer": (0.2, "a person pauses, resumes, retries or cancels"),
+    "steer": (0.4, "a person pauses, resumes, retries, cancels, forks or restores"),
 }  # fmt: skip
 #: What may happen to one attempt of one step, by name: these, and each kind of failure.
 OF_A_STEP: Final = (*(kind.value for kind in ErrorType), "hang", "late", "garbage", "raise", "kill")

@@ -47,6 +47,8 @@ class Member:
     settled: list[Key] = field(default_factory=list)
     running: list[Key] = field(default_factory=list)
     silences: int = 0
+    #: The number of the newest report.
+    heard: int = 0
     #: What it reported → whether that is stored.
     told: dict[Key, bool] = field(default_factory=dict)
 
@@ -308,19 +310,21 @@ class Life:
             settled, member.settled = member.settled, []
             self.world.send(self.node.machine, member.process.machine, member.process.settle, settled)
 
-    def hears(self, machine: str, call: Any, *arguments: Any) -> None:
+    def hears(self, machine: str, call: Any, *arguments: Any, sure: bool = False) -> None:
         """A process speaks to this life."""
-        self.world.send(machine, self.node.machine, call, *arguments)
+        self.world.send(machine, self.node.machine, call, *arguments, sure=sure)
 
-    def answered(self, name: str, number: int, outcomes: list[Outcome], running: list[Key], stuck: int) -> None:
+    def answered(
+        self, name: str, number: int, outcomes: list[Outcome], running: list[Key], stuck: int, report: int
+    ) -> None:
         """A call was answered."""
         member = self.members.get(name)
         if member is not None and self.alive:
             member.sent.pop(number, None)
-            self.told(name, outcomes, running, stuck)
+            self.told(name, outcomes, running, stuck, report)
 
-    def told(self, name: str, outcomes: list[Outcome], running: list[Key], stuck: int) -> None:
-        """Something ended in a process, or began."""
+    def told(self, name: str, outcomes: list[Outcome], running: list[Key], stuck: int, number: int = 0) -> None:
+        """Something ended in a process, or began. ``number`` counts what it tells: an older word says nothing of its hands."""
         member = self.members.get(name)
         if member is None or not self.alive:
             if outcomes and self.alive:
@@ -329,7 +333,9 @@ class Life:
         member.silences = 0
         outcomes = self._news_of(member, outcomes)
         item = self._outcomes(member, outcomes, running)
-        item.stuck = stuck
+        if number >= member.heard:
+            item.stuck = stuck
+        member.heard = max(member.heard, number)
         self.put(item)
 
     def _news_of(self, member: Member, outcomes: list[Outcome]) -> list[Outcome]:
@@ -404,4 +410,6 @@ class Life:
         self.put(msg.ProcessUp(process.name, process.pool, process.hands))
 
     def machine_for(self, number: int) -> str:
-        return MACHINES[number % len(MACHINES)]
+        """Return where the next process stands: not on a machine that is down, unless all are."""
+        up = [name for name in MACHINES if self.world.down.get(name, 0) <= self.world.now] or MACHINES
+        return up[number % len(up)]

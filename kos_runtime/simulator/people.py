@@ -1,6 +1,6 @@
 """People in a simulated world: they answer what runs ask of them, and now and then decide something of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,14 +14,16 @@ from kos_runtime.core.workflow.commands import (
     CancelRun,
     Command,
     DecideApproval,
+    ForkRun,
     PauseRun,
+    RestoreRun,
     ResumeRun,
     RetryStep,
     SendSignal,
 )
 
 if TYPE_CHECKING:
-    from kos_runtime.simulator.node import Node
+    from kos_runtime.simulator.node import Asked, Node
 
 #: A person takes so long to answer, in milliseconds, at most.
 ANSWER_MS: Final = 120_000
@@ -53,6 +55,8 @@ class People:
         self.answers = answers
         self._asked: dict[tuple[str, str], int] = {}
         self._count = 0
+        #: Told of each run that somebody makes of another: where, its id, and what was asked.
+        self.on_forked: Callable[[Node, str, Asked], None] = lambda *_: None
 
     def sees(self, node: "Node", record: Record) -> None:
         """Look at a record of the log, and go to work if it asks something of somebody."""
@@ -113,11 +117,15 @@ class People:
         node.ask(command, command_id)
 
     def _steers(self, node: "Node", run: str) -> None:
-        """Pause and resume, or cancel."""
+        """Pause and resume, cancel, restore, or fork."""
         draw = node.world.chance["person"]
         self._count += 1
         number = self._count
-        if draw.random() < 0.3:
+        what = draw.random()
+        if 0.25 <= what < 0.6:
+            self._goes_back(node, run, number, fork=what < 0.45)
+            return
+        if what < 0.25:
             command = CancelRun(run=run, by="user:simulated", reason="simulated", grace_ms=GRACE_MS)
             node.ask(command, f"cancel-{run}-{number}")
             return
@@ -128,6 +136,20 @@ class People:
                 node.world.after(draw.randrange(60_000), self._say_once, node, again, f"resume-{run}-{number}")
 
         node.ask(PauseRun(run=run, by="user:simulated"), f"pause-{run}-{number}", resume)
+
+    def _goes_back(self, node: "Node", run: str, number: int, *, fork: bool) -> None:
+        """Have a run go on from an earlier record: itself, or another one that is made of it."""
+        draw = node.world.chance["person"]
+        row = node.life.host.log.run(run) if node.life.ready else None
+        if row is None:
+            return
+        at = draw.randint(1, row.position)
+        if not fork:
+            node.ask(RestoreRun(run=run, to=at, by="user:simulated"), f"restore-{run}-{number}")
+            return
+        made = f"{run}-f{number}"
+        command = ForkRun(run=made, parent=run, at=at, changes=[], salt=draw.randbytes(16), by="user:simulated")
+        self.on_forked(node, made, node.ask(command, f"fork-{run}-{number}"))
 
 
 def _filled(fields: list[list[Any]]) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class AgentProcess:
         #: (run, path, attempt, fence) of every body that was begun, in order.
         self.executed: list[tuple[str, str, int, int]] = home.node.ledger
         self._telling = False
+        self._reports = 0
         #: Since when it is there, how long it was at work, how many bodies it executed.
         self.tally = world.processes[name] = [world.now, 0, 0]
 
@@ -85,9 +86,17 @@ class AgentProcess:
         for key in woken:
             self._goes_on(key, self.bodies.get(key))
         self._begin_more()
-        outcomes = [*told, *again]
+        self._reports += 1
+        runner = self.runner
         life.hears(
-            self.machine, life.answered, self.name, number, outcomes, self.runner.running(), self.runner.overdue()
+            self.machine,
+            life.answered,
+            self.name,
+            number,
+            [*told, *again],
+            runner.running(),
+            runner.overdue(),
+            self._reports,
         )
 
     def settle(self, settled: list[Key]) -> None:
@@ -180,8 +189,7 @@ class AgentProcess:
     def _says(self, key: Key, body: Body, outcome: Outcome) -> None:
         """What an attempt says leaves its process."""
         if self.alive and self.bodies.get(key) is body:
-            home = self.home
-            home.hears(self.machine, home.told, self.name, [outcome], self.runner.running(), self.runner.overdue())
+            self._report([outcome])
 
     def _wakes(self, key: Key, body: Body, instant: int) -> None:
         if body.wakes_at == instant:
@@ -258,11 +266,18 @@ class AgentProcess:
     # --- telling
 
     def _tell(self, outcomes: list[Outcome]) -> None:
-        home = self.home
-        home.hears(self.machine, home.told, self.name, outcomes, self.runner.running(), self.runner.overdue())
+        # That a hand is free again is told until it is heard: nobody would ask.
+        self._report(outcomes, sure=not outcomes)
         if outcomes and not self._telling:
             self._telling = True
             self.world.after(TELL_AGAIN_MS, self._tell_again)
+
+    def _report(self, outcomes: list[Outcome], *, sure: bool = False) -> None:
+        self._reports += 1
+        home, runner = self.home, self.runner
+        home.hears(
+            self.machine, home.told, self.name, outcomes, runner.running(), runner.overdue(), self._reports, sure=sure
+        )
 
     def _tell_again(self) -> None:
         self._telling = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from kos_runtime.core.workflow.commands import Accepted, Answer, CreateRun
+from kos_runtime.core.workflow.commands import Accepted, Answer, CreateRun, ForkRun
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.simulator.faults import Faults
 from kos_runtime.simulator.node import Asked, Node
@@ -66,9 +66,10 @@ class Simulation:
         self.created: dict[str, Asked] = {}
         self._hazards = [
             kind
-            for kind in ("zombie", "agent_crash", "blackout", "power", "partition", "clock")
+            for kind in ("zombie", "agent_crash", "machine", "blackout", "power", "partition", "clock")
             if kind in faults.rates
         ]
+        self.people.on_forked = self._forked
         for node in self.nodes:
             node.on_record = self.people.sees
 
@@ -81,6 +82,9 @@ class Simulation:
             self.created[command.run] = node.ask(command, f"create-{command.run}", self._created)
 
         self.world.after(delay, ask)
+
+    def _forked(self, node: Node, run: str, asked: Asked) -> None:
+        self.runs[run], self.created[run] = node, asked
 
     def _created(self, answer: Answer) -> None:
         if not isinstance(answer, Accepted):
@@ -116,6 +120,10 @@ class Simulation:
             if world.steps > MAX_STEPS or (limit and world.now > limit):
                 stuck = f"not over after {world.steps} things that happened, {(world.now - BEGIN_MS) / 1_000:.0f} s"
                 break
+        for run in [run for run, asked in self.created.items() if not isinstance(asked.answer, Accepted | None)]:
+            if run in self.runs and isinstance(self.created[run].command, ForkRun):
+                # It was refused, as what cannot be taken back is.
+                del self.runs[run]
         statuses = {run: self._status(run) for run in self.runs}
         for run, status in statuses.items():
             world.trace(f"{run} is {status}")
@@ -146,6 +154,14 @@ class Simulation:
             return all(asked.answer is not None for node in self.nodes for asked in node.asked)
         return True
 
+    def _go_down(self, machine: str, for_ms: int) -> None:
+        """A machine goes down with all processes of agents on it; nothing is placed there until it is back."""
+        self.world.down[machine] = self.world.now + for_ms
+        for node in self.nodes:
+            for process in list(node.processes.values()):
+                if process.machine == machine:
+                    node.process_dies(process, f"{machine} went down")
+
     def _strike(self) -> None:
         """After each thing that happens, anything may go wrong."""
         world = self.world
@@ -163,6 +179,8 @@ class Simulation:
                     if node.processes:
                         name = draw.choice(sorted(node.processes))
                         node.process_dies(node.processes[name], "killed")
+                case "machine":
+                    self._go_down(draw.choice(MACHINES), draw.randrange(1_000, 60_000))
                 case "power" if draw.random() < 0.5:
                     node.lose_power()
                 case "power":

@@ -130,6 +130,8 @@ class World:
         self.sometimes: Counter[str] = Counter()
         self.lines: list[str] | None = [] if keep else None
         self.cut: tuple[frozenset[str], int] | None = None
+        #: Machines that are down, and until when.
+        self.down: dict[str, int] = {}
         self.steps = 0
         #: Something was stored or answered since somebody last looked.
         self.news = False

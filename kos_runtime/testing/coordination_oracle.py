@@ -29,12 +29,15 @@ def check_coordination(run: str, events: Sequence[Any], codec: Codec) -> list[st
     found: list[str] = []
     asked: dict[str, dict[str, Any]] = {}
     given: dict[str, bytes] = {}
+    #: Votes that were open when the run was given another life: they may be put anew, or go on.
+    again: set[str] = set()
     for event in events:
         match event:
             case ev.ConsensusProposed(path=path, question=question):
-                if path in asked:
+                if path in asked and path not in again:
                     found.append(f"C3: run {run} put {path} to the vote twice")
                 asked[path] = question
+                again.discard(path)
                 for key in [key for key in given if key.startswith(f"{path}[")]:
                     del given[key]
             case ev.StepCompleted(path=path, exposed=exposed) if asked and path.endswith("]"):
@@ -44,8 +47,10 @@ def check_coordination(run: str, events: Sequence[Any], codec: Codec) -> list[st
                     found.append(f"C2: run {run} decided {path}, which was never put to the vote")
                 else:
                     found += _vote(run, event, asked.pop(path), given, codec)
-            case ev.RestoreBegun() | ev.RunReopened():
+            case ev.RestoreBegun():
                 asked.clear()
+            case ev.RunReopened() | ev.RunForked() | ev.RunRestored():
+                again.update(asked)
             case _:
                 pass
     return found

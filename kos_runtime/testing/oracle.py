@@ -29,6 +29,7 @@ from kos_runtime.ports.event_store import LogReader
 from kos_runtime.testing.authority_oracle import check_authority, unallowed
 from kos_runtime.testing.coordination_oracle import check_coordination
 from kos_runtime.testing.message_oracle import check_messages
+from kos_runtime.testing.situations import situations
 
 #: (path, attempt, fence) of an execution of an action's body.
 Execution = tuple[str, int, int]
@@ -88,6 +89,7 @@ def check_history(
     created: Iterable[str] = (),
     ledger: Sequence[tuple[str, str, int, int]] | None = None,
     acknowledged: Iterable[str] = (),
+    seen: Counter[str] | None = None,
 ) -> list[str]:
     """Return every violation in one partition's log.
 
@@ -98,6 +100,7 @@ def check_history(
         created: Runs whose creation was acknowledged.
         ledger: (run, path, attempt, fence) of every execution of an action's body, in order.
         acknowledged: Ids of commands that change a run and were answered with success.
+        seen: Counts what is rare (``testing.situations``) and was come upon.
     """
     found: list[str] = []
     if evidence is not None:
@@ -118,7 +121,7 @@ def check_history(
     for run, path, attempt, fence in ledger or ():
         executed.setdefault(run, []).append((path, attempt, fence))
     for run in sorted(rows):
-        found += _run(log, library, run, by_run.get(run, []), executed.get(run, []))
+        found += _run(log, library, run, by_run.get(run, []), executed.get(run, []), seen)
     found += [f"I14: run {run} executed something and is not there" for run in sorted(executed.keys() - rows)]
     return found
 
@@ -186,7 +189,14 @@ def lines_of(records: Iterable[Record], codec: Codec) -> list[Line] | None:
     return lines
 
 
-def _run(log: LogReader, library: Library, run: str, records: list[Record], ledger: list[Execution]) -> list[str]:
+def _run(
+    log: LogReader,
+    library: Library,
+    run: str,
+    records: list[Record],
+    ledger: list[Execution],
+    seen: Counter[str] | None = None,
+) -> list[str]:
     found = [f"I1: run {run} position {record.position} stands at {place}"
              for place, record in enumerate(records, 1) if record.position != place]  # fmt: skip
     lines = lines_of(records, library.codec)
@@ -205,7 +215,13 @@ def _run(log: LogReader, library: Library, run: str, records: list[Record], ledg
         if place != len(events) - 1
         and not isinstance(
             events[place + 1],
-            ev.RunReopened | ev.RestoreBegun | ev.RunRequeued | ev.RunQuarantined | ev.RunArchived | ev.PayloadsPurged,
+            ev.RunReopened
+            | ev.RestoreBegun
+            | ev.RunTakenBack
+            | ev.RunRequeued
+            | ev.RunQuarantined
+            | ev.RunArchived
+            | ev.PayloadsPurged,
         )
     ]
     if len(ends) > lives or followed:
@@ -216,7 +232,14 @@ def _run(log: LogReader, library: Library, run: str, records: list[Record], ledg
     found += check_authority(run, [(line.time, line.event) for line in lines])
     if made[ev.ConsensusProposed]:
         found += check_coordination(run, events, library.codec)
-    found += _Fold(log, library, run, lines, records).check()
+    fold = _Fold(log, library, run, lines, records)
+    found += fold.check()
+    if seen is not None:
+        seen.update(situations(events))
+        if fold.compared:
+            seen["snapshot compared with its fold"] += 1
+        if not any(line.seq == 1 and isinstance(line.event, ev.RunStarted) for line in lines) and made[ev.RunStarted]:
+            seen["run that waited for its place"] += 1
     if ledger:
         found += _executions(run, events, ledger)
     return found
@@ -228,6 +251,7 @@ def _fences(run: str, events: list[Any]) -> list[str]:
     over: Counter[str] = Counter()
     newest: dict[str, int] = {}
     halted = ""
+    retold = False
     for event in events:
         match event:
             case ev.RunPaused() | ev.CancelRequested():
@@ -245,7 +269,10 @@ def _fences(run: str, events: list[Any]) -> list[str]:
                 open_.clear()
                 over.clear()
                 halted = ""
+                # What follows is told once more, under the fences that it had.
+                retold = True
             case ev.RunForked() | ev.RunRestored():
+                retold = retold and isinstance(event, ev.RunForked)
                 # What was at work belongs to the run that was, and is given out anew.
                 open_.clear()
                 halted = ""
@@ -256,9 +283,10 @@ def _fences(run: str, events: list[Any]) -> list[str]:
                     found.append(f"I6: run {run} started {path} after it was over")
                 if path in open_:
                     found.append(f"I5: run {run} started {path} under {fence} while {open_[path]} was open")
-                if fence <= newest.get(path, 0):
+                if fence <= newest.get(path, 0) and not retold:
                     found.append(f"I5: run {run} started {path} under {fence} after {newest[path]}")
-                open_[path] = newest[path] = fence
+                open_[path] = fence
+                newest[path] = max(fence, newest.get(path, 0))
             case ev.StepCompleted(path=path, fence=fence):
                 if open_.pop(path, None) != fence:
                     found.append(f"I5: run {run} completed {path} under fence {fence}, which was not open")
@@ -322,6 +350,10 @@ class _Fold:
         self.rules: dict[str, str] = {}
         self.more_retries = 0
         self.undone: list[str] = []
+        #: A restore tells once more what the run takes again.
+        self.retold = False
+        #: A snapshot was compared.
+        self.compared = False
         #: Members that run, by the path of what bounds them.
         self.members: dict[str, set[str]] = {}
         #: The event before the one that is looked at.
@@ -387,6 +419,7 @@ class _Fold:
         return bisect_right(firsts, one.offset) == bisect_right(firsts, other.offset)
 
     def _snapshot(self, state: Run, row: SnapshotRow) -> None:
+        self.compared = True
         again = self._new()
         again.program, again.link = state.program, state.link
         again.plans, again.links = state.plans, state.links
@@ -410,7 +443,10 @@ class _Fold:
             case ev.RunReopened(retries=retries):
                 self.more_retries += retries
                 self.members.clear()
+            case ev.RunRestored():
+                self.retold = False
             case ev.RestoreBegun() | ev.RunRequeued():
+                self.retold = isinstance(event, ev.RestoreBegun)
                 self.more_retries += 1_000
                 self.members.clear()
             case ev.TurnStarted(path=path, turn=turn):
@@ -429,6 +465,11 @@ class _Fold:
                 if steps != list(reversed(state.undo)):
                     self._say(f"I10: run {self.run} undoes {steps}, completed were {list(state.undo)}")
                 self.undone = list(steps)
+            case ev.RunTakenBack(steps=steps):
+                newest_first = [path for path in reversed(state.undo) if path in steps]
+                if steps != newest_first:
+                    self._say(f"I10: run {self.run} takes back {steps}, completed were {list(state.undo)}")
+                self.undone = list(steps)
             case _:
                 pass
 
@@ -439,7 +480,8 @@ class _Fold:
         if state.status != "running":
             self._say(f"I9: run {run} started {event.path} while it was {state.status}")
         step = state.steps.get(event.path) or _owner(state, event.path)
-        self.found += unallowed(run, step, event, self.last)
+        if not self.retold:
+            self.found += unallowed(run, step, event, self.last)
         step = state.steps.get(event.path)
         if step is None or step.ask_of:
             return

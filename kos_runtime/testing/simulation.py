@@ -21,7 +21,7 @@ from kos_runtime.composition.linking import link
 from kos_runtime.composition.simulating import Definition, Stores, Workshop, creation, simulation
 from kos_runtime.composition.wiring import CODEC, INNER_CODEC
 from kos_runtime.core.plan.model import Plan
-from kos_runtime.core.workflow.commands import Accepted, CreateRun
+from kos_runtime.core.workflow.commands import Accepted, CreateRun, ForkRun
 from kos_runtime.definition import EngineSettings, WorkflowDocument, compile_workflow, load
 from kos_runtime.definition.yaml_writer import write_yaml
 from kos_runtime.engine.limits import Limits
@@ -133,6 +133,8 @@ def _registry() -> Registry:
 
 
 _WORKSHOP = Workshop()
+#: Commands that make a run are known by its id.
+_MAKING = (CreateRun, ForkRun)
 #: The share of commits after which what is in memory is compared with what was stored.
 _LOOKS = 0.03
 
@@ -235,9 +237,10 @@ def _result(
             log,
             library,
             evidence=MemoryEvidence.of(journal.log),
-            created=[asked.command.run for asked in commands if isinstance(asked.command, CreateRun)],
-            acknowledged=[asked.command_id for asked in commands if not isinstance(asked.command, CreateRun)],
+            created=[asked.command.run for asked in commands if isinstance(asked.command, _MAKING)],
+            acknowledged=[asked.command_id for asked in commands if not isinstance(asked.command, _MAKING)],
             ledger=node.ledger,
+            seen=made.world.sometimes,
         )
         found += [
             f"I20: {text}" if kind == "stuck" else f"a run was set aside: {text}"

@@ -1,5 +1,6 @@
 """A run is restored to a point although it acted since, because all of that can be undone: it is, and then it goes back."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.workflow import events as ev
-from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CancelRun, Rejected, RestoreRun
+from kos_runtime.core.workflow.commands import Accepted, AnswerTask, CancelRun, ForkRun, Rejected, RestoreRun
 from kos_runtime.core.workflow.state import Run
+from kos_runtime.engine.limits import Limits
 
 from .test_compensation import POLICIES, Ledger, booked, steps, undone_by
 from .world import CODEC, Fails, World, act, plan, restored, state_of
@@ -141,3 +143,36 @@ def test_what_was_undone_by_then_done_is_not_gone_back_to() -> None:
     assert isinstance(answer, Rejected)
     assert "undone" in answer.message
     assert isinstance(back(world, 1), Accepted), "at its first event nothing had been done"
+
+
+def test_from_within_its_taking_back_nothing_goes_on() -> None:
+    """What it is to be taken back to is a seq of its own, which means something else in another run."""
+    ledger = Ledger(failing_undos={"b:undo": 9})
+    world = ended(ledger)
+    back(world, at(world, "a"))
+    world.virtual.run_until_idle()
+    row = world.store.run("r")
+    assert row is not None
+    command = ForkRun(run="f", parent="r", at=row.position, changes=[], salt=b"f" * 16, by="user:jr")
+    answer = world.virtual.request(command)
+    assert isinstance(answer, Rejected)
+    assert "was being taken back; choose a seq before that" in answer.message
+    assert isinstance(world.virtual.request(replace(command, at=at(world, "a"))), Accepted)
+
+
+def test_a_run_that_goes_back_to_before_it_began_begins_anew() -> None:
+    """With one place, it was recorded as made before it had that; found by a simulated world."""
+    ledger = Ledger()
+    world = World(ledger.actions, limits=Limits(max_active_runs=1))
+    held = plan(booked("a"), policies=POLICIES)
+    world.create(held, run="first")
+    world.create(held, run="r")
+    world.virtual.run_until_idle()
+    assert world.status() == "completed"
+    first = rebuild(world.store.stream("run/r")[0].names, CODEC.unpack(world.store.stream("run/r")[0].payload))
+    assert not any(isinstance(event, ev.RunStarted) for event in first)
+    assert isinstance(back(world, 1), Accepted)
+    world.virtual.run_until_idle()
+    assert world.status() == "completed"
+    assert len(world.named(ev.RunStarted)) == 2
+    folded(world)

@@ -43,13 +43,15 @@ def _rare(results: list[tuple[Lane, dict[str, Any], float]]) -> str:
         return ""
     rows = [f"| {name.replace('_', ' ')} | {times} |" for name, times in found["rare"].items()]
     caught = [f"| `{each['name']}` | {each['worlds']} | {each['by'].partition(':')[0]} |" for each in found["mutants"]]
+    faults = [f"| {kind.replace('_', ' ')} | {times} |" for kind, times in found["faults"].items()]
     forms = [f"| {form} | {count} |" for form, count in found["forms"].most_common()]
     return "\n".join(
         [
             "| situation | times |", "| --- | --- |", *rows, "",
             "Planted bugs, the worlds until each was caught, and by which check:", "",
             "| planted bug | worlds | caught by |", "| --- | --- | --- |", *caught, "",
-            "What the drawn definitions were made of:", "", "| form | times |", "| --- | --- |", *forms,
+            "What the drawn definitions were made of:", "", "| form | times |", "| --- | --- |", *forms, "",
+            "What went wrong:", "", "| fault | times |", "| --- | --- |", *faults,
         ]
     )  # fmt: skip
 

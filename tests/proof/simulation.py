@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from kos_runtime.simulator.faults import KINDS
+from kos_runtime.testing.situations import SITUATIONS
 from tests.proof import mutants
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -29,7 +31,7 @@ SOMETIMES: Final = (
     "process ended for a body that did not stop", "process that did not answer a new owner", "command asked again",
     "message cut off by a partition", "message said again to a new owner", "killed at append.before", "killed at append.begun", "killed at append.rows",
     "killed at append.commit", "killed at append.after", "killed at receive.after", "killed at claim.before",
-    "killed at claim.after", "killed at load.before", "killed at load.after",
+    "killed at claim.after", "killed at load.before", "killed at load.after", *SITUATIONS,
 )  # fmt: skip
 #: The same of events: each must stand in some log.
 SOMETIMES_EVENTS: Final = (
@@ -116,6 +118,7 @@ def run(count: int, seed: int, share: float) -> Told:
     found["runs"] = found["worlds"] * RUNS_A_WORLD
     found["twice"] = max(2, round(TWICE * min(share, 1.0)))
     found["rare"] = {name: found["sometimes"][name] for name in SOMETIMES}
+    found["faults"] = {kind: found["sometimes"][kind] for kind in KINDS}
     found["rare"] |= {name: found["events"][name] for name in SOMETIMES_EVENTS}
     return found
 
@@ -140,6 +143,7 @@ def problems(found: Told, share: float) -> list[str]:
     ]
     if found["worlds"] >= ENOUGH:
         told += [f"it never came about: {name}" for name, times in found["rare"].items() if not times]
+        told += [f"the fault {kind} never came about" for kind, times in found["faults"].items() if not times]
     return told
 
 

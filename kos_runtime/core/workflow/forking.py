@@ -41,7 +41,10 @@ def refusal(history: History, run: str, at: int) -> Rejected | None:
 
 
 def at_the_end(events: Sequence[Any], run: str, at: int) -> Rejected | None:
-    """Refuse to go on from an end."""
+    """Refuse to go on from an end, or from where a run was about to be restored to a point of its own."""
+    if any(isinstance(event, ev.RunTakenBack) for event in events):
+        what = f"at seq {at} run {run} was being taken back; choose a seq before that, or behind its RunRestored"
+        return Rejected(code="invalid", message=what)
     if not isinstance(events[-1], _ENDS):
         return None
     what = f"at seq {at} run {run} has ended ({type(events[-1]).__name__}): there is nothing to go on with"
