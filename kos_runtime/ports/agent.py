@@ -155,6 +155,9 @@ class MessageRefused(ActionFailed):
         super().__init__(kind, f"{code}: {message}", details={"code": code})
         self.code = code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MessageRefused, (self.code, self.kind, self.message.removeprefix(f"{self.code}: "))
+
 
 class Answer(Protocol):
     """What becomes of a message: to be awaited, or, in an action that is no coroutine, asked for by ``result``."""

@@ -141,8 +141,14 @@ class AgentProcess:
     # --- bodies
 
     def _begin_more(self) -> None:
-        while self.alive and self.queue and len(self.bodies) < self.hands:
+        while self.alive and self.queue and self._taken() < self.hands:
             self._begin(self.queue.popleft())
+
+    def _taken(self) -> int:
+        """Return how many hands are taken: a coroutine that waits for other agents leaves its own."""
+        if len(self.bodies) < self.hands:
+            return len(self.bodies)
+        return sum(1 for body in self.bodies.values() if not (body.waits and body.attempt.coroutine))
 
     def _begin(self, invocation: Invocation) -> None:
         world, draw = self.world, self.world.chance["agent"]

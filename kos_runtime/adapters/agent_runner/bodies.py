@@ -106,6 +106,12 @@ class _Loop(asyncio.BaseEventLoop):
             made.set_exception(error)
         return made
 
+    async def _make_subprocess_transport(self, *args: Any, **more: Any) -> Any:
+        del args, more
+        raise NotImplementedError(
+            "a coroutine starts no process in virtual time; an action that is none may, with subprocess.run"
+        )
+
     def _process_events(self, event_list: Any) -> None:
         del event_list
 

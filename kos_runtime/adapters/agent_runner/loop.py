@@ -33,6 +33,7 @@ class EventLoop:
     def start(self, attempt: Attempt, work: Any) -> None:
         """Run an awaitable for an attempt. The loop starts with the first of them."""
         loop = self._running()
+        attempt.coroutine = True
         loop.call_soon_threadsafe(self._begin, attempt, work)
 
     def cancel(self, attempt: Attempt) -> None:

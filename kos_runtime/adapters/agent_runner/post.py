@@ -163,7 +163,7 @@ class Post:
             all_ = self._open.setdefault(attempt.key, [])
             number = len(all_) + 1
             # A coroutine that waits for its answer leaves its hand to others.
-            frees = ask and attempt.task is not None
+            frees = ask and attempt.coroutine
             exposed = self._codec.pack([str(to), str(action), packed, str(key), str(conversation), ask, frees])
             outcome = Outcome(run, f"{path}{_SAID}{number}", fence, exposed=exposed)
             said = self._make(attempt, outcome, self._hand_out, ask)

@@ -185,6 +185,7 @@ class SteppedRunner:
 
     def _coroutine(self, attempt: Attempt, coroutine: Any) -> Body:
         said_by, key = self._post.said_by, attempt.key
+        attempt.coroutine = True
         return Coroutines(coroutine, lambda: any(not said.is_settled for said in said_by(key)))
 
     def _go(self, attempt: Attempt, now_ms: float) -> Executed:

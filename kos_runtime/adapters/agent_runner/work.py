@@ -107,6 +107,8 @@ class Attempt:
     context: AttemptContext | None = None
     stop: threading.Event | None = None
     task: "asyncio.Task[None] | None" = None
+    #: Its body is a coroutine: while that waits, nothing of the process does.
+    coroutine: bool = False
     #: When it was asked to stop, by its deadline or by a person; 0 if it was not.
     stopped: int = 0
     #: Its timeout was reported, though the body runs on.

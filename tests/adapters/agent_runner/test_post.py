@@ -1,5 +1,6 @@
 """What attempts say while they run: it leaves at once, is kept until it is told of, and comes before their result."""
 
+import pickle
 import threading
 from typing import Any
 
@@ -201,3 +202,9 @@ def test_outside_of_a_run_nobody_takes_messages() -> None:
     finally:
         made.runner.close()
     assert issubclass(MessageRefused, ActionFailed)
+
+
+def test_a_refusal_can_be_carried_to_another_process() -> None:
+    refused = MessageRefused("nobody", ErrorType.PERMANENT, "no agent 'x': in this run")
+    again = pickle.loads(pickle.dumps(refused))
+    assert (again.code, again.kind, str(again)) == ("nobody", ErrorType.PERMANENT, "nobody: no agent 'x': in this run")
