@@ -66,8 +66,9 @@ class Authorities:
                 if key in named:
                     uses += self.compiler.texts.template(named[key], (*place, key), scope)
             needs.append(model.Need(grant=grant, scope=named.get("scope", ""), cost=named.get("cost", 0)))
-        if needs and raw.get("agent"):
-            self.agents.setdefault(self.compiler.agent(raw["agent"]), (*path, "agent"))
+        acts = raw.get("agent") or (form.get("workers") or form.get("peers") if isinstance(form, dict) else "")
+        if needs and acts:
+            self.agents.setdefault(self.compiler.agent(acts), path)
         return tuple(needs), uses
 
     def hierarchical(self, raw: dict[str, Any], path: Path, scope: Scope) -> tuple[model.Form, list[Use]]:

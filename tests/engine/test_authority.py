@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from coordination.registered import AUTHORITY
+from coordination.registered import AUTHORITY, BALLOTS
 from kos_runtime.core import machine
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.plan.link import ActionLink, AgentLink, Link, ParameterLink
@@ -267,6 +267,19 @@ def test_each_item_is_looked_at() -> None:
     assert [path for path, *_ in world.executed] == ["a[0]", "a[2]"]
     (joined,) = world.named(ev.ItemsJoined)
     assert (joined.succeeded, joined.failed) == (2, 2)
+    is_sound(world)
+
+
+def test_whoever_votes_needs_what_the_step_needs() -> None:
+    machine.make_known("ballots", lambda: BALLOTS)
+    authority = LEVELS + "    grants: {judge: {to: hand, limits: {count: 2}}}\n"
+    step = "{id: v, coordination: {pattern: peer_to_peer, peers: hand, consensus: {rule: majority, agreement: log}}, action: vote, inputs: {}, authority_required: [judge]}"
+    pools = "  agents: {hand: {agent: hand, replicas: 3}}\n"
+    world = start(world_of(vote=lambda _: "yes"), plan_of(step, authority, pools))
+    (reached,) = world.named(ev.ConsensusReached)
+    assert reached.outcome == "yes"
+    assert reached.votes == [["hand-1", ["yes"]], ["hand-2", ["yes"]]]
+    assert [values[7] for values in facts(world, "authority_used")] == ["v[0]+0", "v[1]+0"]
     is_sound(world)
 
 
