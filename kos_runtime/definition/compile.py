@@ -9,7 +9,7 @@ from kos_runtime.core.instant import format_duration, parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.core.plan.types import misfit
 from kos_runtime.definition.assemble import Entry, assemble
-from kos_runtime.definition.authority import Authorities
+from kos_runtime.definition.authority import Authorities, is_hierarchical
 from kos_runtime.definition.documents import WorkflowDocument
 from kos_runtime.definition.edges import add_edges
 from kos_runtime.definition.forms import Forms
@@ -472,7 +472,8 @@ class Compiler:
         said = entry.step.get("compensate")
         if not isinstance(said, dict):
             return None
-        if kind not in {"action", "for_each"} or not entry.step.get("action"):
+        acts = kind in {"action", "for_each"} or is_hierarchical(entry.step.get("coordination"))
+        if not acts or not entry.step.get("action"):
             self.need(f"compensate of a {kind.removeprefix('parallel_')}", where, (*entry.path, "compensate"))
             return None
         return model.Compensation(

@@ -374,6 +374,15 @@ def test_upwards_the_first_who_may_takes_it(holder: str, taker: str) -> None:
     is_sound(world)
 
 
+def test_what_was_handed_down_and_done_is_undone() -> None:
+    step = SHIP.replace("action: deploy}", "action: deploy, compensate: {agent: lead, action: back}}")
+    steps = step + "\n{id: no, fail: {kind: permanent, message: no}}"
+    world = start(world_of(back=lambda _, **forward: {}), plan_of(steps, LEVELS + DEPLOY))
+    assert world.status() == "failed"
+    assert [path for path, *_ in world.executed] == ["ship", "ship:undo"]
+    is_sound(world)
+
+
 def test_without_authority_a_task_is_just_handed_over() -> None:
     world = start(
         world_of(), plan_of("{id: a, coordination: {pattern: hierarchical, levels: [chief, lead]}, action: deploy}")
