@@ -493,7 +493,7 @@ class WorkflowEngine:
         })  # fmt: skip
         deadline = time.monotonic() + timeout
         while True:
-            found = answered(self.reading, _id(run), said["event"])
+            found = answered(self.reading, _id(run), said["reply"])
             if found["granted"] is not None or time.monotonic() >= deadline:
                 return found
             time.sleep(0.05)

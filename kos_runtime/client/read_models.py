@@ -202,6 +202,9 @@ class ReadModels:
                 names.update(record.names.split(" "))
         if not names:
             return f"it names seq {position} of {run}, which is not there"
+        if not event:
+            # It changed nothing, and is answered anew when it is asked again.
+            return ""
         known = next((kind.name for cls, kind in TYPES.items() if cls.__name__ == event), None)
         if known is None or not any(label.rpartition(".")[0] == known for label in names):
             return f"it names {event} of {run} at seq {position}, where the log has none"

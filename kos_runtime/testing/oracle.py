@@ -26,7 +26,7 @@ from kos_runtime.core.workflow.state import FENCES_A_LIFE, Codec, Run, StepState
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.engine.host import Host
 from kos_runtime.ports.event_store import LogReader
-from kos_runtime.testing.authority_oracle import check_authority, unallowed
+from kos_runtime.testing.authority_oracle import check_authority, check_hierarchies, unallowed
 from kos_runtime.testing.coordination_oracle import check_coordination
 from kos_runtime.testing.message_oracle import check_messages
 from kos_runtime.testing.situations import situations
@@ -229,7 +229,8 @@ def _run(
     found += _fences(run, events)
     found += _timers(run, lines)
     found += check_messages(run, events)
-    found += check_authority(run, [(line.time, line.event) for line in lines])
+    timed = [(line.time, line.event) for line in lines]
+    found += check_authority(run, timed) + check_hierarchies(run, timed, library.codec)
     if made[ev.ConsensusProposed]:
         found += check_coordination(run, events, library.codec)
     fold = _Fold(log, library, run, lines, records)

@@ -10,6 +10,7 @@ from kos_runtime.cli import main
 from kos_runtime.client import RunFailed, RunWaits
 from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.definition import EngineSettings
+from tests.oracle import check_store
 
 Output = pytest.CaptureFixture[str]
 TEAM = "tests.team:Team"
@@ -141,6 +142,9 @@ def test_an_agent_asks_and_the_person_answers(here: Path) -> None:
         assert kos.check_authority(run, "hand", "publish")
         with pytest.raises(NotFound):
             kos.escalate_authority(run, "nobody", "publish")
+        kos.revoke(run, "greet", as_="jr")
+        kos.revoke(run, "greet", as_="jr")
+    assert check_store(here / ".kos", created=[run]) == []
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from kos_runtime.definition import EngineSettings
 from kos_runtime.simulator.coordinator import LocalCoordinator
 from tests.client.slaves import Slave
 from tests.engine.auction import Auction, Auctions, Withdraw
+from tests.oracle import check_store
 
 LATER = 9_000_000_000_000
 TREE = hierarchy({"chief": "", "lead": "chief", "a": "lead"})
@@ -102,6 +103,8 @@ def test_authority_is_kept_and_climbs_to_who_has_it(host: Host, tmp_path: Path) 
 
     with host(tmp_path, {"chief": "tests.client.slaves:Chief"}) as engine:
         asyncio.run(story(engine))
+    if host is real:
+        assert check_store(tmp_path / ".kos", created=[]) == []
 
 
 @both

@@ -56,7 +56,7 @@ def revoke(desk: Desk, asked: RevokeAuthority) -> Accepted | Rejected:
 
 
 def ask(desk: Desk, asked: AskAuthority) -> Accepted | Rejected:
-    """Have an agent ask those above; ``Accepted.event`` is the name of the request."""
+    """Have an agent ask those above; ``Accepted.reply`` is the name of the request."""
     no = _unready(desk) or _stranger(desk, str(asked.use[0]))
     if no is not None:
         return no
@@ -65,7 +65,7 @@ def ask(desk: Desk, asked: AskAuthority) -> Accepted | Rejected:
         message = f"{asked.use[0]} cannot ask: it is not in the hierarchy, or too many requests are open"
         return Rejected(code="invalid", message=message)
     advance(desk)
-    return Accepted(run=desk.run.id, event=name)
+    return Accepted(run=desk.run.id, event="AuthorityAsked", reply=name)
 
 
 def _say(desk: Desk, said: dict[str, Any], asked: GrantAuthority | RevokeAuthority) -> Accepted | Rejected:
