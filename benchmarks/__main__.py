@@ -11,6 +11,7 @@
     python -m benchmarks mixed [--runs 1000] [--width 10000]
     python -m benchmarks timers [--count 10000] [--spread-ms 0]
     python -m benchmarks retries [--width 10000] [--rounds 3]
+    python -m benchmarks consensus [--runs 100]
     python -m benchmarks profile
     python -m benchmarks peers [--rounds 5] [--only NAME,…] [--workloads w1,w2]
 """
@@ -28,12 +29,13 @@ def main(argv: list[str]) -> int:
         return int(peers(argv[1:]))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "workload", choices=["w1", "w2", "w3", "w5", "w6", "lonely", "mixed", "timers", "retries", "profile", "peers"]
+        "workload",
+        choices=["w1", "w2", "w3", "w5", "w6", "lonely", "mixed", "timers", "retries", "consensus", "profile", "peers"],
     )
     parser.add_argument("--in-flight", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=None, help="lonely: 200; mixed: 1000 small ones")
+    parser.add_argument("--runs", type=int, default=None, help="lonely: 200; consensus: 100; mixed: 1000 small ones")
     parser.add_argument("--width", type=int, default=None, help="w2: 1000; mixed, retries: 10000")
     parser.add_argument("--count", type=int, default=10_000, help="timers: so many")
     parser.add_argument("--spread-ms", type=int, default=0, help="timers: due within so long; 0: at one instant")
@@ -56,6 +58,10 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
             return workloads.w2(width=given.width or 1_000, rounds=max(given.rounds, 3))
         case "lonely":
             return workloads.lonely(runs=given.runs or 200)
+        case "consensus":
+            from benchmarks.consensus import consensus
+
+            return consensus(runs=given.runs or 100)
         case "mixed":
             return workloads.mixed(runs=given.runs or 1_000, width=given.width or 10_000)
         case "timers":

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from coordination.ballot import read_ballot
 from coordination.certificate import certify
 from coordination.consensus import result_of
 from coordination.voting import Ballot, Question, is_settled, question, unfit
 from kos_runtime.core.event import event
 from kos_runtime.core.machine import Commanded, Concluded, Refused, Stimulus, Transition
 
-#: Commands: ``{"elector", "given"}``, what an elector's agent gave; ``{"closed": True}``, no ballot is still to come.
+#: Commands: ``{"elector", "given"}``, what an elector's agent gave; ``{"closed": True}``, no ballot is still to come;
+#: ``{"votes", "rounds"}``, ballots that peers say to have agreed on: the reply is what they make, worked out again.
 Command = Mapping[str, Any]
 
 
@@ -71,6 +73,8 @@ class BallotBox:
         command: Command = stimulus.command
         if state.concluded:
             return Transition(reply=Refused("conflict", "the vote is over"))
+        if "votes" in command:
+            return Transition(reply=_worked_out(state, command))
         if "closed" in command:
             return Transition([Concluded(_result(state, state.ballots))])
         elector = command["elector"]
@@ -89,32 +93,17 @@ class BallotBox:
         return Transition(facts)
 
 
-def read_ballot(given: Any) -> tuple[tuple[str, ...], str]:
-    """Return the choices and the reason of what an agent gave: an option, yes or no, a list, or an object with a reason.
-
-    Raises:
-        ValueError: It is no ballot.
-    """
-    reason = ""
-    if isinstance(given, dict):
-        reason = given.get("reason") or ""
-        key = next((name for name in ("choices", "choice", "vote") if name in given), None)
-        if key is None or not isinstance(reason, str):
-            raise ValueError("a ballot is an option, or an object with choice (or choices) and reason")
-        given = given[key]
-    if given is None:
-        return (), reason
-    if isinstance(given, bool):
-        return ("yes" if given else "no",), reason
-    if isinstance(given, str):
-        return (given,) if given else (), reason
-    if isinstance(given, list) and all(isinstance(choice, str) for choice in given):
-        return tuple(given), reason
-    raise ValueError(f"a ballot names options, and {given!r:.80} is none")
+def _worked_out(state: Box, command: Command) -> dict[str, Any] | Refused:
+    ballots = {}
+    for elector, choices, reason in command["votes"]:
+        ballot = ballots[elector] = Ballot(elector, tuple(choices), reason)
+        if problem := unfit(state.asked, ballot):
+            return Refused("invalid", problem)
+    return _result(state, ballots, command["rounds"])
 
 
-def _result(state: Box, ballots: Mapping[str, Ballot]) -> dict[str, Any]:
-    found = result_of(certify(state.asked, ballots.values()), 1)
+def _result(state: Box, ballots: Mapping[str, Ballot], rounds: int = 1) -> dict[str, Any]:
+    found = result_of(certify(state.asked, ballots.values()), rounds)
     if not found["accepted"] and state.on_deadlock in state.asked.options:
         # Settled beforehand, and not by the vote: so it is the outcome, and not accepted.
         found["outcome"] = state.on_deadlock

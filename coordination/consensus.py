@@ -8,18 +8,20 @@ propose different certificates; one is chosen, and each peer works it out again 
 A round without an option that won is agreed on like any other, and so all peers begin the next with the same ballots
 before them. After the last round the question is dead-locked, which is an outcome too.
 
-Whoever has decided tells everybody, and answers whatever comes later with the decision; who is behind catches up by it.
+Whoever has had its proposal accepted tells everybody, and whoever has decided answers whatever comes later with the
+decision; who is behind asks, and catches up by it.
 Progress needs a majority up and in reach of each other, for some time: peers that get in each other's way wait for
 longer and longer, each by a draw of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from coordination import paxos
+from coordination.ballot import read_ballot
 from coordination.certificate import Certificate, certify, read
-from coordination.voting import Ballot, Question, is_settled, unfit
+from coordination.voting import MAX_REASON, Ballot, Question, is_settled, question, unfit
 from kos_runtime.core.chance import draw
 from kos_runtime.core.envelope import Envelope, message
 from kos_runtime.core.event import event
@@ -56,6 +58,34 @@ class Vote:
     seed: int = 0
 
 
+def vote_of(setup: Mapping[str, Any]) -> Vote:
+    """Return a vote of plain data: ``{stream, subject, options, electors, rule, threshold, participation, deadline_ms, rounds, seed}``.
+
+    Raises:
+        ValueError: The question is not in order; the message says what to do.
+    """
+    asked = question(
+        setup["subject"],
+        setup["options"],
+        setup["electors"],
+        rule=setup["rule"],
+        threshold=setup["threshold"] or None,
+        participation=setup["participation"] or None,
+    )
+    return Vote(asked, setup["stream"], setup["deadline_ms"], setup["rounds"], setup["seed"])
+
+
+def cast_of(command: Mapping[str, Any]) -> "Cast":
+    """Return the ballot that an agent gave, ``{round, given}``; one that is none, or ``{round, failed}``, abstains."""
+    number = command["round"]
+    if "failed" in command:
+        return Cast(number, (), f"its agent failed: {command['failed']}"[:MAX_REASON])
+    try:
+        return Cast(number, *read_ballot(command["given"]))
+    except ValueError as error:
+        return Cast(number, (), f"not counted: {error}"[:MAX_REASON])
+
+
 # --- commands, messages, facts ------------------------------------------------------------------
 
 
@@ -73,6 +103,9 @@ class BallotSent:
     round: int
     choices: tuple[str, ...]
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))
 
 
 @message("ballots_wanted")
@@ -101,6 +134,9 @@ class BallotCast:
     round: int
     choices: tuple[str, ...]
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))
 
 
 @event("round_decided")
@@ -168,12 +204,14 @@ class Peer:
 
 
 class ConsensusPeer:
-    """The machine of one peer. Its setup is a ``Vote``; its node's name is an elector's."""
+    """The machine of one peer. Its setup is a ``Vote``, or plain data of one; its node's name is an elector's."""
 
     name = "consensus"
     version = 1
 
-    def initial(self, me: str, setup: Vote) -> Peer:
+    def initial(self, me: str, setup: Vote | Mapping[str, Any]) -> Peer:
+        if not isinstance(setup, Vote):
+            setup = vote_of(setup)
         names = [name for name, _ in setup.question.electors]
         return Peer(me, setup, tuple(name for name in names if name != me), me in names)
 
@@ -251,6 +289,8 @@ class ConsensusPeer:
         return made
 
     def _on_command(self, state: Peer, command: Any, now: int) -> Transition:
+        if isinstance(command, Mapping):
+            return self._on_answer_of_agent(state, command, now)
         if not isinstance(command, Cast):
             return Transition(reply=Refused("invalid", f"a peer takes ballots, not {type(command).__name__}"))
         if not 0 < command.round <= state.current:
@@ -267,9 +307,18 @@ class ConsensusPeer:
         if place.decided is not None:
             return Transition(reply=Refused("conflict", f"round {command.round} is over"))
         cast = BallotCast(command.round, ballot.choices, ballot.reason)
-        made = Transition([cast], sends=_to_all(state, BallotSent(command.round, ballot.choices, ballot.reason)))
+        # To whom it is to go first; whoever takes that one's place asks for what it misses.
+        told = () if _is_first(state) else (Send(min(state.others), BallotSent(cast.round, cast.choices, cast.reason)),)
+        made = Transition([cast], sends=told)
         self._propose_if_ready(state, place, command.round, [*place.ballots.values(), ballot], now, made)
         return made
+
+    def _on_answer_of_agent(self, state: Peer, command: Mapping[str, Any], now: int) -> Transition:
+        """A peer's own agent was asked: what is no ballot of this question counts as an abstention, with the reason."""
+        cast = cast_of(command)
+        if problem := unfit(state.vote.question, Ballot(state.me, cast.choices, cast.reason)):
+            cast = Cast(cast.round, (), f"not counted: {problem}"[:MAX_REASON])
+        return self._on_command(state, cast, now)
 
     def _on_message(self, state: Peer, envelope: Envelope, now: int) -> Transition:
         body, sender = envelope.body, envelope.sender
@@ -293,7 +342,7 @@ class ConsensusPeer:
             return self._on_ballot(state, place, sender, body, now)
         if kind is DecisionSent:
             made = Transition([])
-            self._decided(state, number, read(state.vote.question, body.value), now, made)
+            self._decided(state, number, read(state.vote.question, body.value), now, made, tells=False)
             return made
         if kind is BallotsWanted:
             mine = place.ballots.get(state.me)
@@ -405,7 +454,8 @@ class ConsensusPeer:
             return Transition(ignored="decided already")
         ballots = list(place.ballots.values())
         if now < place.deadline and not is_settled(state.vote.question, ballots):
-            made = Transition(sends=[Send(to, BallotsWanted(number)) for to in state.others if to not in place.ballots])
+            # Those whose ballots are known are asked too: they may have decided meanwhile.
+            made = Transition(sends=[Send(to, BallotsWanted(number)) for to in state.others])
             made.notes = (Waited(number),)
             made.timers = (SetTimer("round", min(place.deadline, now + _wait(state, number, place.waits + 1))),)
             return made
@@ -415,10 +465,12 @@ class ConsensusPeer:
 
     # --- deciding for good ----------------------------------------------------------------------
 
-    def _decided(self, state: Peer, number: int, found: Certificate, now: int, made: Transition) -> None:
+    def _decided(
+        self, state: Peer, number: int, found: Certificate, now: int, made: Transition, *, tells: bool = True
+    ) -> None:
         outcome = found.outcome
         made.facts = [*made.facts, Decided(number, found.value, outcome.kind, outcome.option)]
-        made.sends = self._tell(state, number, found)
+        made.sends = self._tell(state, number, found) if tells else []
         made.timers = (SetTimer("round", 0),)
         if number == state.current:
             self._go_on(state, number, found, now, made)

@@ -15,7 +15,7 @@ no number is lower, so nothing can have been accepted before. All other numbers 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from coordination.quorum import majority
 from kos_runtime.core.envelope import message
@@ -33,6 +33,13 @@ class Number(NamedTuple):
 NONE: Final = Number(0, "", 0)
 
 
+def numbered(fact: Any, *names: str) -> None:
+    """Make numbers again of what a log or a message holds of them, which is their parts."""
+    for name in names:
+        if type(getattr(fact, name)) is not Number:
+            object.__setattr__(fact, name, Number(*getattr(fact, name)))
+
+
 # --- messages -----------------------------------------------------------------------------------
 
 
@@ -42,6 +49,9 @@ class Prepare:
 
     round: int
     number: Number
+
+    def __post_init__(self) -> None:
+        numbered(self, "number")
 
 
 @message("promise")
@@ -53,6 +63,9 @@ class Promise:
     accepted: Number
     value: bytes
 
+    def __post_init__(self) -> None:
+        numbered(self, "number", "accepted")
+
 
 @message("accept")
 class Accept:
@@ -62,6 +75,9 @@ class Accept:
     number: Number
     value: bytes
 
+    def __post_init__(self) -> None:
+        numbered(self, "number")
+
 
 @message("accepted")
 class AcceptedBy:
@@ -69,6 +85,9 @@ class AcceptedBy:
 
     round: int
     number: Number
+
+    def __post_init__(self) -> None:
+        numbered(self, "number")
 
 
 @message("refusal")
@@ -79,6 +98,9 @@ class Refusal:
     number: Number
     promised: Number
 
+    def __post_init__(self) -> None:
+        numbered(self, "number", "promised")
+
 
 # --- facts --------------------------------------------------------------------------------------
 
@@ -88,12 +110,18 @@ class Promised:
     round: int
     number: Number
 
+    def __post_init__(self) -> None:
+        numbered(self, "number")
+
 
 @event("paxos_accepted")
 class Accepted:
     round: int
     number: Number
     value: bytes
+
+    def __post_init__(self) -> None:
+        numbered(self, "number")
 
 
 @event("paxos_proposing")
@@ -103,6 +131,9 @@ class Proposing:
     round: int
     number: Number
     value: bytes | None
+
+    def __post_init__(self) -> None:
+        numbered(self, "number")
 
 
 # --- acceptor -----------------------------------------------------------------------------------

@@ -45,6 +45,10 @@ class Team(Agent):
         return {"text": "at last"}
 
     @action
+    def vote(self, who: str) -> dict[str, str]:
+        return {"vote": "no" if who == "panel-2" else "yes", "reason": f"{who} thinks so"}
+
+    @action
     def garbage(self) -> dict[str, int]:
         return {"n": "great"}  # type: ignore[dict-item]
 

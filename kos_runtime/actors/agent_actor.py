@@ -16,8 +16,10 @@ import ray
 
 from kos_runtime.actors.failpoints import plant_killer
 from kos_runtime.actors.parts import Key, MakeRunner, RunnerParts, Said, resolve
+from kos_runtime.actors.peer_loop import PeerLoop
 from kos_runtime.core.failpoint import hit
 from kos_runtime.core.invocation import Outcome
+from kos_runtime.core.peer.process import ROUND, is_of_peer
 
 #: A call of ``work`` waits so long for its batch, in milliseconds: no result waits for the slowest of its batch.
 WAIT_MS: Final = 5.0
@@ -38,7 +40,7 @@ GATHER_S: Final = 0.004
 SAY_S: Final = 0.5
 MAX_SAID: Final = 256
 #: What calls run beside each other: two batches, one open call, and questions that are answered at once.
-GROUPS: Final = {"work": 2, "late": 2, "control": 4}
+GROUPS: Final = {"work": 2, "late": 2, "control": 4, "peers": 1}
 
 
 class AgentActor:
@@ -59,6 +61,7 @@ class AgentActor:
         #: The newest word of each attempt that spoke since the last answer, and until when to wait with it.
         self._said: dict[Key, tuple[str, float | None]] = {}
         self._quiet_until = 0.0
+        self._peers: PeerLoop | None = None
 
     def __repr__(self) -> str:
         running = 0 if self._parts is None else len(self._parts.runner.running())
@@ -72,8 +75,19 @@ class AgentActor:
             # Bodies that compute must not keep the threads that answer waiting for 5 ms each.
             sys.setswitchinterval(SWITCH_S)
             build: MakeRunner = resolve(make)
-            self._parts = build(settings, spec["target"], spec["settings"], self._take, self._say)
+            self._parts = parts = build(settings, spec["target"], spec["settings"], self._take, self._say)
             context = ray.get_runtime_context()
+            self._peers = PeerLoop(
+                self._name,
+                context.namespace,
+                spec["partition"],
+                parts.codec,
+                parts.put_blob,
+                submit=parts.runner.submit,
+                cancel=parts.runner.cancel,
+                acknowledge=parts.runner.acknowledge,
+                hand_out=self._take_from_peers,
+            )
             self._about = {
                 "name": self._name,
                 "pool": spec["pool"],
@@ -93,7 +107,11 @@ class AgentActor:
         hit("work.before")
         invocations, settled = parts.unpack_work(data)
         if settled:
-            parts.runner.acknowledge(settled)
+            self._acknowledge(settled)
+        seats = [invocation for invocation in invocations if invocation.peer]
+        if seats:
+            self._loop().begin(seats)
+            invocations = [invocation for invocation in invocations if not invocation.peer]
         result = parts.runner.run_batch(invocations, WAIT_MS)
         if result.running:
             with self._wake:
@@ -110,13 +128,13 @@ class AgentActor:
         parts = self._prepared()
         runner = parts.runner
         if settled:
-            runner.acknowledge(settled)
+            self._acknowledge(settled)
         deadline = time.monotonic() + LATE_S
         wedged: list[Key] = []
         seen: set[Key] = set()
         with self._wake:
             while not self._ended and epoch >= self._epoch and time.monotonic() < deadline:
-                running = set(runner.running())
+                running = set(self._running())
                 # What was there at the last look already is no short action: it is worth a report.
                 if (running & seen) - self._reported or runner.overdue() != self._stuck:
                     break
@@ -133,7 +151,7 @@ class AgentActor:
             self._many = len(self._ended) >= MANY
             ended = self._ended[:MAX_ANSWER]
             del self._ended[:MAX_ANSWER]
-            now_running = runner.running()
+            now_running = self._running()
             self._reported = set(now_running)
             stuck = self._stuck = runner.overdue()
         hit("late.after")
@@ -144,7 +162,12 @@ class AgentActor:
     def settle(self, settled: list[Key]) -> None:
         """Forget outcomes: they are stored."""
         hit("settle.before")
-        self._prepared().runner.acknowledge(settled)
+        self._acknowledge(settled)
+
+    @ray.method(concurrency_group="peers", num_returns=0)
+    def peer(self, data: bytes) -> None:
+        """Take what the peers of another process say to those that have their places here."""
+        self._loop().receive(data)
 
     @ray.method(concurrency_group="control")
     def inventory(self, epoch: int) -> tuple[dict[str, Any], list[Key], bytes] | None:
@@ -163,31 +186,43 @@ class AgentActor:
             self._stuck = 0
             self._wake.notify_all()
         keys, outcomes = self._parts.runner.inventory(epoch)
+        seats, ended = self._loop().inventory()
+        # What peers' agents are asked for is no dispatch of its own, and only they wait for it.
+        keys = [*(key for key in keys if not is_of_peer(key[1])), *seats]
+        outcomes = [*(outcome for outcome in outcomes if not is_of_peer(outcome.path)), *ended]
         # What an attempt says is no dispatch of its own.
         holds = [*keys, *((o.run, o.path, o.fence) for o in outcomes if ">" not in o.path)]
         hit("inventory.after")
-        return self._about, holds, self._parts.pack_outcomes(outcomes, self._parts.runner.running())
+        return self._about, holds, self._parts.pack_outcomes(outcomes, self._running())
 
     @ray.method(concurrency_group="control")
     def cancel(self, keys: list[Key]) -> None:
         """Ask attempts to stop."""
         runner = self._prepared().runner
         for run, path, fence in keys:
-            runner.cancel(run, path, fence)
+            if not runner.cancel(run, path, fence):
+                self._loop().cancel((run, path, fence))
 
     @ray.method(concurrency_group="control")
     def running(self) -> list[Key]:
         """Return what runs right now."""
-        return [] if self._parts is None else self._parts.runner.running()
+        return [] if self._parts is None else self._running()
 
     def _take(self, outcomes: list[Outcome]) -> None:
+        if any(is_of_peer(outcome.path) for outcome in outcomes):
+            self._loop().answered([outcome for outcome in outcomes if is_of_peer(outcome.path)])
+            outcomes = [outcome for outcome in outcomes if not is_of_peer(outcome.path)]
+        self._take_from_peers(outcomes)
+
+    def _take_from_peers(self, outcomes: list[Outcome]) -> None:
         with self._wake:
             self._ended.extend(outcomes)
             self._wake.notify_all()
 
     def _say(self, run: str, path: str, fence: int, message: str, fraction: float | None) -> None:
         """An attempt says how far it is. Called on its thread, which waits for nothing here."""
-        key = (run, path, fence)
+        # What a peer's agent says it says for its peer.
+        key = (run, path.partition(ROUND)[0], fence)
         if key in self._said or len(self._said) < MAX_SAID:
             self._said[key] = (message, fraction)
 
@@ -197,6 +232,22 @@ class AgentActor:
         said, self._said = self._said, {}
         self._quiet_until = time.monotonic() + SAY_S
         return [(key, *words) for key, words in said.items()]
+
+    def _acknowledge(self, settled: list[Key]) -> None:
+        self._prepared().runner.acknowledge(settled)
+        self._loop().acknowledge(settled)
+
+    def _running(self) -> list[Key]:
+        """Return what runs; for peers' agents their peers are named."""
+        running = self._prepared().runner.running()
+        if not any(is_of_peer(path) for _, path, _ in running):
+            return running
+        return [*(key for key in running if not is_of_peer(key[1])), *self._loop().asking()]
+
+    def _loop(self) -> PeerLoop:
+        if self._peers is None:
+            raise RuntimeError(f"{self._name} was not prepared")
+        return self._peers
 
     def _prepared(self) -> RunnerParts:
         if self._parts is None:

@@ -41,7 +41,7 @@ class Waiting:
     __slots__ = ("answers", "done", "left")
 
     def __init__(self, count: int) -> None:
-        self.answers: list[Answer | None] = [None] * count
+        self.answers: list[Any] = [None] * count
         self.left = count
         self.done = threading.Event()
 
@@ -76,6 +76,7 @@ class EngineLoop:
         self._tokens = 0
         self._lock = threading.Lock()
         self._stopped = False
+        self._now = 0
         self._draining = False
         self._drained = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kos-engine", daemon=True)
@@ -112,6 +113,30 @@ class EngineLoop:
                     self._waiting.pop(first + index, None)
         unknown = Rejected(code="unknown", message=f"no answer within {timeout:g} s; it may still be carried out")
         return [unknown if answer is None else answer for answer in waiting.answers]
+
+    def ask_disk(self, rows: list[list[Any]], timeout: float) -> list[list[Any]]:
+        """Have peers' rows appended, and return what became of each.
+
+        Raises:
+            TimeoutError: Nobody knows, within ``timeout`` seconds.
+        """
+        waiting = Waiting(1)
+        with self._lock:
+            self._tokens += 1
+            token = self._tokens
+            self._waiting[token] = (waiting, 0)
+        self.inbox.put(msg.PeerRequest(token, rows))
+        if not waiting.done.wait(timeout):
+            with self._lock:
+                self._waiting.pop(token, None)
+        found: Any = waiting.answers[0]
+        if not isinstance(found, list):
+            raise TimeoutError(f"the disk gave no answer within {timeout:g} s")
+        return found
+
+    def now(self) -> int:
+        """Return the log's time as of the engine's last turn, in milliseconds."""
+        return self._now
 
     def drain(self, grace: float) -> bool:
         """Start nothing more, and wait at most ``grace`` seconds for what runs; say whether all of it ended."""
@@ -167,6 +192,7 @@ class EngineLoop:
             if not follows:
                 break
             batch = follows
+        self._now = parts.host.partition.time
         self.stalled = parts.host.stalled_by
         self.active = parts.host.partition.active
         if parts.host.is_drained():
@@ -228,6 +254,8 @@ class EngineLoop:
                 fleet.dispatch(effect)
             case msg.Reply(token=token, answer=answer):
                 self._reply(token, answer)
+            case msg.PeerAnswer(token=token, rows=rows):
+                self._reply(token, rows)
             case msg.Acknowledge():
                 fleet.acknowledge(effect)
             case msg.StartProcess():
@@ -239,7 +267,7 @@ class EngineLoop:
                 self._log(kind, text=text, run=run)
         return []
 
-    def _reply(self, token: int, answer: Answer) -> None:
+    def _reply(self, token: int, answer: Any) -> None:
         found = self._waiting.pop(token, None)
         if found is not None:
             waiting, index = found

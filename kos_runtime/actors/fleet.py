@@ -45,6 +45,8 @@ class Member:
     settled: list[Key] = field(default_factory=list)
     running: list[Key] = field(default_factory=list)
     silences: int = 0
+    #: Those that are peers' places: nothing of theirs runs but what is reported.
+    seats: set[Key] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -187,6 +189,8 @@ class Fleet:
         outcomes, running = self._parts.unpack_outcomes(data)
         for outcome in outcomes:
             member.open.pop((outcome.run, outcome.path, outcome.fence), None)
+            if member.seats:
+                member.seats.discard((outcome.run, outcome.path, outcome.fence))
         if running or member.running:
             # A call speaks of its own batch alone: what was said of others holds until they end.
             member.running = [key for key in dict.fromkeys([*member.running, *running]) if key in member.open]
@@ -201,10 +205,10 @@ class Fleet:
             self._ask_again(member, item.kind, sent)
             return ()
         unknown: list[msg.Input] = []
-        begun = {(i.run, i.path, i.fence) for sent in member.sent.values() for i in sent}
+        begun = {(i.run, i.path, i.fence) for sent in member.sent.values() for i in sent if not i.peer}
         begun.update((run, path, fence) for run, path, fence in member.running)
         # Whatever was in a call that did not return may have begun; without any, all that it held may have.
-        suspects = [key for key in member.open if key in begun] or list(member.open)
+        suspects = [key for key in member.open if key in begun] or [k for k in member.open if k not in member.seats]
         if suspects:
             unknown.append(msg.Outcomes(member.name, [], suspects))
         # One that is only out of reach would come back, and keep its place until then.
@@ -247,6 +251,8 @@ class Fleet:
             batch = _cut(member.pending)
             for i in batch:
                 member.open[i.run, i.path, i.fence] = None
+                if i.peer:
+                    member.seats.add((i.run, i.path, i.fence))
             settled, member.settled = member.settled, []
             name = f"{batch[0].path}@{batch[0].attempt}" if len(batch) == 1 else f"{member.kind}×{len(batch)}"
             hit("dispatch.before")

@@ -23,7 +23,9 @@ from kos_runtime.core.errors import Fenced, StoreError
 from kos_runtime.ports.codec import Codec
 
 #: What calls run beside each other: people's requests, questions that are answered at once, one long watch.
-GROUPS: Final = {"requests": 32, "control": 4, "watch": 4}
+GROUPS: Final = {"requests": 32, "control": 4, "watch": 4, "peers": 32}
+#: Peers' appends are waited for so long, in seconds; then nobody knows, and they ask again.
+APPEND_S: Final = 30.0
 #: A watch stays open so long, in seconds.
 WATCH_S: Final = 5.0
 
@@ -60,6 +62,13 @@ class PartitionActor:
         """Carry out a batch of requests and return its answers, durable by then."""
         loop, codec = self._begun()
         return pack_answers(loop.ask(unpack_requests(data, codec), timeout_s), codec)
+
+    @ray.method(concurrency_group="peers")
+    def peers(self, data: bytes) -> bytes:
+        """Append to streams of peers, and return ``[log time, answers]`` once that is durable."""
+        loop, codec = self._begun()
+        rows = loop.ask_disk(codec.unpack(data), APPEND_S)
+        return codec.pack([loop.now(), rows])
 
     @ray.method(concurrency_group="watch")
     def watch(self, wait_s: float = WATCH_S) -> dict[str, Any]:
@@ -110,6 +119,7 @@ class PartitionActor:
     def _fleet(self, parts: EngineParts, inbox: "SimpleQueue[Any]") -> Fleet:
         self._placement = Placement(
             namespace=self._setup["namespace"],
+            partition=partition_name(self._setup["partition"]),
             make=self._setup["runner"],
             settings=self._setup["settings"],
             put=inbox.put,

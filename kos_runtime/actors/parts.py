@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from kos_runtime.core.invocation import Invocation, Outcome
+from kos_runtime.core.record import BlobRef
 from kos_runtime.engine.host import Host
 from kos_runtime.ports.codec import Codec
 
@@ -33,6 +34,7 @@ class BatchResult(Protocol):
 class Runner(Protocol):
     """What executes invocations inside an agent's process. Its methods may be called from any thread."""
 
+    def submit(self, invocations: Sequence[Invocation]) -> object: ...
     def run_batch(self, invocations: Sequence[Invocation], wait_ms: float = 5.0) -> BatchResult: ...
     def cancel(self, run: str, path: str, fence: int) -> bool: ...
     def acknowledge(self, keys: Sequence[Key]) -> None: ...
@@ -68,6 +70,8 @@ class RunnerParts:
     hands: int
     unpack_work: Callable[[bytes], tuple[list[Invocation], list[Key]]]
     pack_outcomes: Callable[[list[Outcome], list[Key]], bytes]
+    codec: Codec
+    put_blob: Callable[[bytes], BlobRef]
 
 
 #: Opens the store, claims it and recovers: ``open_engine(settings) -> EngineParts``.

@@ -1,5 +1,6 @@
 """Making agents' processes: names that are never used twice, resources, and what to say when there is no room."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,17 +37,20 @@ class Placement:
         self,
         *,
         namespace: str,
+        partition: str,
         make: str,
         settings: dict[str, Any],
         put: Callable[[Any], None],
         log: Callable[..., None],
     ) -> None:
         self._namespace = namespace
+        self._partition = partition
         self._make = make
         self._settings = settings
         self._put = put
         self._log = log
         self._said: set[str] = set()
+        self._counting = threading.Lock()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="kos-placement")
 
     def start(self, effect: StartProcess) -> None:
@@ -132,7 +136,13 @@ class Placement:
             .remote(name)
         )
         hit("start.made")
-        spec = {"pool": effect.pool, "kind": effect.kind, "target": effect.target, "settings": effect.settings}
+        spec = {
+            "pool": effect.pool,
+            "kind": effect.kind,
+            "target": effect.target,
+            "settings": effect.settings,
+            "partition": self._partition,
+        }
         # The handshake: a process counts when it has answered, not when it was asked for.
         about = self._answer(handle, handle.prepare.remote(self._make, self._settings, spec), effect, demand)
         self._log(
@@ -186,8 +196,9 @@ class Placement:
     def _number(self, kind: str) -> int:
         """Return the next number of a kind: counted in the cluster, so that a restart of the partition goes on."""
         key = f"kos/{self._namespace}/number/{kind}".encode()
-        last = int(internal_kv._internal_kv_get(key, namespace=_KV) or b"0")
-        internal_kv._internal_kv_put(key, str(last + 1).encode(), overwrite=True, namespace=_KV)
+        with self._counting:
+            last = int(internal_kv._internal_kv_get(key, namespace=_KV) or b"0")
+            internal_kv._internal_kv_put(key, str(last + 1).encode(), overwrite=True, namespace=_KV)
         return last + 1
 
 

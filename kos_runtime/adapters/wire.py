@@ -54,13 +54,13 @@ def unpack_work(data: bytes) -> tuple[list[Invocation], list[Key]]:
 def _invocation(
     run: str, path: str, attempt: int, fence: int, epoch: int, agent: str, action: str, inputs: bytes, timeout_ms: int,
     key: str, gathers: list[Any] | None, outputs: list[Any] | None, lenient: bool, part: bool, blob: list[Any] | None,
-    heartbeat_ms: int = 0, mail: bytes = b"",
+    heartbeat_ms: int = 0, mail: bytes = b"", peer: bytes = b"",
 ) -> Invocation:  # fmt: skip
     if not (
         type(run) is type(path) is type(agent) is type(action) is type(key) is str
         and type(attempt) is type(fence) is type(epoch) is type(timeout_ms) is type(heartbeat_ms) is int
         and type(lenient) is type(part) is bool
-        and type(inputs) is type(mail) is bytes
+        and type(inputs) is type(mail) is type(peer) is bytes
     ):
         _refuse("a field has the wrong type")
     return Invocation(
@@ -81,6 +81,7 @@ def _invocation(
         None if blob is None else _read_ref(blob),
         heartbeat_ms,
         mail,
+        peer,
     )
 
 

@@ -20,7 +20,8 @@ from kos_runtime.core.plan.model import Authority, Consensus
 from kos_runtime.core.workflow.authority import MACHINE as AUTHORITY
 from kos_runtime.core.workflow.granting import grants_of
 from kos_runtime.core.workflow.granting import setup_of as authority_setup
-from kos_runtime.core.workflow.voting import BALLOTS, setup_of
+from kos_runtime.core.workflow.peers import question_of
+from kos_runtime.core.workflow.voting import BALLOTS
 
 GROUP: Final = "kos_runtime.machines"
 
@@ -62,7 +63,7 @@ def problem_of(form: Consensus, where: str) -> str:
     """Return what is wrong with a vote, as the machine that counts it says, or nothing."""
     make_installed_known()
     try:
-        machine_named(BALLOTS).initial(BALLOTS, setup_of(form, where))
+        machine_named(BALLOTS).initial(BALLOTS, question_of(form, where))
     except (UnknownMachine, ValueError) as error:
         return str(error)
     return ""

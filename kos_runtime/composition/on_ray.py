@@ -102,7 +102,15 @@ def make_runner(
     runner = wiring.make_runner(
         settings["store"], target, agent_settings, on_late, threads=hands, log=log, on_progress=on_progress
     )
-    return RunnerParts(runner=runner, hands=hands, unpack_work=unpack_work, pack_outcomes=pack_outcomes)
+    make_installed_known()
+    return RunnerParts(
+        runner=runner,
+        hands=hands,
+        unpack_work=unpack_work,
+        pack_outcomes=pack_outcomes,
+        codec=wiring.CODEC,
+        put_blob=wiring.blob_store(settings["store"]).put,
+    )
 
 
 def make_codec() -> MsgpackCodec:

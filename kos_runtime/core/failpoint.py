@@ -43,6 +43,9 @@ ON_RAY: Final = {
     ),
 }  # fmt: skip
 
+#: What an agent's process comes to beside these when peers have their places in it.
+ON_PEERS: Final = ("peer.append.before", "peer.append.after", "peer.send.before", "peer.send.after")
+
 _hook: Callable[[str], None] | None = None
 
 

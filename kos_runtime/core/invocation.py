@@ -64,6 +64,8 @@ class Invocation(NamedTuple):
     heartbeat_ms: int = 0
     #: The message that it handles and what was said before in its conversation, packed; empty for a step.
     mail: bytes = b""
+    #: What a peer is told of its vote, packed: this attempt is its place in a process, and the action is its agent's ballot.
+    peer: bytes = b""
 
 
 @dataclass(slots=True)

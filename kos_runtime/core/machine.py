@@ -4,8 +4,8 @@ A machine decides and folds, and does nothing else. It is given a *stimulus*, wi
 ``Transition``: what shall be recorded, and what follows from it. Its host keeps four promises:
 
 1. **Recorded before sent.** All ``facts`` of a transition are durable, in one append to the instance's own stream at the
-   expected position, before any of its ``sends``, ``timers``, ``consults`` or its ``reply`` goes out. If that append
-   fails, nothing of the transition has happened.
+   expected position, before any of its ``sends``, ``timers`` or its ``reply`` goes out. If that append fails, nothing of
+   the transition has happened. A question (``consults``) may be put before: what has no recorded answer is asked again.
 2. **One at a time.** ``evolve`` has folded the facts and notes of a transition before the next stimulus is decided.
 3. **Notes may be lost.** ``notes`` are folded like facts and are not stored: they are what a machine can ask for again.
    After a crash the state is the fold of the facts alone. A machine says by this choice, and nowhere else, what its

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.definition.problems import Path
 from kos_runtime.definition.references import Scope, Use
@@ -14,6 +15,8 @@ PEER: Final = "peer"
 MAX_PEERS: Final = 1_000
 #: The rules under which a peer may count more than once.
 WEIGHED: Final = ("weighted", "approval", "schulze")
+#: With ``agreement: paxos`` each is a process.
+MAX_PROCESSES: Final = 100
 
 
 def is_of_peers(raw: Any) -> bool:
@@ -27,12 +30,9 @@ def seen_by_peers(scope: Scope) -> Scope:
     )  # fmt: skip
 
 
-def runs_by_the_log(raw: Any) -> bool:
-    """Say whether a coordination is one that runs: a vote of peers of which the log is the agreement."""
-    if not is_of_peers(raw):
-        return False
-    said = raw.get("consensus")
-    return isinstance(said, dict) and said.get("agreement") == "log"
+def is_vote(raw: Any) -> bool:
+    """Say whether a coordination is one that runs: a vote of peers."""
+    return is_of_peers(raw) and isinstance(raw.get("consensus"), dict)
 
 
 def compile_consensus(
@@ -49,8 +49,10 @@ def compile_consensus(
     if pool and not count:
         hint = f"write agents: {{{pool}: {{agent: ..., replicas: 3}}}}"
         check.fail((*at, "peers"), "KOS101", f"how many of {pool!r} vote is not said", hint)
-    if count > MAX_PEERS:
-        check.fail((*at, "peers"), "KOS106", f"at most {MAX_PEERS} peers vote, not {count}")
+    by_peers = said.get("agreement", "paxos") == "paxos"
+    if count > (most := MAX_PROCESSES if by_peers else MAX_PEERS):
+        hint = f"with agreement: log up to {MAX_PEERS} vote" if by_peers and count <= MAX_PEERS else ""
+        check.fail((*at, "peers"), "KOS106", f"at most {most} peers vote, not {count}", hint)
         count = 0
     electors = tuple(f"{pool}-{number}" for number in range(1, count + 1))
     weights = content.get("weights") or {}
@@ -63,12 +65,9 @@ def compile_consensus(
         elif weights[name] < 1:
             check.fail((*at, "weights", name), "KOS106", f"the weight of {name!r} is at least 1")
     options = said.get("options") or ["yes", "no"]
-    for key, unless in (("rounds", 1), ("deadline", None), ("on_deadlock", said.get("on_deadlock"))):
-        told = said.get(key, unless)
-        if told != unless or (key == "on_deadlock" and told == "escalate"):
-            compiler.need(
-                f"consensus with {key}" + (": escalate" if key == "on_deadlock" else ""), where, (*at, "consensus", key)
-            )
+    for key, unless in (("rounds", 1), ("deadline", None)):
+        if not by_peers and said.get(key, unless) != unless:
+            compiler.need(f"consensus with {key} and agreement: log", where, (*at, "consensus", key))
     if "conflicts" in content:
         compiler.need("conflicts between peers", where, (*at, "conflicts"))
     form = model.ForEach(
@@ -85,6 +84,9 @@ def compile_consensus(
             threshold=str(said.get("threshold", "")),
             participation=str(said.get("participation", "")),
             on_deadlock=said.get("on_deadlock", ""),
+            agreement="paxos" if by_peers else "log",
+            rounds=said.get("rounds", 1),
+            deadline_ms=parse_duration(said["deadline"]) if "deadline" in said else 120_000,
         ),
     )
     return form, inside, []

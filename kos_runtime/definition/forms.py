@@ -8,7 +8,7 @@ from kos_runtime.core.instant import parse_duration
 from kos_runtime.core.plan import model
 from kos_runtime.definition.assemble import Entry
 from kos_runtime.definition.authority import is_hierarchical
-from kos_runtime.definition.consensus import compile_consensus, is_of_peers, runs_by_the_log, seen_by_peers
+from kos_runtime.definition.consensus import compile_consensus, is_of_peers, is_vote, seen_by_peers
 from kos_runtime.definition.mastering import compile_master, is_mastered
 from kos_runtime.definition.names import kind_of
 from kos_runtime.definition.problems import Path
@@ -70,7 +70,7 @@ class Forms:
                     scope,
                     [],
                 )
-            case "coordination" if runs_by_the_log(raw["coordination"]):
+            case "coordination" if is_vote(raw["coordination"]):
                 return compile_consensus(self.compiler, raw, path, scope, where)
             case "coordination" if is_mastered(raw["coordination"]):
                 return compile_master(self.compiler, raw, path, scope)
@@ -78,8 +78,7 @@ class Forms:
                 form, uses = self.compiler.authorities.hierarchical(raw, path, scope)
                 return form, scope, uses
             case other:
-                votes = is_of_peers(raw.get(other)) and "consensus" in raw[other]
-                self.compiler.need("agreement: paxos" if votes else other, where, (*path, other))
+                self.compiler.need(other, where, (*path, other))
                 form, uses = self._carried(raw, other, path, scope)
                 return form, seen_by_peers(scope) if is_of_peers(raw.get(other)) else scope, uses
 

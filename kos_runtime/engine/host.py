@@ -45,6 +45,7 @@ from kos_runtime.core.workflow.waiting import priority_in
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.partition import MAX_KEPT, MISSING, Partition
+from kos_runtime.engine.peer_streams import refused
 from kos_runtime.engine.pools import Process
 
 #: How long dispatching rests after the store refused a batch, in milliseconds.
@@ -254,7 +255,7 @@ class Host:
         """Nothing was stored: forget what was decided, keep what agents reported, and try again in a second."""
         self.stalled_until = now + RETRY_MS
         self.stalled_by = str(error)
-        held = {p.name: list(p.holds) for p in self._processes()}
+        held = {p.name: [*p.holds, *p.peers] for p in self._processes()}
         effects = self._refuse(batch)
         effects.append(msg.Notice("storage", str(error)))
         made = self.partition.made
@@ -273,7 +274,9 @@ class Host:
         """Answer commands with what the store says; keep everything that agents reported."""
         effects: list[msg.Effect] = []
         for item in inputs:
-            if isinstance(item, msg.Request):
+            if isinstance(item, msg.PeerRequest):
+                effects.append(msg.PeerAnswer(item.token, refused(item)))
+            elif isinstance(item, msg.Request):
                 code = "storage_full" if "storage_full" in self.stalled_by else "storage"
                 effects.append(msg.Reply(item.token, Rejected(code=code, message=self.stalled_by)))
             elif not isinstance(item, msg.ProcessUp):
@@ -315,6 +318,15 @@ class Host:
                 return msg.PendingLoaded([(row.run, priority_in(row.waiting)) for row in rows], len(rows) == _PAGE)
             case msg.LoadInstants():
                 return self._instants(load)
+            case msg.LoadPeer(stream=stream):
+                return self._peer(stream)
+
+    def _peer(self, stream: str) -> msg.PeerLoaded:
+        loaded = msg.PeerLoaded(stream, self.log.salt(stream) or b"", [])
+        while records := self.log.stream(stream, after=len(loaded.records), limit=_PAGE):
+            loaded.records += [[record.names, record.payload] for record in records]
+            loaded.last_hash, loaded.last_offset = records[-1].hash, records[-1].offset
+        return loaded
 
     def _value(self, digest: str) -> Any:
         if digest.startswith(RESULT):

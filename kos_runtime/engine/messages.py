@@ -216,9 +216,30 @@ class Report:
     parent: str
 
 
+@dataclass(slots=True)
+class PeerRequest:
+    """What peers of one process ask of their disk, in rows: ``["open", run, path, fence, stream, number]``, and with the place
+    behind which it goes ``["append", run, path, fence, stream, number, position, [[names, payload], ...]]``.
+    """
+
+    token: int
+    rows: list[list[Any]]
+
+
+@dataclass(slots=True)
+class PeerLoaded:
+    """A peer's stream: its records as ``[names, payload]``, and its end."""
+
+    stream: str
+    salt: bytes
+    records: list[list[Any]]
+    last_hash: bytes = b""
+    last_offset: int = 0
+
+
 Input = (
     Request | Repeated | Outcomes | ProcessUp | ProcessDown | PoolFailed | Reconciled | Loaded | DataLoaded | LibraryLoaded
-    | TimersLoaded | PendingLoaded | HistoryLoaded | InstantsLoaded | ToParent | ToChild | Report
+    | TimersLoaded | PendingLoaded | HistoryLoaded | InstantsLoaded | ToParent | ToChild | Report | PeerRequest | PeerLoaded
 )  # fmt: skip
 
 # --- asked of the host --------------------------------------------------------------------------
@@ -278,7 +299,14 @@ class LoadInstants:
     most: int
 
 
-Load = LoadRun | LoadHistory | LoadData | LoadLibrary | LoadTimers | LoadPending | LoadInstants
+@dataclass(frozen=True, slots=True)
+class LoadPeer:
+    """A peer's stream, all of it."""
+
+    stream: str
+
+
+Load = LoadRun | LoadHistory | LoadData | LoadLibrary | LoadTimers | LoadPending | LoadInstants | LoadPeer
 
 # --- out ----------------------------------------------------------------------------------------
 
@@ -338,7 +366,18 @@ class Notice:
     run: str = ""
 
 
-Effect = Dispatch | Cancel | Acknowledge | Reply | StartProcess | Notice
+@dataclass(slots=True)
+class PeerAnswer:
+    """What the disk answers, a row for each that was asked: ``[run, path, fence, stream, number, code, position, book, records]``.
+
+    ``code`` is ok, conflict (with what stands behind the place), closed, lost, oversize, or later.
+    """
+
+    token: int
+    rows: list[list[Any]]
+
+
+Effect = Dispatch | Cancel | Acknowledge | Reply | StartProcess | Notice | PeerAnswer
 
 
 @dataclass(slots=True)

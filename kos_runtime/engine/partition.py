@@ -71,6 +71,7 @@ from kos_runtime.core.workflow.compensating import GoBack, fail_run
 from kos_runtime.core.workflow.desk import Desk, Stops
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
+from kos_runtime.core.workflow.peers import is_peer
 from kos_runtime.core.workflow.progress import advance as progress
 from kos_runtime.core.workflow.progress import length_of
 from kos_runtime.core.workflow.reusing import stored_as
@@ -85,6 +86,7 @@ from kos_runtime.engine.families import Families, parent_of
 from kos_runtime.engine.histories import TOKEN as FROM_HISTORIES
 from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
+from kos_runtime.engine.peer_streams import PeerStreams
 from kos_runtime.engine.pools import Pools, Process
 from kos_runtime.engine.recorder import Meta, Recorder, stored_timers
 from kos_runtime.engine.schedules import TOKEN as FROM_SCHEDULE
@@ -167,6 +169,8 @@ class Partition:
         self._histories = Histories(self)
         #: (digest, stream) of blobs that runs took over from others.
         self._mentions: list[tuple[str, str]] = []
+        #: The streams of peers, which are processes of their own: this is their disk.
+        self.peers = PeerStreams(self)
         self.schedules = Schedules(
             store_id, codec, lambda command: self._request(msg.Request(FROM_SCHEDULE, "", command))
         )
@@ -208,6 +212,10 @@ class Partition:
                     self.schedules.told(item)
                 case msg.Reconciled():
                     self._all_reported()
+                case msg.PeerRequest():
+                    self.peers.asked(item)
+                case msg.PeerLoaded():
+                    self.peers.loaded(item)
                 case msg.ToParent() | msg.ToChild() | msg.Report():
                     self.families.tell(item)
         if self.schedules.entries:
@@ -226,6 +234,8 @@ class Partition:
     def loads(self) -> list[msg.Load]:
         """Return what must be read; each is answered once, through ``receive``."""
         loads, self._loads = self._loads, []
+        if self.peers.loads:
+            loads, self.peers.loads = [*loads, *self.peers.loads], []
         return [*loads, *self.schedules.loads()] if self.schedules.entries else loads
 
     def next_due(self) -> int | None:
@@ -833,6 +843,9 @@ class Partition:
         """A dispatch from before a takeover runs on, or its outcome comes again."""
         here = self.runs.get(run)
         step = None if here is None else here.steps.get(path)
+        if step is not None and is_peer(step):
+            process.peers[run, path, fence] = None
+            return
         self.pools.held(process, (run, path, fence), 0 if step is None else step.node.step.timeout_ms)
         if step is not None and step.node.step.heartbeat_ms:
             self.pools.watch(process, (run, path, fence), step.node.step.heartbeat_ms)
@@ -854,6 +867,14 @@ class Partition:
             sent = (run_id, path, fence) not in item.unsent
             suspect = sent and not item.ended and (only or (run_id, path, fence) in process.begun)
             self._decide(run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect, sent=sent)
+        for run_id, path, fence in process.peers:
+            run = self.runs.get(run_id)
+            if run is not None:
+                sent = (run_id, path, fence) not in item.unsent
+                suspect = sent and not item.ended and (run_id, path, fence) in process.begun
+                self._decide(
+                    run, f"lost:{item.process}", decide.lost, path, fence, item.cause, suspect=suspect, sent=sent
+                )
 
     def _pool_failed(self, item: msg.PoolFailed) -> None:
         pool = self.pools.pools.get(item.pool)
@@ -900,7 +921,7 @@ class Partition:
                 run.todo.append(path)
                 self._decide(run, "turn", progress)
                 self.pools.granting = False
-            if self.pools.wants_process(pool):
+            while self.pools.wants_process(pool):
                 pool.starting += 1
                 link = pool.link
                 self._effects.append(msg.StartProcess(pool.name, link.kind, link.target, link.settings, link.resources))
@@ -1017,7 +1038,7 @@ class Partition:
         self._quarantine[run] = (error, cause, known := self.runs.pop(run, known))
         self.families.set_aside(run, known, error)
         for process in self.pools.processes.values():
-            for key in [key for key in process.holds if key[0] == run]:
+            for key in [key for key in (*process.holds, *process.peers) if key[0] == run]:
                 self.pools.released(process, key)
 
     # --- what goes out --------------------------------------------------------------------------
@@ -1046,6 +1067,8 @@ class Partition:
         for run_id, (error, cause, run) in self._quarantine.items():
             self._record_quarantine(run_id, error, cause, run, batch, blobs)
             effects.append(msg.Notice("quarantined", error, run_id))
+        if self.peers.pending:
+            self.peers.record(batch)
         if self.schedules.pending:
             for schedule, its_meta, events, why in self.schedules.decided():
                 self.recorder.schedule(schedule, its_meta, events, why, batch)
@@ -1070,6 +1093,8 @@ class Partition:
             self._mentions = []
         effects.extend(dispatches.values())
         effects.extend(self._replies)
+        if self.peers.answers:
+            effects.extend(self.peers.answered())
         effects.extend(msg.Acknowledge(process, keys) for process, keys in self._settled.items())
         self.cache.trim(self.limits.max_cached_bytes)
         ready = msg.Ready(batch, blobs, effects, leaves=bool(effects))

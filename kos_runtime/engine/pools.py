@@ -47,6 +47,8 @@ class Process:
     heard: int = -1
     #: Those that are to give signs of life → (how often in milliseconds, the instant of their timeout, 0 for never).
     watched: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    #: Peers that have their place here; they take no hands.
+    peers: dict[Key, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Pool:
     reserved_for: tuple[str, str] = ("", "")
     #: What keeps more from starting than may, if anything does.
     gate: Gate | None = None
+    #: As many processes as peers that are to sit apart have asked for.
+    seats: int = 0
 
     def running(self) -> int:
         """Return how many hands are taken, those of bodies that run on after their timeout too."""
@@ -175,6 +179,29 @@ class Pools:
         if any(name not in avoid for name in here.processes):
             return True
         return not here.failed and len(here.processes) < max(here.link.most, 1)
+
+    def seat(
+        self, pool: str, run: str, path: str, item: str, fence: int, apart: Container[str], priority: int = 0
+    ) -> str:
+        here = self.pools[pool]
+        shut = self.closed or (here.gate is not None and here.gate.shut(self.now, here.running()))
+        free = [] if shut else [p for p in here.processes.values() if p.name not in apart and not p.alone]
+        self.granting = False
+        if not free:
+            # Peers that sit apart need as many processes as there may be, and none can begin without most of them.
+            here.seats = here.link.most
+            if (run, path) not in here.waiting:
+                here.waiting.add((run, path))
+                here.queue.add(run, path, priority)
+            return ""
+        process = min(free, key=_peers_of)
+        if self.gates:
+            self._through_gates(pool, run)
+        process.peers[run, item, fence] = None
+        return process.name
+
+    def unseat(self, process: str, run: str, path: str, fence: int) -> None:
+        self.processes[process].peers.pop((run, path, fence), None)
 
     def take(
         self, run: str, path: str, fence: int, timeout_ms: int, *, alone: bool = False, heartbeat_ms: int = 0
@@ -293,6 +320,8 @@ class Pools:
         process.holds.pop(key, 0)
         if process.asking:
             process.asking.pop(key, None)
+        if process.peers:
+            process.peers.pop(key, None)
         if process.begun:
             process.begun.discard(key)
         if process.watched:
@@ -343,7 +372,8 @@ class Pools:
         if pool.gate is not None and pool.gate.shut(self.now, pool.running()):
             # Whoever waits does not wait for hands.
             return False
-        if self.closed or pool.starting or len(pool.processes) >= max(pool.link.most, 1):
+        there = len(pool.processes) + pool.starting
+        if self.closed or there >= max(pool.link.most, 1) or (pool.starting and there >= pool.seats):
             return False
         if pool.failed and pool.processes:
             # What could not be placed beside them is left out until something changes.
@@ -420,3 +450,7 @@ class Pools:
             if not still_taken(plain, self.now):
                 del self._stored[name]
                 self.forgotten.append(name)
+
+
+def _peers_of(process: Process) -> int:
+    return len(process.peers)

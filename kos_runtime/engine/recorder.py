@@ -237,7 +237,17 @@ class Recorder:
 
     def _append(self, batch: Batch, run: str, meta: Meta, stream: str, events: list[Any], cause: str) -> None:
         names, values = describe(events)
-        payload = self._codec.pack(values)
+        self._put(batch, run, meta, stream, names, self._codec.pack(values), cause)
+
+    def peer(self, run: str, stream: str, meta: Meta, written: list[Any], cause: str, batch: Batch) -> None:
+        """Put records of a peer into a batch, as they come from its process."""
+        if meta.new:
+            batch.streams.append((stream, meta.salt))
+            meta.new = False
+        for names, payload in written:
+            self._put(batch, run, meta, stream, names, payload, cause)
+
+    def _put(self, batch: Batch, run: str, meta: Meta, stream: str, names: str, payload: bytes, cause: str) -> None:
         digest = payload_digest(meta.salt, payload)
         self.offset += 1
         meta.offset = self.offset

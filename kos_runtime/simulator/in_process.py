@@ -21,6 +21,7 @@ from kos_runtime.core.workflow.commands import Answer, Command, Rejected
 from kos_runtime.engine import messages as msg
 from kos_runtime.engine.host import Host
 from kos_runtime.simulator.clock import VirtualClock
+from kos_runtime.simulator.peering import PeerNet
 
 #: A batch of input ends at so many.
 _MAX_BATCH = 1_024
@@ -138,6 +139,7 @@ class InProcessHost:
         self._waiting: dict[int, SimpleQueue[Answer]] = {}
         self._tokens = 0
         self._lock = threading.Lock()
+        self._peers = PeerNet(host.codec, host.blobs.put, ask=self._ask, stop=self._stop)
         self._idle = threading.Event()
         self._stopped = False
         self._looked = time.monotonic()
@@ -184,6 +186,9 @@ class InProcessHost:
                 batch = self._gather()
                 for effect in self.host.cycle(batch, self.clock.now()):
                     self._perform(effect)
+                if self._peers.processes:
+                    for item in self._peers.flush(self.clock.now()):
+                        self._inbox.put(item)
                 if self._inbox.empty() and self.host.partition.is_idle():
                     self._idle.set()
         except BaseException as error:
@@ -197,11 +202,19 @@ class InProcessHost:
 
     def _gather(self) -> list[msg.Input]:
         due = self.host.partition.next_due()
+        peers = self._peers.next_due()
+        if peers is not None and (due is None or peers < due):
+            due = peers
         sleep = _MAX_SLEEP if due is None else min(max((due - self.clock.now()) / 1_000, 0.0), _MAX_SLEEP)
         batch: list[msg.Input] = []
         try:
             item = self._inbox.get(timeout=sleep) if sleep > 0 else self._inbox.get_nowait()
             while True:
+                if isinstance(item, msg.Outcomes):
+                    # What peers' agents were asked for is theirs.
+                    item.outcomes = self._peers.answered(item.process, item.outcomes)
+                if isinstance(item, msg.ProcessDown):
+                    self._peers.gone(item.process)
                 if item is not None:
                     batch.append(item)
                 if len(batch) >= _MAX_BATCH:
@@ -210,7 +223,10 @@ class InProcessHost:
         except Empty:
             pass
         if time.monotonic() - self._looked >= _MAX_SLEEP:
-            batch += self._wedged()
+            batch += (wedged := self._wedged())
+            for item in wedged:
+                if isinstance(item, msg.ProcessDown):
+                    self._peers.gone(item.process)
         return batch
 
     def _wedged(self) -> list[msg.Input]:
@@ -223,6 +239,17 @@ class InProcessHost:
                 found += self._processes.leave(name, stuck[0][1])
         return found
 
+    def _ask(self, process: str, invocations: list[Invocation]) -> None:
+        runner = self._processes.runners.get(process)
+        if runner is not None:
+            runner.submit(invocations)
+
+    def _stop(self, process: str, keys: list[tuple[str, str, int]]) -> None:
+        runner = self._processes.runners.get(process)
+        if runner is not None:
+            for key in keys:
+                runner.cancel(*key)
+
     def _late(self, process: str, outcomes: list[Outcome]) -> None:
         if process in self._processes.runners:
             self._inbox.put(msg.Outcomes(process, outcomes))
@@ -231,10 +258,11 @@ class InProcessHost:
         match effect:
             case msg.Dispatch(process=process, invocations=invocations):
                 hit("dispatch.before")
+                work = self._peers.begin(process, invocations)
                 runner = self._processes.runners.get(process)
-                if runner is not None:
+                if runner is not None and work:
                     # One that was left behind in the same moment is told of to the partition already.
-                    runner.submit(invocations)
+                    runner.submit(work)
                 hit("dispatch.after")
             case msg.Reply(token=token, answer=answer):
                 hit("answer.before")
@@ -242,7 +270,10 @@ class InProcessHost:
                 if mailbox is not None:
                     mailbox.put(answer)
                 hit("answer.after")
+            case msg.PeerAnswer():
+                self._peers.told(effect, self.clock.now())
             case msg.Acknowledge(process=process, attempts=attempts):
+                self._peers.acknowledge(process, attempts)
                 runner = self._processes.runners.get(process)
                 if runner is not None:
                     runner.acknowledge(attempts)
@@ -252,7 +283,8 @@ class InProcessHost:
                 runner = self._processes.runners.get(process)
                 if runner is not None:
                     for attempt in attempts:
-                        runner.cancel(*attempt)
+                        if not self._peers.cancel(process, attempt, self.clock.now()):
+                            runner.cancel(*attempt)
                 if kill:
                     for told in self._processes.leave(process, attempts[0][1]):
                         self._inbox.put(told)
@@ -271,6 +303,7 @@ class VirtualHost:
         self._processes: _Processes[Runner] = _Processes(make_runner, hands)
         self._inbox: list[msg.Input] = [msg.Reconciled()]
         self._tokens = 0
+        self.peers = PeerNet(host.codec, host.blobs.put, ask=self._ask, stop=self._stop)
 
     def request(self, command: Command, *, command_id: str = "") -> Answer:
         """Give a command to the engine, and return its answer."""
@@ -288,9 +321,14 @@ class VirtualHost:
     def step(self) -> bool:
         """Do one round; say whether anything came of it or is left to do."""
         batch, self._inbox = self._inbox, []
+        for item in batch:
+            if isinstance(item, msg.ProcessDown):
+                self.peers.gone(item.process)
         effects = self.host.cycle(batch, self.clock.now())
         for effect in effects:
             self._perform(effect)
+        if self.peers.processes:
+            self._inbox += self.peers.flush(self.clock.now())
         return bool(batch or effects or self._inbox)
 
     def run_until_idle(self, *, rounds: int = 100_000) -> None:
@@ -304,22 +342,41 @@ class VirtualHost:
                 if self.host.partition.is_idle():
                     return
                 due = self.host.partition.next_due()
+                peers = self.peers.next_due()
+                if peers is not None and (due is None or peers < due):
+                    due = peers
                 self.clock.advance_to(max(due or 0, self.clock.now() + 1))
         raise TimeoutError(f"runs are still at work after {rounds} rounds")
 
     def close(self) -> None:
         self._processes.close()
 
+    def _ask(self, process: str, invocations: list[Invocation]) -> None:
+        runner = self._processes.runners.get(process)
+        if runner is not None:
+            rest = self.peers.answered(process, list(runner.run_batch(invocations, wait_ms=60_000.0).outcomes))
+            assert not rest
+
+    def _stop(self, process: str, keys: list[tuple[str, str, int]]) -> None:
+        runner = self._processes.runners.get(process)
+        if runner is not None:
+            for key in keys:
+                runner.cancel(*key)
+
     def _perform(self, effect: msg.Effect) -> None:
         match effect:
             case msg.Dispatch(process=process, invocations=invocations):
+                work = self.peers.begin(process, invocations)
                 runner = self._processes.runners.get(process)
-                if runner is not None:
-                    result = runner.run_batch(invocations, wait_ms=60_000.0)
+                if runner is not None and work:
+                    result = runner.run_batch(work, wait_ms=60_000.0)
                     self._inbox.append(msg.Outcomes(process, list(result.outcomes)))
+            case msg.PeerAnswer():
+                self.peers.told(effect, self.clock.now())
             case msg.Reply(token=token, answer=answer):
                 self.answers[token] = answer
             case msg.Acknowledge(process=process, attempts=attempts):
+                self.peers.acknowledge(process, attempts)
                 runner = self._processes.runners.get(process)
                 if runner is not None:
                     runner.acknowledge(attempts)
@@ -332,7 +389,8 @@ class VirtualHost:
                 if runner is None:
                     return
                 for attempt in attempts:
-                    runner.cancel(*attempt)
+                    if not self.peers.cancel(process, attempt, self.clock.now()):
+                        runner.cancel(*attempt)
                 if kill:
                     self._processes.runners.pop(process).close()
                     self._inbox.append(msg.ProcessDown(process, f"{process} was ended", ended=True))

@@ -51,6 +51,8 @@ class Member:
     heard: int = 0
     #: What it reported → whether that is stored.
     told: dict[Key, bool] = field(default_factory=dict)
+    #: Those that are peers' places: nothing of theirs runs but what is reported.
+    seats: set[Key] = field(default_factory=set)
 
 
 class Life:
@@ -70,6 +72,9 @@ class Life:
         self._turn_at = -1
         self._calls = 0
         self._countdown = 0
+        #: What peers ask, by the tokens under which the partition knows it.
+        self._peers: dict[int, tuple[AgentProcess, int]] = {}
+        self._asked = 0
         #: The power is to go while the next append is written and not yet synced.
         self.power_goes = False
 
@@ -256,6 +261,9 @@ class Life:
                 self._dispatch(name, invocations)
             case msg.Reply(token=token, answer=answer):
                 self.node.replies(self, token, answer)
+            case msg.PeerAnswer(token=token, rows=rows):
+                asking, number = self._peers.pop(token)
+                self.world.send(self.node.machine, asking.machine, asking.told_by_disk, number, rows)
             case msg.Acknowledge(process=name, attempts=attempts):
                 member = self.members.get(name)
                 if member is not None:
@@ -284,6 +292,8 @@ class Life:
             return
         for each in invocations:
             member.open[each.run, each.path, each.fence] = None
+            if each.peer:
+                member.seats.add((each.run, each.path, each.fence))
         self._calls += 1
         member.sent[self._calls] = invocations
         self._call(member, self._calls)
@@ -365,6 +375,13 @@ class Life:
         member.running = [key for key in running if key in member.open]
         return msg.Outcomes(member.process.name, outcomes, list(running))
 
+    def asked_by_peers(self, process: AgentProcess, number: int, rows: list[list[Any]]) -> None:
+        """Peers of a process ask something of their disk."""
+        if self.alive and self.ready:
+            self._asked += 1
+            self._peers[-self._asked] = (process, number)
+            self.put(msg.PeerRequest(-self._asked, rows))
+
     def wedged(self, name: str, key: Key) -> None:
         """A body runs on long after it should have stopped."""
         member = self.members.get(name)
@@ -385,8 +402,9 @@ class Life:
         self._end(member, cause, dead=True)
 
     def _suspect(self, member: Member) -> None:
-        begun = {(i.run, i.path, i.fence) for sent in member.sent.values() for i in sent} | set(member.running)
-        suspects = [key for key in member.open if key in begun] or list(member.open)
+        begun = {(i.run, i.path, i.fence) for sent in member.sent.values() for i in sent if not i.peer}
+        begun.update(member.running)
+        suspects = [key for key in member.open if key in begun] or [k for k in member.open if k not in member.seats]
         if suspects:
             self.inbox.append(msg.Outcomes(member.process.name, [], suspects))
 

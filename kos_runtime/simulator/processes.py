@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.core.failure import ErrorType
 from kos_runtime.core.invocation import Invocation, Outcome
+from kos_runtime.core.peer.process import Peers, is_of_peer
 from kos_runtime.ports.agent import ActionFailed
 from kos_runtime.simulator.world import Executed, Key, Runner, World
 
@@ -22,6 +23,8 @@ SHORT_MS: Final = 40
 LATE_MS: Final = 300_000
 #: So many pieces of work are kept for a picture.
 MAX_SPANS: Final = 50_000
+#: What peers ask of their disk is asked again after so long, in milliseconds.
+DISK_MS: Final = 2_000
 
 
 class _Opaque:
@@ -68,6 +71,11 @@ class AgentProcess:
         self.executed: list[tuple[str, str, int, int]] = home.node.ledger
         self._telling = False
         self._reports = 0
+        #: The peers that have their places here; what they ask of the disk and have no answer to.
+        self.peers = Peers(name, home.node.parts.codec, home.node.parts.blobs.put)
+        self._asked_disk: dict[int, list[list[Any]]] = {}
+        self._disk_calls = 0
+        self._peers_due = 0
         #: Since when it is there, how long it was at work, how many bodies it executed.
         self.tally = world.processes[name] = [world.now, 0, 0]
 
@@ -77,7 +85,11 @@ class AgentProcess:
         """Begin a batch, and forget what is settled."""
         if not self.alive:
             return
-        self.runner.acknowledge(settled)
+        self.settle(settled)
+        seats = [invocation for invocation in invocations if invocation.peer]
+        for seat in seats:
+            self.peers.begin(seat)
+        invocations = [invocation for invocation in invocations if not invocation.peer]
         told, invocations, woken = self.runner.hear(invocations)
         again, fresh = self.runner.take(invocations)
         if len(again) + len(fresh) < len(invocations):
@@ -86,6 +98,8 @@ class AgentProcess:
         for key in woken:
             self._goes_on(key, self.bodies.get(key))
         self._begin_more()
+        if seats:
+            self._let_peers_out()
         self._reports += 1
         runner = self.runner
         life.hears(
@@ -94,7 +108,7 @@ class AgentProcess:
             self.name,
             number,
             [*told, *again],
-            runner.running(),
+            self._running(),
             runner.overdue(),
             self._reports,
         )
@@ -102,25 +116,33 @@ class AgentProcess:
     def settle(self, settled: list[Key]) -> None:
         if self.alive:
             self.runner.acknowledge(settled)
+            self.peers.acknowledge(settled)
 
     def inventory(self, life: "Life") -> None:
         """Say to a new owner what is held here; from then on nothing is taken from older ones."""
         if not self.alive:
             return
         running, outcomes = self.runner.inventory(life.epoch)
+        seats, ended = self.peers.inventory()
+        # What peers' agents are asked for is no dispatch of its own.
+        running = [*(key for key in running if not is_of_peer(key[1])), *seats]
+        outcomes = [*(outcome for outcome in outcomes if not is_of_peer(outcome.path)), *ended]
         if life.epoch >= self.home.epoch:
             self.home = life
         # What an attempt says is no dispatch of its own.
         holds = [*running, *((o.run, o.path, o.fence) for o in outcomes if ">" not in o.path)]
         if len(holds) < len(running) + len(outcomes):
             self.world.sometimes["message said again to a new owner"] += 1
-        life.hears(self.machine, life.inventoried, self.name, holds, outcomes, self.runner.running())
+        life.hears(self.machine, life.inventoried, self.name, holds, outcomes, self._running())
 
     def cancel(self, keys: list[Key]) -> None:
         """Ask bodies to stop: some do at once, others when they end by themselves."""
         if not self.alive:
             return
         for key in keys:
+            if self.peers.cancel(key, self.world.now):
+                self._let_peers_out()
+                continue
             self.runner.drop(key)
             body = self.bodies.get(key)
             if body is None or body.over:
@@ -153,7 +175,8 @@ class AgentProcess:
     def _begin(self, invocation: Invocation) -> None:
         world, draw = self.world, self.world.chance["agent"]
         attempt = self.runner.begin(invocation)
-        self.executed.append((invocation.run, invocation.path, invocation.attempt, invocation.fence))
+        if not is_of_peer(invocation.path):
+            self.executed.append((invocation.run, invocation.path, invocation.attempt, invocation.fence))
         kind = self._fault_of(invocation)
         if kind:
             world.sometimes[f"attempt: {kind}"] += 1
@@ -272,6 +295,10 @@ class AgentProcess:
     # --- telling
 
     def _tell(self, outcomes: list[Outcome]) -> None:
+        if any(is_of_peer(outcome.path) for outcome in outcomes):
+            self.runner.acknowledge([(o.run, o.path, o.fence) for o in outcomes if is_of_peer(o.path)])
+            outcomes = self.peers.answered(outcomes)
+            self._let_peers_out()
         # That a hand is free again is told until it is heard: nobody would ask.
         self._report(outcomes, sure=not outcomes)
         if outcomes and not self._telling:
@@ -282,13 +309,71 @@ class AgentProcess:
         self._reports += 1
         home, runner = self.home, self.runner
         home.hears(
-            self.machine, home.told, self.name, outcomes, runner.running(), runner.overdue(), self._reports, sure=sure
+            self.machine, home.told, self.name, outcomes, self._running(), runner.overdue(), self._reports, sure=sure
         )
 
     def _tell_again(self) -> None:
         self._telling = False
-        if self.alive and (kept := self.runner.unacknowledged()):
+        if self.alive and (kept := [*self.runner.unacknowledged(), *self.peers.inventory()[1]]):
             self._tell(kept)
+
+    # --- peers
+
+    def _running(self) -> list[Key]:
+        """Return what runs; for peers' agents their peers are named."""
+        running = self.runner.running()
+        if any(is_of_peer(path) for _, path, _ in running):
+            return [*(key for key in running if not is_of_peer(key[1])), *self.peers.asking()]
+        return running
+
+    def hear_peers(self, data: bytes) -> None:
+        """What peers of another process say."""
+        if self.alive:
+            self.peers.receive(data, self.world.now)
+            self._let_peers_out()
+
+    def told_by_disk(self, number: int, rows: list[list[Any]]) -> None:
+        if self.alive and self._asked_disk.pop(number, None) is not None:
+            self.peers.told(rows, self.world.now)
+            self._let_peers_out()
+
+    def _no_answer(self, number: int) -> None:
+        rows = self._asked_disk.pop(number, None)
+        if self.alive and rows is not None:
+            self.peers.untold(rows, self.world.now)
+            self._let_peers_out()
+
+    def _let_peers_out(self) -> None:
+        world, home = self.world, self.home
+        out = self.peers.flush(world.now)
+        if out.disk:
+            self._disk_calls += 1
+            self._asked_disk[self._disk_calls] = out.disk
+            home.hears(self.machine, home.asked_by_peers, self, self._disk_calls, out.disk)
+            world.after(DISK_MS, self._no_answer, self._disk_calls)
+        for name, data in out.posts.items():
+            other = home.node.processes.get(name)
+            if other is not None:
+                world.send(self.machine, other.machine, other.hear_peers, data)
+        if out.asks:
+            again, fresh = self.runner.take(out.asks)
+            self.queue.extend(fresh)
+            self._begin_more()
+            if again:
+                self._tell(again)
+        if out.stops:
+            self.cancel(out.stops)
+        if out.ended:
+            self._tell(out.ended)
+        due = self.peers.next_due()
+        if due is not None and due != self._peers_due:
+            self._peers_due = due
+            world.after(max(due - world.now, 1), self._peers_are_due, due)
+
+    def _peers_are_due(self, due: int) -> None:
+        if self.alive and due == self._peers_due:
+            self._peers_due = 0
+            self._let_peers_out()
 
 
 def _instead(kind: str, draw: Random, invocation: Invocation) -> Any:

@@ -18,6 +18,7 @@ from kos_runtime.core.machine import (
     violations,
 )
 from kos_runtime.core.workflow import events as ev
+from kos_runtime.core.workflow.peers import PAXOS
 from kos_runtime.core.workflow.state import Codec
 
 #: The machine that counts ballots of a vote whose agreement is the log.
@@ -56,10 +57,24 @@ def check_coordination(run: str, events: Sequence[Any], codec: Codec) -> list[st
     return found
 
 
+def _agreed(run: str, event: ev.ConsensusReached, given: dict[str, bytes], codec: Codec) -> list[str]:
+    """A decision of peers is what one of them reported: ``check_peers`` asks their own records."""
+    said = {
+        outcome["certificate"]["hash"]
+        for path, exposed in given.items()
+        if path.startswith(f"{event.path}[") and (outcome := codec.unpack(exposed).get("result")) is not None
+    }
+    if said and event.certificate not in said:
+        return [f"C2: run {run} decided {event.certificate} at {event.path}, its peers {sorted(said)}"]
+    return []
+
+
 def _vote(
     run: str, event: ev.ConsensusReached, question: dict[str, Any], given: dict[str, bytes], codec: Codec
 ) -> list[str]:
     """Count again, by the ballots that stand in the log before the decision."""
+    if question.get("agreement") == PAXOS:
+        return _agreed(run, event, given, codec)
     try:
         box = Run(machine_named(_BALLOTS), _BALLOTS, question)
     except UnknownMachine:

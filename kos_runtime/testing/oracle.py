@@ -29,6 +29,7 @@ from kos_runtime.ports.event_store import LogReader
 from kos_runtime.testing.authority_oracle import check_authority, check_hierarchies, unallowed
 from kos_runtime.testing.coordination_oracle import check_coordination
 from kos_runtime.testing.message_oracle import check_messages
+from kos_runtime.testing.peers import contradictions
 from kos_runtime.testing.situations import situations
 
 #: (path, attempt, fence) of an execution of an action's body.
@@ -233,6 +234,7 @@ def _run(
     found += check_authority(run, timed) + check_hierarchies(run, timed, library.codec)
     if made[ev.ConsensusProposed]:
         found += check_coordination(run, events, library.codec)
+        found += [f"{text} (run {run})" for text in contradictions(log, library.codec, run)]
     fold = _Fold(log, library, run, lines, records)
     found += fold.check()
     if seen is not None:

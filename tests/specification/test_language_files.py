@@ -83,7 +83,7 @@ def test_every_construct_of_the_grown_example_loads_and_what_does_not_run_is_nam
     plan, _ = compile_workflow(_workflow("extended.yaml"))
     assert [step.id for step in plan.body.steps][-4:] == ["announce", "await_ack", "give_up", "loop"]
     assert {requirement.feature for requirement in plan.requires} == {
-        "agreement: paxos",
+        "conflicts between peers",
         "template",
     }  # fmt: skip
 

@@ -102,7 +102,8 @@ class Loop:
 class Consensus:
     """What becomes of the results of a vote's items: ballots of ``electors``, in order, counted by a rule.
 
-    Shares are texts (``2/3``), empty for none. ``on_deadlock`` is empty, fail or an option.
+    Shares are texts (``2/3``), empty for none. ``on_deadlock`` is empty, fail, escalate (to a person) or an option. With ``agreement``
+    paxos the items are peers that agree among themselves, in at most so many ``rounds`` of so many milliseconds each.
     """
 
     electors: tuple[str, ...]
@@ -112,6 +113,9 @@ class Consensus:
     threshold: str = ""
     participation: str = ""
     on_deadlock: str = ""
+    agreement: str = "log"
+    rounds: int = 1
+    deadline_ms: int = 120_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

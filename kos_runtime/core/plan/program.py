@@ -51,6 +51,8 @@ class Node:
     #: The inputs of a step or an item of which each is one name of a neighbour or of the run's inputs, or the item: as
     #: (input, step or nothing, name or nothing); None for all others, and where an attempt is more than one dispatch.
     names: tuple[tuple[str, str, str], ...] | None = None
+    #: Its items are peers, which have places in processes and take no hands.
+    seats: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ def _body(body: model.Body, roots: frozenset[str], *, in_group: bool = False) ->
 def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], *, in_group: bool) -> Node:
     node = Node(step=step, id=step.id, form=step.form, dependents=dependents)
     votes = isinstance(step.form, model.ForEach) and step.form.consensus is not None
+    node.seats = votes and step.form.consensus.agreement == "paxos"  # type: ignore[union-attr]
     # Of a vote they are of what came of it, and not of each ballot.
     node.outputs = None if step.outputs is None or votes else list(step.outputs)
     if step.when is not None:
@@ -175,7 +178,7 @@ def _node(step: model.Step, dependents: tuple[str, ...], roots: frozenset[str], 
         or step.priority != 0
         or bool(step.authority)
     )
-    if (node.is_plain or item) and node.inputs is not None and not special:
+    if (node.is_plain or item) and node.inputs is not None and not special and not node.seats:
         node.names = _names(node.inputs, item)
     return node
 

@@ -26,6 +26,7 @@ from kos_runtime.core.workflow.progress import advance, length_of
 from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER, MACHINE_TIMER
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.core.workflow.values import dotted, unpack_exposed
+from kos_runtime.core.workflow.voting import answered_by
 from kos_runtime.core.workflow.waits import time_is_over
 
 
@@ -216,7 +217,17 @@ def answer(desk: Desk, command: AnswerTask) -> Accepted | Rejected:
     outputs = step.node.step.outputs
     part = step.index >= 0 and not isinstance(step.node.form, ForEach)
     exposed: dict[str, Any]
-    if outputs is not None and not part and {f[0] for f in fields} != {"result"}:
+    if (
+        isinstance(step.node.form, ForEach)
+        and step.node.form.consensus is not None
+        and step.index < 0
+        and step.fan is None
+    ):
+        try:
+            exposed = answered_by(desk, step, step.node.form.consensus, command.data, command.by)
+        except ValueError as error:
+            return Rejected(code="invalid", message=f"the answer to {task[0]!r} does not fit: {error}")
+    elif outputs is not None and not part and {f[0] for f in fields} != {"result"}:
         exposed = {}
         for name, key in outputs:
             try:

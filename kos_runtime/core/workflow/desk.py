@@ -1,6 +1,6 @@
 """Where a run is decided about: its state, the time, and what deciding leaves to be done."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
@@ -56,6 +56,19 @@ class Pools(Protocol):
 
     def has_others(self, pool: str, avoid: Sequence[str]) -> bool:
         """Say whether a pool has, or may get, a process other than these."""
+        ...
+
+    def seat(
+        self, pool: str, run: str, path: str, item: str, fence: int, apart: Container[str], priority: int = 0
+    ) -> str:
+        """Give a peer, which takes no hands, a place in a process apart from these, and return that.
+
+        Where none has a place, remember who asked, and return nothing.
+        """
+        ...
+
+    def unseat(self, process: str, run: str, path: str, fence: int) -> None:
+        """Take back the place of a peer that does not begin."""
         ...
 
     def take(

@@ -18,6 +18,7 @@ from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.failing import fail_before_start
 from kos_runtime.core.workflow.granting import refused
 from kos_runtime.core.workflow.inputs import Inputs, compute, compute_names
+from kos_runtime.core.workflow.peers import agreement_of, apart_from, told
 from kos_runtime.core.workflow.reusing import may_take, result_key, take_kept
 from kos_runtime.core.workflow.state import Run, StepState
 from kos_runtime.core.workflow.values import View, blob_value
@@ -95,6 +96,8 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
     if sought is None or (sought and may_take(run, step) and take_kept(desk, step, path, sought)):
         return True
     # What must not be repeated shares no process either: it would break off with whatever ends that.
+    if step.node.seats:
+        return _seat(desk, step, index, path, agent, action)
     alone = step.kills > 0 or (action is not None and action.isolated) or step.node.step.delivery == "at_most_once"
     assert run.program is not None
     plan = run.program.plan
@@ -175,6 +178,62 @@ def _is_allowed(desk: Desk, step: StepState, owner: StepState, index: int, path:
     if problem is not None:
         fail_before_start(desk, path, problem)
     return problem is None
+
+
+def _seat(desk: Desk, step: StepState, index: int, path: str, agent: AgentLink, action: ActionLink | None) -> bool:
+    """Give a peer a place in a process apart from the others'. Its agent is asked there."""
+    run = desk.run
+    own_index, at, owner = _place(run, step, index, path)
+    vote = agreement_of(owner)
+    assert vote is not None
+    assert run.program is not None
+    fence = max(0 if at is None else at.fence, run.fences) + 1
+    apart = apart_from(run, owner.path, len(vote.electors))
+    priority = run.program.plan.priority + step.node.step.priority
+    try:
+        found = _inputs(desk, owner, at, own_index, action)
+        whole = run.codec.pack(found.values)
+        packed, blob = (whole, None) if len(whole) <= INLINE_LIMIT else (None, desk.put_blob(whole))
+        key = key_of(run, owner, path, own_index)
+    except (ExpressionError, ValueError) as error:
+        message = f"the inputs of {path}: {error}"
+        fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
+        return True
+    process = desk.pools.seat(agent.pool, run.id, owner.path if at is None else path, path, fence, apart, priority)
+    if not process:
+        return False
+    if step.node.authority and not _is_allowed(desk, step, owner, own_index, path):
+        desk.pools.unseat(process, run.id, path, fence)
+        return True
+    attempt = 1 if at is None else at.attempt + (at.then != "redispatch")
+    record = not owner.node.inputs_are_stable and (attempt == 1 or _has_none(at))
+    digest = input_digest(packed, blob.digest if blob else "", found.gathers)
+    recorded = packed if record else None, [blob.digest, blob.size] if record and blob is not None else None
+    desk.emit(ev.StepScheduled(path, attempt, fence, process, 0, digest, *recorded))
+    agent_name, action_name = names_of(step)
+    desk.dispatches.append(
+        (
+            process,
+            Invocation(
+                run=run.id,
+                path=path,
+                attempt=attempt,
+                fence=fence,
+                epoch=desk.epoch,
+                agent=agent_name,
+                action=action_name,
+                inputs=packed or b"",
+                timeout_ms=step.node.step.timeout_ms,
+                key=key,
+                gathers=found.gathers,
+                lenient=owner.node.step.inputs is None,
+                inputs_blob=blob,
+                heartbeat_ms=step.node.step.heartbeat_ms,
+                peer=told(run.codec, run, owner.path, own_index, vote, desk.now),
+            ),
+        )
+    )
+    return True
 
 
 def _waits(desk: Desk, step: StepState, whose: str, running: int = -1) -> bool:

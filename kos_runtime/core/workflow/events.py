@@ -506,6 +506,13 @@ class ConsensusProposed:
     question: dict[str, Any]
 
 
+@event("peer_joined")
+class PeerJoined:
+    """A peer of a vote has written its first record; ``path`` is its item. From now on it is known only by its stream."""
+
+    path: str
+
+
 @event("consensus_reached")
 class ConsensusReached:
     """The ballots were counted. ``votes`` are electors with their choices; ``not_counted`` says whose were not, and why."""
@@ -571,6 +578,21 @@ class QuestionAnswered:
     path: str
     ask: str
     status: str
+
+
+@event("consensus_escalated")
+class ConsensusEscalated:
+    """The vote came to nothing that holds (``outcome`` says what instead), and a person is asked. ``exposed`` is what is
+    known all the same; the person's word takes the place of its outcome.
+    """
+
+    path: str
+    outcome: str
+    votes: list[list[Any]]
+    not_counted: list[str]
+    certificate: str
+    exposed: bytes
+    blobs: list[list[Any]]
 
 
 @event("group_opened")
@@ -1017,7 +1039,7 @@ Event: TypeAlias = (
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
     | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepHeldBack | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
-    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | ConsensusReached | MachineOpened | MachineDecided | MachineRecovered | QuestionAsked | QuestionAnswered | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
+    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | PeerJoined | ConsensusReached | ConsensusEscalated | MachineOpened | MachineDecided | MachineRecovered | QuestionAsked | QuestionAnswered | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
     | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
     | MessageSent | MessageHandled | MessageWithdrawn | MessageSuperseded

@@ -594,7 +594,12 @@ def _items_joined(run: Run, e: ev.ItemsJoined) -> None:
 
 
 def _consensus_proposed(run: Run, e: ev.ConsensusProposed) -> None:
-    del run, e  # Told for those who read; the plan has it.
+    step = run.steps[e.path]
+    step.life, step.joined = run.fences, False
+
+
+def _peer_joined(run: Run, e: ev.PeerJoined) -> None:
+    run.steps[e.path].joined = run.steps[e.path[: e.path.rindex("[")]].joined = True
 
 
 def _consensus_reached(run: Run, e: ev.ConsensusReached) -> None:
@@ -612,6 +617,13 @@ def _machine_opened(run: Run, e: ev.MachineOpened) -> None:
     _begin(step)
     step.status = StepStatus.ACTIVE
     held.opened(run, e)
+
+
+def _consensus_escalated(run: Run, e: ev.ConsensusEscalated) -> None:
+    step = run.steps[e.path]
+    step.exposed, step.blobs, step.cache = e.exposed, e.blobs, None
+    # What it exposes is its own from now on, as an action's is.
+    step.fan = None
 
 
 def _group_opened(run: Run, e: ev.GroupOpened) -> None:
@@ -871,12 +883,14 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.ItemEnded: _item_ended,
     ev.ItemsJoined: _items_joined,
     ev.ConsensusProposed: _consensus_proposed,
+    ev.PeerJoined: _peer_joined,
     ev.ConsensusReached: _consensus_reached,
     ev.MachineOpened: _machine_opened,
     ev.MachineDecided: held.decided,
     ev.MachineRecovered: held.recovered,
     ev.QuestionAsked: held.asked,
     ev.QuestionAnswered: held.answered,
+    ev.ConsensusEscalated: _consensus_escalated,
     ev.GroupOpened: _group_opened,
     ev.GroupSettled: _group_settled,
     ev.JoinReached: _join_reached,

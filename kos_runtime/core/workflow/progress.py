@@ -31,11 +31,12 @@ from kos_runtime.core.workflow.machining import close_asked, open_machine, wake
 from kos_runtime.core.workflow.mail import BESIDE
 from kos_runtime.core.workflow.mastering import conduct, is_leased
 from kos_runtime.core.workflow.messaging import close_handler, handle
+from kos_runtime.core.workflow.peers import PAXOS, cannot_agree
 from kos_runtime.core.workflow.spawning import close_child, request_child
 from kos_runtime.core.workflow.state import AGAIN, CLOSE, ENTER, ITEMS, Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import OVER, RunStatus, StepStatus
 from kos_runtime.core.workflow.values import View, is_available
-from kos_runtime.core.workflow.voting import conclude, counted, propose
+from kos_runtime.core.workflow.voting import conclude, counted, give_to_person, propose
 from kos_runtime.core.workflow.waits import begin_waiting
 
 #: A ``for_each`` runs over at most so many items.
@@ -398,6 +399,9 @@ def _items(desk: Desk, step: StepState) -> None:
                 return
             desk.emit(ev.ItemStarted(step.path, fan.upcoming))
         elif not dispatch_first(desk, step, fan.upcoming):
+            if step.node.seats:
+                # The peers that have their places may come to a decision without the others.
+                break
             return
         if fan.failures:
             # An item failed before it could start: judged at the next look.
@@ -419,6 +423,9 @@ def _count(desk: Desk, step: StepState, fan: Fan, form: model.Consensus) -> None
     if found is not None:
         cancel_inside(desk, step.path, "the vote is settled")
         conclude(desk, step, form, *found)
+    elif form.agreement == PAXOS and cannot_agree(fan, form):
+        cancel_inside(desk, step.path, "no majority is left")
+        give_to_person(desk, step, form, fan)
 
 
 def _is_lost(step: StepState, fan: Fan) -> bool:

@@ -17,7 +17,7 @@ from kos_runtime.core.workflow.state import Fan, Run, Scope, StepState
 from kos_runtime.core.workflow.status import RunStatus, StepStatus
 
 #: Raised when the shape of what is stored here, or what folding makes of an event, changes.
-STATE_VERSION: Final = 17
+STATE_VERSION: Final = 18
 FINGERPRINT: Final = (
     f"workflow/{STATE_VERSION}/"
     + sha256(
@@ -33,7 +33,7 @@ _RUN: Final = (
 _STEP: Final = (
     "path", "id", "attempt", "fence", "agent", "retries", "escalations", "kills", "spent_ms", "rule", "rung", "then",
     "action", "condition_met", "inputs", "exposed", "blobs", "error", "index", "ask_of", "turn", "requested", "by_hand", "given", "beside", "of", "instead", "avoid", "replaced",
-    "child_end", "delegation", "left",
+    "child_end", "delegation", "left", "joined", "life",
 )  # fmt: skip
 _SCOPE: Final = ("path", "waits", "remaining", "gave_up", "active", "held", "watched", "item", "turn", "vars")
 _FAN: Final = ("count", "limit", "next", "again", "open", "skipped", "failures", "items", "parts", "over", "bounds")

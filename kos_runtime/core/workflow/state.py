@@ -133,6 +133,10 @@ class StepState:
     avoid: list[str] = []  # noqa: RUF012 - shared on purpose
     #: Whether ``inputs`` were given in place of its own.
     replaced = False
+    #: A peer that has written something: its stream is there. Of a vote, that some peer has.
+    joined = False
+    #: Of a vote, in which life of the run it began: what its fences are above.
+    life = 0
     #: A loop's turns so far.
     turn = -1
     #: A person had it run, whatever its condition says; although nothing named it; with inputs of that person's own.
