@@ -24,10 +24,12 @@ from kos_runtime.core.workflow.commands import (
     Answer,
     AnswerTask,
     CancelRun,
+    DecideApproval,
     ExecuteStep,
     PauseRun,
     ResumeRun,
     RevisePlan,
+    SendSignal,
 )
 from kos_runtime.core.workflow.status import TERMINAL
 from kos_runtime.definition import EngineSettings, WorkflowDocument, compile_workflow, load
@@ -86,6 +88,13 @@ class Host(Protocol):
 
     def finish(self, run: str) -> Ended: ...
     def answer(self, run: str, path: str, **data: Any) -> None: ...
+    def until_waiting(self, run: str) -> None:
+        """Go on until nothing of a run is at work, and it waits for people, signals or time."""
+        ...
+
+    def pass_time(self, seconds: float) -> None: ...
+    def signal(self, run: str, name: str, data: Any) -> None: ...
+    def approve(self, run: str, path: str, who: str) -> None: ...
     def pause(self, run: str) -> None: ...
     def resume(self, run: str) -> None: ...
     def cancel(self, run: str) -> None:
@@ -251,6 +260,27 @@ class Virtual:
     def answer(self, run: str, path: str, **data: Any) -> None:
         self._ask(AnswerTask(run=run, path=path, data=data, by="user:row"))
 
+    def until_waiting(self, run: str) -> None:
+        for _ in range(10_000):
+            if self.world.status(run) == "waiting":
+                return
+            self._step(run)
+        raise AssertionError(f"{run} never waited")
+
+    def pass_time(self, seconds: float) -> None:
+        until = self.world.clock.now() + int(seconds * 1_000)
+        while (now := self.world.clock.now()) < until:
+            self.world.clock.advance_to(min(until, max(self.world.host.partition.next_due() or until, now + 1)))
+            while self.world.virtual.step():
+                pass
+
+    def signal(self, run: str, name: str, data: Any) -> None:
+        self._ask(SendSignal(run=run, signal=name, data=data, by="user:row"))
+
+    def approve(self, run: str, path: str, who: str) -> None:
+        given: dict[str, Any] = {"approved": True, "data": {}, "comment": "", "roles": [], "right": "a row"}
+        self._ask(DecideApproval(run=run, path=path, by=f"user:{who}", **given))
+
     def pause(self, run: str) -> None:
         self._ask(PauseRun(run=run, by="user:row"))
 
@@ -373,6 +403,18 @@ class Real:
 
     def answer(self, run: str, path: str, **data: Any) -> None:
         self.engine.answer(run, path, data)
+
+    def until_waiting(self, run: str) -> None:
+        _wait(lambda: self.engine.reading.find(run).status == "waiting", f"{run} waits")
+
+    def pass_time(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def signal(self, run: str, name: str, data: Any) -> None:
+        self.engine.signal(run, name, data)
+
+    def approve(self, run: str, path: str, who: str) -> None:
+        self.engine.approve(run, path, as_=who)
 
     def pause(self, run: str) -> None:
         self.engine.pause_workflow(run)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import Accepted, DecideApproval, SendSignal
+from tests.conformance.hosts import Host, workflow
 
 from .virtual_time import VirtualTime
 
@@ -44,6 +46,13 @@ workflow:
         quorum: 2
         form: {why: {type: string, required: false}}
         timeout: 24h
+"""
+#: All three at once, of which each is told half before everything is lost.
+ALL = """
+- {id: pause, wait: {for: 3s}}
+- {id: ack, wait_for: {signal: reader_ack, match: $signal.n == 2, timeout: 2h}}
+- {id: ask, approval: {prompt: "publish?", approvers: ["user:jr", "user:kim"], quorum: 2, timeout: 24h}}
+- {id: last, depends_on: [pause, ack, ask], agent: crew, action: note, inputs: {value: $steps.ack.n}, outputs: {value: value}}
 """
 
 
@@ -140,3 +149,23 @@ def test_an_approval_keeps_what_each_person_said_over_kills(world: Make) -> None
     late = here.tell(decide("lee"))
     assert not isinstance(late, Accepted)
     assert late.message == "run r is completed"
+
+
+def test_what_is_waited_for_survives_that_everything_is_killed_on_every_host(host: Host) -> None:
+    run = host.start(workflow(ALL, "execution_order: parallel\noutputs: [{name: n, value: $steps.last.value}]"))
+    host.until_waiting(run)
+    host.signal(run, "reader_ack", {"n": 1})
+    host.approve(run, "ask", "jr")
+    host.crash(run)
+    with pytest.raises(InvalidDefinition, match="counts once"):
+        host.approve(run, "ask", "jr")
+    host.signal(run, "reader_ack", {"n": 2})
+    host.approve(run, "ask", "kim")
+    host.pass_time(3.5)
+    ended = host.finish(run)
+    assert (ended.status, ended.outputs) == ("completed", {"n": 2})
+    events = host.events(run)
+    assert [event.path for event in events if isinstance(event, ev.WaitEnded)] == ["pause"]
+    assert [event.number for event in events if isinstance(event, ev.SignalTaken)] == [2]
+    assert [event.by for event in events if isinstance(event, ev.ApprovalGiven)] == ["user:jr", "user:kim"]
+    assert host.violations(run) == []
