@@ -42,7 +42,7 @@ def gc(
         rows = retention.collectable(reading, statuses=status or OVER, before=before)
         what = "purge" if purge else "archive"
         if dry_run or not rows:
-            told = [_line(row.run, f"would {what}", "", 0, row.status) for row in rows]
+            told = [_line(row.run, f"would {what}", row.status) for row in rows]
             if common.is_data or rows:
                 common.emit(told, {"run": "RUN", "status": "STATUS", "what": "WHAT"})
             if not rows:
@@ -55,16 +55,21 @@ def gc(
             return FAILED
         act = retention.purge if purge else retention.archive
         done = act(engine.folder, [row.run for row in rows], by=engine.author, reason=reason)
-        told = [_line(kept.run, kept.what, kept.file, kept.freed, reading.log.run(kept.run).status) for kept in done]
+        told = [_line(kept.run, kept.what, reading.log.run(kept.run).status, kept) for kept in done]
         if common.is_data:
             common.emit(told, {})
         else:
             for line in told:
-                print(visible(f"run {line['run']} {line['what']}" + (f" into {line['file']}" if line["file"] else "")))
+                into = f" into {line['file']}" if line["file"] else ""
+                said = f"seq {line['seq']} {line['event']} by {engine.author}"
+                print(visible(f"run {line['run']} {line['what']}{into}   {said}"))
     finally:
         engine.close()
     return OK
 
 
-def _line(run: str, what: str, file: str, freed: int, status: str) -> dict[str, Any]:
-    return {"run": run, "status": status, "what": what, "file": file, "freed": freed}
+def _line(run: str, what: str, status: str, kept: Any = None) -> dict[str, Any]:
+    found = {"file": "", "freed": 0, "seq": None, "event": None}
+    if kept is not None:
+        found = {"file": kept.file, "freed": kept.freed, "seq": kept.seq, "event": kept.event}
+    return {"run": run, "status": status, "what": what, **found}

@@ -33,12 +33,17 @@ _PAGE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was done with a run; ``file`` is its archive, ``freed`` the bytes of its values that were deleted."""
+    """What was done with a run; ``file`` is its archive, ``freed`` the bytes of its values that were deleted.
+
+    ``event`` at ``seq`` says so in its log.
+    """
 
     run: str
     what: str
     file: str
     freed: int
+    seq: int
+    event: str
 
 
 def collectable(reading: Reading, *, statuses: Sequence[str] = OVER, before: int) -> list[RunRow]:
@@ -122,7 +127,8 @@ def _take_away(keeper: Keeper, reading: Reading, row: RunRow, by: str, reason: s
     # They are caches, and hold what is to go: before it is said that it went.
     _forget_checkpoints(reading, row.run)
     keeper.commit(batch)
-    return Kept(row.run, what, file, _delete(keeper, doomed, row.updated_at))
+    freed = _delete(keeper, doomed, row.updated_at)
+    return Kept(row.run, what, file, freed, after.position, type(event).__name__)
 
 
 def _forget_checkpoints(reading: Reading, run: str) -> None:

@@ -166,7 +166,9 @@ def test_gc_picks_by_age_and_status_asks_for_nothing_that_lives_and_can_be_tried
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["run"], row["what"]) == (_run(store, "bad"), "would archive")
     assert Reading(store).log.head() == head
+    capsys.readouterr()
     assert main(["gc", "--older", "0s", "--purge", "--status", "failed", "--reason", "old", "--store", str(store)]) == 0
+    assert " PayloadsPurged by user:" in capsys.readouterr().out
     assert main(["gc", "--older", "0s", "--store", str(store)]) == 0
     reading = Reading(store)
     assert {row.name: row.waiting.partition(" ")[0] for row in reading.log.runs()} == {

@@ -199,6 +199,7 @@ def test_a_jump_that_a_living_owner_sees_moves_no_duration(jump: int) -> None:
     world = begun("  steps: [{id: pause, wait: {for: 30m}}]")
     clocks = Clocks(world)
     clocks.go(60_000)
+    assert world.host.partition.runs == {}, "it waits in the store, and nowhere else"
     clocks.wall += jump
     clocks.go(HOUR // 2 - 120_000)
     assert world.status() == "waiting"

@@ -10,6 +10,8 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -160,19 +162,30 @@ class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.mutant.source(), str(self.mutant.path), "exec"), module.__dict__)
 
 
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """Have a module that was not imported yet imported with its line changed."""
+    assert mutant.module not in sys.modules, "the module was imported before it could be changed"
+    importer = _Importer(mutant)
+    sys.meta_path.insert(0, importer)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(importer)
+
+
 def hunt(name: str, first: int, budget: int = BUDGET) -> dict[str, Any]:
     """Plant a mutant into this process, and return the seed and the sentence by which it was caught."""
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
-    assert mutant.module not in sys.modules, "the module was imported before it could be changed"
-    sys.meta_path.insert(0, _Importer(mutant))
-    from kos_runtime.testing.simulation import SEEDS_A_DEFINITION, whole_engine
+    with planted(mutant):
+        from kos_runtime.testing.simulation import SEEDS_A_DEFINITION, whole_engine
 
-    for number in range(budget):
-        # Each world has another definition: a bug may need a form that few have.
-        seed = first + number * (SEEDS_A_DEFINITION + 1)
-        result = whole_engine(seed)
-        if result.violations:
-            return {"name": name, "caught": True, "seed": seed, "worlds": number + 1, "by": result.violations[0]}
+        for number in range(budget):
+            # Each world has another definition: a bug may need a form that few have.
+            seed = first + number * (SEEDS_A_DEFINITION + 1)
+            result = whole_engine(seed)
+            if result.violations:
+                return {"name": name, "caught": True, "seed": seed, "worlds": number + 1, "by": result.violations[0]}
     return {"name": name, "caught": False, "seed": 0, "worlds": budget, "by": ""}
 
 
