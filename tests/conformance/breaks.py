@@ -32,6 +32,14 @@ class Break(NamedTuple):
         return Mutant(f"row {self.row}: {self.says}", self.module, self.line, self.instead, self.says)
 
 
+#: What brings a run back from its log, and what forgets one kind of event there.
+_FOLDED: Final = "                for event in events:\n                    evolve(run, event)\n                run.position = position"
+
+
+def _folded_without(event: str) -> str:
+    return _FOLDED.replace("evolve(run, event)", f"type(event).__name__ == {event!r} or evolve(run, event)")
+
+
 BREAKS: Final = (
     Break(3, "a run that fails in the place of the task", _WORKFLOW + "failing",
           "    else:\n        request_manual(desk, step, name, rule)\n",
@@ -39,7 +47,7 @@ BREAKS: Final = (
     Break(3, "an answer that is not the step's result", _WORKFLOW + "evolve",
           "    step.exposed, step.blobs = e.exposed, e.blobs\n    _end(run, step, StepStatus.COMPLETED)\n\n\n# --- waiting",
           "    step.blobs = e.blobs\n    _end(run, step, StepStatus.COMPLETED)\n\n\n# --- waiting"),
-    Break(3, "a task that is lost with its owner", _WORKFLOW + "snapshot", '"open", "manual", "waits"', '"open", "waits"'),
+    Break(3, "a task that is lost with its owner", "kos_runtime.engine.partition", _FOLDED, _folded_without("ManualTaskRequested")),
     Break(4, "a failure at the step that reads it", "kos_runtime.adapters.agent_runner.data",
           "            raise ActionFailed(ErrorType.VALIDATION, message)\n        value = value[part]", "            return None\n        value = value[part]"),
     Break(4, "one that is taken for not recoverable", "kos_runtime.core.failure", "ErrorType.VALIDATION: True", "ErrorType.VALIDATION: False"),
@@ -56,10 +64,9 @@ BREAKS: Final = (
           "    if step.node.condition is not None and turn:\n        view = View(desk.run, step.scope, step, turn=turn)"),
     Break(6, "a break that is looked at before the turn is over", _WORKFLOW + "progress",
           'ev.LoopEnded(step.path, step.turn + 1, f"break: {reason}")', 'ev.LoopEnded(step.path, step.turn, f"break: {reason}")'),
-    Break(6, "a turn that is taken for over when its owner is gone", _WORKFLOW + "snapshot",
-          '_SCOPE: Final = ("path", "waits", "remaining", ', '_SCOPE: Final = ("path", "waits", '),
+    Break(6, "a turn that is taken for over when its owner is gone", "kos_runtime.engine.partition", _FOLDED, _folded_without("TurnStarted")),
     Break(7, "results in the order in which they came", _WORKFLOW + "values",
-          "    for index in sorted(fan.results):\n        names = unpack_exposed", "    for index in fan.results:\n        names = unpack_exposed"),
+          "for _, result in sorted(fan.results.items())]", "for _, result in fan.results.items()]"),
     Break(7, "items beside one that failed that go on under fail_fast", _WORKFLOW + "progress",
           "    if fan.failures and _is_lost(step, fan):", "    if fan.failures and fan.is_over() and _is_lost(step, fan):"),
     Break(7, "a quorum that is rounded down", _WORKFLOW + "progress",
@@ -108,9 +115,7 @@ BREAKS: Final = (
           '        if problem:\n            return problem\n    return ""\n', '        if problem and "completed" not in problem:\n            return problem\n    return ""\n'),
     Break(14, "an edge that is counted twice", _WORKFLOW + "revised",
           "id: sum(other not in over for other in node.step.after)", "id: 2 * sum(other not in over for other in node.step.after)"),
-    Break(14, "a run that is taken over with the plan that it was created with", "kos_runtime.engine.partition",
-          "                for event in events:\n                    evolve(run, event)\n                run.position = position",
-          '                for event in events:\n                    if type(event).__name__ != "PlanRevised":\n                        evolve(run, event)\n                run.position = position'),
+    Break(14, "a run that is taken over with the plan that it was created with", "kos_runtime.engine.partition", _FOLDED, _folded_without("PlanRevised")),
 )  # fmt: skip
 
 
