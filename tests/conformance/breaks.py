@@ -66,7 +66,7 @@ BREAKS: Final = (
           'ev.LoopEnded(step.path, step.turn + 1, f"break: {reason}")', 'ev.LoopEnded(step.path, step.turn, f"break: {reason}")'),
     Break(6, "a turn that is taken for over when its owner is gone", "kos_runtime.engine.partition", _FOLDED, _folded_without("TurnStarted")),
     Break(7, "results in the order in which they came", _WORKFLOW + "values",
-          "for _, result in sorted(fan.results.items())]", "for _, result in fan.results.items()]"),
+          "results = fan.results.items() if as_completed else sorted(fan.results.items())", "results = fan.results.items()"),
     Break(7, "items beside one that failed that go on under fail_fast", _WORKFLOW + "progress",
           "    if fan.failures and _is_lost(step, fan):", "    if fan.failures and fan.is_over() and _is_lost(step, fan):"),
     Break(7, "a quorum that is rounded down", _WORKFLOW + "progress",

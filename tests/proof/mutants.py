@@ -65,7 +65,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "fence-stays", "kos_runtime.core.workflow.dispatching",
-        "fence = max(0 if at is None else at.fence, run.fences) + 1", "fence = max(0 if at is None else at.fence, run.fences + 1)",
+        "else max(0 if at is None else at.fence, run.fences) + 1", "else max(0 if at is None else at.fence, run.fences + 1)",
         "another process gets the same fence",
     ),
     Mutant(
