@@ -55,7 +55,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "again-without-authority", "kos_runtime.core.workflow.dispatching",
-        "    if step.node.authority and not _is_allowed(", "    if step.node.authority and not step.fence and not _is_allowed(",
+        "    if step.node.authority and not _is_allowed(desk, step, owner, own_index, path):\n        return True\n    attempt = ",
+        "    if step.node.authority and not step.fence and not _is_allowed(desk, step, owner, own_index, path):\n        return True\n    attempt = ",
         "what is sent again needs no authority",
     ),
     Mutant(
