@@ -68,7 +68,7 @@ class ReadModels:
                 yield f"{stream} has a snapshot, and its payloads are gone"
             elif stream.startswith(SCHEDULES):
                 yield from self._schedule(stream, fingerprint)
-            else:
+            elif stream.startswith(_RUNS):
                 yield from self._snapshot(stream.removeprefix(_RUNS))
 
     def unlike_of(self, run: str) -> Iterator[str]:
@@ -90,6 +90,9 @@ class ReadModels:
             facts.last = max(facts.last, record.offset)
             if not record.payload:
                 facts.gone.add(record.stream)
+                continue
+            if not record.stream.startswith((_RUNS, SCHEDULES)):
+                # A peer's: its machine alone reads it, and nothing is read beside it.
                 continue
             try:
                 events = rebuild(record.names, self._reading.codec.unpack(record.payload))

@@ -15,6 +15,7 @@ from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.cli import main
 from kos_runtime.client.folding import folded
 from kos_runtime.client.proof import Proof, verify_all, verify_run
+from kos_runtime.client.read_models import ReadModels, _Facts
 from kos_runtime.client.reading import Reading
 from kos_runtime.core.schedule.state import FINGERPRINT as SCHEDULE_FINGERPRINT
 from kos_runtime.core.schedule.state import Schedule
@@ -186,3 +187,16 @@ def test_all_that_differs_is_told_at_once(
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 3
     assert all(line.startswith("✘ ") for line in told)
+
+
+def test_streams_of_which_nothing_is_read_beside_the_log_are_left_to_their_chains(
+    copy: sqlite3.Connection, tmp_path: Path
+) -> None:
+    del copy
+    with closing(Reading(tmp_path)) as reading:
+        record = next(reading.records(reading.log.runs()[0].run))
+        models = ReadModels(reading)
+        strange = record._replace(names="ballot_of_tomorrow.1")
+        assert list(models._gather(_Facts(), [strange._replace(stream="coordination/r/verdict/panel-1")])) == []
+        (told,) = models._gather(_Facts(), [strange])
+        assert "cannot be read" in told
