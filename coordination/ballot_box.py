@@ -54,6 +54,7 @@ class BallotBox:
             rule=setup["rule"],
             threshold=setup["threshold"] or None,
             participation=setup["participation"] or None,
+            breaks_ties=setup.get("breaks_ties", False),
         )
         on_deadlock = setup["on_deadlock"]
         if on_deadlock and on_deadlock not in {"fail", "escalate", *asked.options}:

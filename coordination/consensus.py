@@ -71,6 +71,7 @@ def vote_of(setup: Mapping[str, Any]) -> Vote:
         rule=setup["rule"],
         threshold=setup["threshold"] or None,
         participation=setup["participation"] or None,
+        breaks_ties=setup.get("breaks_ties", False),
     )
     return Vote(asked, setup["stream"], setup["deadline_ms"], setup["rounds"], setup["seed"])
 

@@ -20,6 +20,11 @@ def describe(line: Any) -> str:
     return " ".join(words.split("\n")).rstrip()
 
 
+def _message(envelope: Any) -> str:
+    """Return what kind of message an envelope holds."""
+    return str(envelope[4]).removeprefix("message.").rpartition(".")[0]
+
+
 def _of_authority(fact: Mapping[str, Any]) -> str:
     """Write a fact of authority in a few words."""
     match fact:
@@ -139,6 +144,18 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             accepted = "" if data["accepted"] else "  (not accepted)"
             lost = f"  not counted: {'; '.join(data['not_counted'])}" if data["not_counted"] else ""
             return f"{path}  {data['outcome']}{accepted}  of {votes or 'no votes'}{lost}"
+        case "ConsensusEscalated":
+            return f"{path}  {data['outcome']}"
+        case "PeerActed":
+            kind, what = data["cause"]
+            told = ", ".join(f"{_message(envelope)} to {envelope[1]}" for envelope in data["sends"])
+            cause = f"{_message(what)} of {what[0]}" if kind == "received" else str(kind)
+            return f"{path}  {cause}" + (f" → {told}" if told else "")
+        case "BallotCast":
+            why = f": {data['reason']}" if data["reason"] else ""
+            return f"{path}  {' > '.join(data['choices']) or 'abstains'}{why}"
+        case "Decided" if "option" in data:
+            return f"{path}  round {data['round']}: {data['option'] or data['outcome']}"
         case "AuthorityOpened":
             below = ", ".join(f"{agent} under {above}" for agent, above in data["setup"]["superiors"].items())
             return below or "nobody is in the hierarchy"

@@ -63,6 +63,10 @@ def events(
             seen = line.seq
             if wanted(line):
                 found.append(line)
+        if not after:
+            # What peers recorded in streams of their own stands where it was stored.
+            peers = [line for line in reading.lines_of_peers(row.run) if wanted(line)]
+            found = sorted([*found, *peers], key=_offset) if peers else found
         _print(common, found[-tail:] if tail else found if tail is None else [], whole=not follow)
         if is_gone(row):
             common.say(went(row))
@@ -71,6 +75,10 @@ def events(
     except KeyboardInterrupt:
         return detached([row.run]) if follow else DETACHED
     return OK
+
+
+def _offset(line: Any) -> int:
+    return int(line.offset)
 
 
 def _follow(common: Common, reading: Any, run: str, seen: int, wanted: Callable[[Any], bool]) -> None:
@@ -128,10 +136,13 @@ def _processes(reading: Any, run: str, agent: str) -> set[str]:
 
 
 def _check_types(types: Iterable[str]) -> None:
+    from kos_runtime.composition.machines import load_installed
     from kos_runtime.core.event import TYPES
     from kos_runtime.core.nearest import nearest
     from kos_runtime.core.workflow import events as _  # noqa: F401 - registers them
 
+    if types:
+        load_installed()
     known = sorted(kind.__name__ for kind in TYPES)
     for pattern in types:
         if not any(fnmatchcase(name, pattern) for name in known):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from kos_runtime.composition.commands import run_id_of_key
 from kos_runtime.composition.machines import load_installed, make_installed_known
 from kos_runtime.core.errors import ConnectionLost, InvalidDefinition, NotFound
-from kos_runtime.core.machine import Machine, Refused, name_of
+from kos_runtime.core.machine import Concluded, Machine, Refused, name_of
 from kos_runtime.core.nearest import nearest
-from kos_runtime.core.plan.model import Body, Coordination, InputSpec, Plan, Policy, Pool, Step
+from kos_runtime.core.plan.model import Body, Consensus, Coordination, ForEach, InputSpec, Plan, Policy, Pool, Step
 from kos_runtime.core.terms import fact_unwritten, unwritten, written
-from kos_runtime.core.workflow.events import MachineDecided
+from kos_runtime.core.workflow.events import ConsensusReached, MachineDecided
+from kos_runtime.core.workflow.peers import PAXOS, PEER
 
 if TYPE_CHECKING:
     from kos_runtime.client.engine import WorkflowEngine
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: The step that holds the machine, and the workflow that it is the step of.
 STEP: Final = "protocol"
 WORKFLOW: Final = "coordination"
+#: The action by which a peer is asked for its ballot, unless its agent's name says another.
+ON_QUESTION: Final = "on_question"
 #: How often what was recorded is looked at, in seconds: at first, and at most.
 LOOK_S: Final = 0.01
 MOST_S: Final = 0.25
@@ -54,8 +57,10 @@ def open_stream(
         InvalidDefinition: It cannot be set up; an agent is not here; the stream is there, set up otherwise.
     """
     make_installed_known()
+    by_peers = name_of(machine) == PEER
     try:
-        plain = written(setup)
+        # What is put to the vote is a part of the plan.
+        plain = None if by_peers else written(setup)
         for node in nodes:
             machine.initial(node, setup)
     except ValueError as error:
@@ -64,6 +69,8 @@ def open_stream(
         twice = next((node for node in nodes if list(nodes).count(node) > 1), "")
         raise InvalidDefinition(f"{stream}: {twice!r} is named twice" if twice else f"{stream} has no node")
     asked, pools = _agents(stream, machine, setup, nodes, agents)
+    if by_peers:
+        return engine.create_compiled(_vote(stream, setup, nodes, asked), {}, key=stream, name=stream)
     form = Coordination(machine=name_of(machine), nodes=tuple(nodes), setup="$inputs.setup", agents=asked)
     plan = Plan(
         workflow=WORKFLOW,
@@ -74,6 +81,48 @@ def open_stream(
         policies=(Policy(rule="default"),),
     )
     return engine.create_compiled(plan, {"setup": plain}, key=stream, name=stream)
+
+
+def _vote(stream: str, setup: Any, nodes: Sequence[str], agents: Mapping[str, list[str]]) -> Plan:
+    """Return the plan of a vote: its peers have processes and streams of their own, and are asked by an action.
+
+    Raises:
+        InvalidDefinition: A peer has no agent, or they are of several kinds.
+    """
+    missing = [name for name in nodes if name not in agents]
+    if missing:
+        raise InvalidDefinition(f"{stream}: nobody is there for {missing[0]!r}; name it in kos.coordinator({{...}})")
+    kinds = {(kind, action) for kind, action in (agents[name] for name in nodes)}
+    if len(kinds) > 1:
+        listed = " and ".join(sorted(kind for kind, _ in kinds))
+        raise InvalidDefinition(f"{stream}: peers that vote are of one kind and have one action, not {listed}")
+    ((kind, action),) = kinds
+    asked = setup.question
+    vote = Consensus(
+        electors=tuple(name for name, _ in asked.electors),
+        weights=dict(asked.electors),
+        rule=asked.rule,
+        options=tuple(asked.options),
+        threshold="" if asked.threshold is None else str(asked.threshold),
+        participation=str(asked.participation) if asked.participation else "",
+        agreement=PAXOS,
+        subject=asked.subject,
+        breaks_ties=asked.breaks_ties,
+        rounds=setup.rounds,
+        deadline_ms=setup.deadline_ms,
+    )
+    question = {"subject": asked.subject, "options": list(asked.options), "peer": "$peer"}
+    form = ForEach(
+        items=list(vote.electors), name="peer", on_item_failure="collect", agent=kind,
+        action=action or ON_QUESTION, consensus=vote,
+    )  # fmt: skip
+    return Plan(
+        workflow=WORKFLOW,
+        free_outputs=True,
+        pools={kind: Pool(agent=kind, most=len(vote.electors))},
+        body=Body(steps=(Step(id=STEP, form=form, inputs={"question": question}),)),
+        policies=(Policy(rule="default"),),
+    )
 
 
 def _agents(
@@ -189,7 +238,19 @@ def _look(
                 fact = fact_unwritten(label, values)
                 if found(fact):
                     return [fact], at, status, True
+        elif isinstance(line.event, ConsensusReached):
+            # What peers came to stands in their own streams; the run tells of their end.
+            fact = Concluded(_reached(engine, line.event))
+            if found(fact):
+                return [fact], at, status, True
     return None, at, status, at > after
+
+
+def _reached(engine: "WorkflowEngine", event: ConsensusReached) -> Any:
+    exposed: dict[str, Any] = engine.reading.codec.unpack(event.exposed)
+    for name, digest, *_ in event.blobs:
+        exposed[name] = engine.reading.codec.unpack(engine.reading.blobs.get(digest))
+    return exposed["result"]
 
 
 def _ended(engine: "WorkflowEngine", stream: str, run: str, status: str) -> None:

@@ -1,7 +1,7 @@
 """Proof of a store's log: chains, remembered heads, and that folding gives what is shown."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from kos_runtime.client.rows import Rows
 from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.evidence import RememberedHead, Verdict
 from kos_runtime.core.identity import run_stream
+from kos_runtime.core.peer.records import prefix_of
 from kos_runtime.core.verify import verify_partition
 from kos_runtime.core.verify_stream import verify_stream
 
@@ -65,8 +66,16 @@ def verify_all(reading: Reading, head: str = "") -> Proof:
 
 def verify_run(reading: Reading, run: str, head: str = "") -> Proof:
     """Check one run by its own chain, and that what is read of it beside that says what its events say."""
-    verdict = verify_stream(SqliteEvidence(reading.log), run_stream(run), head=_head(head))
-    return _proof(f"run {run}", verdict, _unlike(reading, run) if verdict.ok else ())
+    evidence = SqliteEvidence(reading.log)
+    verdict = verify_stream(evidence, run_stream(run), head=_head(head))
+    found = _proof(f"run {run}", verdict, _unlike(reading, run) if verdict.ok else ())
+    for stream in reading.log.streams(prefix_of(run)) if found.ok else ():
+        # Peers of its votes have streams of their own.
+        of_peer = verify_stream(evidence, stream)
+        if not of_peer.ok:
+            return _proof(f"run {run}", of_peer, ())
+        found = replace(found, records=found.records + of_peer.records)
+    return found
 
 
 def _unlike(reading: Reading, run: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What can be read of a store by anybody, without an owner and without Ray."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from kos_runtime.adapters.ownership import owner_of
 from kos_runtime.adapters.progress import ProgressFile
 from kos_runtime.client.families import standing
 from kos_runtime.client.granted import facts_of
+from kos_runtime.composition.machines import load_installed
 from kos_runtime.core.errors import NotFound
 from kos_runtime.core.event import TYPES, UnknownEvent, rebuild
 from kos_runtime.core.identity import run_stream
 from kos_runtime.core.nearest import nearest
+from kos_runtime.core.peer.records import prefix_of
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
@@ -41,6 +43,10 @@ class EventLine:
     epoch: int
     data: dict[str, Any]
     event: Any
+
+
+def _offset(line: EventLine) -> int:
+    return line.offset
 
 
 class Reading:
@@ -126,6 +132,21 @@ class Reading:
     def lines(self, run: str, *, after: int = 0) -> Iterator[EventLine]:
         """Return a run's events behind a position, in order."""
         return self.lines_of(run_stream(run), after=after)
+
+    def lines_of_peers(self, run: str) -> list[EventLine]:
+        """Return what the peers of a run's votes recorded in streams of their own, in the order in which it was stored.
+
+        ``data`` has the peer as its ``path``, ``STEP/PEER``; ``seq`` is the position in its stream.
+        """
+        prefix = prefix_of(run)
+        streams = self.log.streams(prefix)
+        if streams:
+            load_installed()
+        found = []
+        for stream in streams:
+            peer = stream.removeprefix(prefix)
+            found += [replace(line, data={"path": peer, **line.data}) for line in self.lines_of(stream)]
+        return sorted(found, key=_offset)
 
     def lines_of(self, stream: str, *, after: int = 0) -> Iterator[EventLine]:
         """Return a stream's events behind a position, in order."""

@@ -22,8 +22,10 @@ from kos_runtime.client.reading import Reading
 from kos_runtime.client.transfer import check, export_lines
 from kos_runtime.composition.wiring import CODEC
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError
+from kos_runtime.core.event import describe
 from kos_runtime.core.identity import run_stream
-from kos_runtime.core.record import Batch, RunRow
+from kos_runtime.core.peer.records import prefix_of
+from kos_runtime.core.record import Batch, Record, RunRow
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.engine.recorder import Meta
 
@@ -118,6 +120,9 @@ def _take_away(keeper: Keeper, reading: Reading, row: RunRow, by: str, reason: s
     keeper.record(batch, row.run, meta, event, cause)
     batch.emptied.append(stream)
     after = batch.records[-1]
+    if what == PURGED:
+        # An archive holds the run, and its peers' own records stay where they are.
+        _purge_peers(keeper, batch, row, event, cause)
     batch.runs.append(
         replace(
             row, updated_at=after.time, offset=after.offset, position=after.position, error="",
@@ -129,6 +134,19 @@ def _take_away(keeper: Keeper, reading: Reading, row: RunRow, by: str, reason: s
     keeper.commit(batch)
     freed = _delete(keeper, doomed, row.updated_at)
     return Kept(row.run, what, file, freed, after.position, type(event).__name__)
+
+
+def _purge_peers(keeper: Keeper, batch: Batch, row: RunRow, event: Any, cause: str) -> None:
+    """Take away what the peers of a run's votes recorded in streams of their own, and say so there."""
+    names, values = describe([event])
+    for stream in keeper.store.streams(prefix_of(row.run)):
+        last: Record | None = None
+        while page := keeper.store.stream(stream, after=last.position if last else 0, limit=_PAGE):
+            last = page[-1]
+        assert last is not None
+        meta = Meta(keeper.store.salt(stream) or b"", last.hash, last.position, row.created_at)
+        keeper.recorder.peer(row.run, stream, meta, [(names, CODEC.pack(values))], cause, batch)
+        batch.emptied.append(stream)
 
 
 def _forget_checkpoints(reading: Reading, run: str) -> None:

@@ -113,6 +113,9 @@ class Consensus:
     threshold: str = ""
     participation: str = ""
     on_deadlock: str = ""
+    #: What is put to the vote, where it is not the step; and whether the option declared first wins a tie.
+    subject: str = ""
+    breaks_ties: bool = False
     agreement: str = "log"
     rounds: int = 1
     deadline_ms: int = 120_000

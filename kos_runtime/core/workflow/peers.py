@@ -50,13 +50,14 @@ def book_of(run: WorkflowRun, path: str, vote: Consensus) -> dict[str, str]:
 def question_of(vote: Consensus, subject: str) -> dict[str, Any]:
     """Return what is put to the vote, as the machines that count are set up with it."""
     return {
-        "subject": subject,
+        "subject": vote.subject or subject,
         "options": list(vote.options),
         "electors": {name: vote.weights.get(name, 1) for name in vote.electors},
         "rule": vote.rule,
         "threshold": vote.threshold,
         "participation": vote.participation,
         "on_deadlock": vote.on_deadlock,
+        **({"breaks_ties": True} if vote.breaks_ties else {}),
     }
 
 
