@@ -26,16 +26,28 @@ class Assigning:
     def asks(self, consult: Consult) -> tuple[str, dict[str, Any]]:
         return "on_task", {"task": consult.question[1]}
 
-    # What a host that does the work itself says to a worker, and to the master.
+    # For a host that speaks for the workers itself: what a message of the master wants of one, and what one says.
 
     def assigned(self, tasks: Sequence[str], workers: Sequence[str], **settings: Any) -> Assignment:
         return assignment.assignment(tuple(tasks), tuple(workers), joins=True, **settings)
 
-    def finished(self, epoch: int, error: str = "", *, final: bool = False) -> worker.Finish:
-        return worker.Finish(epoch, None, error, final)
+    def order(self, body: Any) -> tuple[bool, str, int] | None:
+        """Return whether a worker is to begin or to stop, the task's name, and the lease."""
+        if type(body) is worker.Work:
+            return True, body.name, body.epoch
+        return (False, "", body.epoch) if type(body) is worker.CancelWork else None
 
-    def holds(self, at_hand: int) -> worker.Holds:
-        return worker.Holds(at_hand)
+    def hello(self) -> Any:
+        return worker.Hello()
+
+    def room(self, at_hand: int) -> Any:
+        return worker.Room(at_hand)
+
+    def alive(self, epochs: tuple[int, ...]) -> Any:
+        return worker.Alive(epochs)
+
+    def result(self, task: int, epoch: int, error: str = "", *, final: bool = False) -> Any:
+        return worker.Result(task, epoch, None, error, final)
 
     def failed(self, name: str, message: str) -> assignment.Fail:
         return assignment.Fail(name, message)

@@ -84,14 +84,6 @@ class Finish:
     final: bool = False
 
 
-@term("assignment.holds")
-@dataclass(frozen=True, slots=True)
-class Holds:
-    """Whoever hosts the worker says how much it may have at hand."""
-
-    at_hand: int
-
-
 @event("work_taken")
 class Taken:
     """A note."""
@@ -155,8 +147,6 @@ def decide(state: Slave, stimulus: Stimulus, now: int) -> Transition:
                 return Transition(reply=Refused("stale", "this work was called off"))
             result = Result(work.task, said.epoch, said.value, said.error, said.final)
             return Transition(notes=(WorkFinished(result),), sends=(Send(state.master, result),))
-        case Commanded(Holds(at_hand)):
-            return Transition(sends=(Send(state.master, Room(at_hand)),))
         case _:
             return Transition(reply=Refused("invalid", "a worker takes results of its agent only"))
 

@@ -20,6 +20,8 @@ _TUPLE: Final = "()"
 #: A mapping whose keys are no texts, or one that could be taken for one of ours.
 _PAIRS: Final = "{}"
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
+#: What needs no second look.
+_SURE: Final = frozenset({type(None), bool, str, bytes})
 #: Nothing is nested deeper; what contains itself ends here.
 MAX_DEPTH: Final = 48
 
@@ -132,7 +134,10 @@ def fact_written(fact: Any, depth: int = 0) -> tuple[str, list[Any]]:
     kind = TYPES.get(type(fact))
     if kind is None:
         raise ValueError(f"a {type(fact).__name__} is no fact: make it one by @event(name)")
-    return kind.label, [written(value, depth + 1) for value in kind.values(fact)]
+    return kind.label, [
+        v if type(v) in _SURE or (type(v) is int and -(2**63) <= v < 2**63) else written(v, depth + 1)
+        for v in kind.values(fact)
+    ]
 
 
 def fact_unwritten(label: str, values: Sequence[Any]) -> Any:

@@ -44,7 +44,8 @@ def evolve(run: Run, event: Any) -> None:
 def put(run: Run, path: str, why: str) -> None:
     """Leave something to be decided about a path."""
     run.agenda[path] = why
-    run.todo.append(path)
+    if not run.todo or run.todo[-1] != path:
+        run.todo.append(path)
 
 
 def step_at(run: Run, path: str) -> StepState:

@@ -96,9 +96,7 @@ def _try(desk: Desk, form: Coordination, setup: Any) -> int:
 def begin(desk: Desk, held: Held) -> None:
     """Let every node begin: for the first time, or once more in this process."""
     held.alive = True
-    # Workers of a master begin as their processes come.
-    nodes = held.nodes if held.crew is None else list(held.nodes)[:1]
-    drive(desk, held, [(node, Began(held.life)) for node in nodes])
+    drive(desk, held, [(node, Began(held.life)) for node in held.nodes])
 
 
 def come_back(desk: Desk) -> None:
@@ -169,10 +167,8 @@ def fired(desk: Desk, timer: str) -> None:
         _push(desk, held, key, due)
         return
     del held.timers[key]
-    if held.crew is not None and mastering.is_silent(desk, held, node):
-        # It would say that it is alive, which nobody knows: it is asked again later.
-        _set(desk, held, node, SetTimer(name, desk.now + max(1, held.crew.lease_ms // 10)))
-        return
+    if held.crew is not None:
+        mastering.renew(desk, held)
     drive(desk, held, [(node, Fired(name))])
 
 
@@ -251,6 +247,8 @@ def _deliver(desk: Desk, held: Held, queue: deque[tuple[str, Stimulus]]) -> Any:
             if send.to in held.nodes:
                 number = held.numbers[node] = held.numbers.get(node, 0) + 1
                 queue.append((send.to, Received(Envelope(node, send.to, number, held.life, send.body, held.path))))
+            elif held.crew is not None:
+                mastering.order(desk, held, send.to, send.body)
         for timer in made.timers:
             _set(desk, held, node, timer)
         for key in made.withdraws:
@@ -288,9 +286,6 @@ def _push(desk: Desk, held: Held, key: tuple[str, str], due: int) -> None:
 def _ask(desk: Desk, held: Held, node: str, consult: Consult) -> None:
     """Have a question answered, unless it is open already: by an agent's action, or by a person."""
     run = desk.run
-    if held.crew is not None:
-        mastering.ask(desk, held, node, consult)
-        return
     ask = f"{held.path}!{node}/{consult.key}"
     if ask in held.asks:
         return
@@ -316,9 +311,6 @@ def _ask(desk: Desk, held: Held, node: str, consult: Consult) -> None:
 
 def _withdraw(desk: Desk, held: Held, node: str, key: str) -> None:
     """Nobody needs the answer to a question any more: whoever is at it may stop."""
-    if held.crew is not None:
-        mastering.withdraw(desk, held, key)
-        return
     ask = f"{held.path}!{node}/{key}"
     if ask not in held.asks:
         return

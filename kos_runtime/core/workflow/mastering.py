@@ -1,17 +1,18 @@
 """A step whose items or parts are tasks of a master: the machine ``assignment`` says who does which, and when again.
 
-The partition is the master, and speaks for the workers: each is a process of the pool, for as long as that lives. A lease
-is an attempt whose fence is the lease's epoch, so a result counts exactly when its lease is open. A worker shows that it is
-alive as long as its process is heard of; one that falls silent loses its leases by the master's own timer, and whoever dies
-loses them at once. What becomes of a task that failed is said by the step's policy; where that says to try again, the
+The machine is the master; the partition speaks for the workers: each is a process of the pool, for as long as that lives.
+A lease is an attempt whose fence is the lease's epoch, so a result counts exactly when its lease is open. A worker shows
+that it is alive as long as its process is heard of; one that falls silent loses its leases by the master's own timer, and
+whoever dies loses them at once. What becomes of a task that failed is said by the step's policy; where that says to try again, the
 master says who does.
 """
 
 from collections import deque
 from typing import Any, Final
 
+from kos_runtime.core.envelope import Envelope
 from kos_runtime.core.failure import ErrorType, failure
-from kos_runtime.core.machine import Began, Commanded, Consult, UnknownMachine, machine_named
+from kos_runtime.core.machine import Began, Commanded, Received, UnknownMachine, machine_named
 from kos_runtime.core.plan.model import Mastery
 from kos_runtime.core.terms import written
 from kos_runtime.core.workflow import events as ev
@@ -35,10 +36,10 @@ MAX_LOSSES: Final = 16
 class Crew:
     """The workers of one step in this process; nothing of it is folded."""
 
-    __slots__ = ("given", "lease_ms", "pool", "process_of", "queues", "rooms", "worker_of")
+    __slots__ = ("given", "lease_ms", "pool", "process_of", "queues", "rooms", "worker_of", "workers")
 
-    def __init__(self, pool: str, lease_ms: int) -> None:
-        self.pool, self.lease_ms = pool, lease_ms
+    def __init__(self, pool: str, form: Mastery) -> None:
+        self.pool, self.lease_ms, self.workers = pool, form.lease_ms, form.workers
         #: Workers whose processes are there, both ways.
         self.process_of: dict[str, str] = {}
         self.worker_of: dict[str, str] = {}
@@ -83,7 +84,7 @@ def conduct(desk: Desk, step: StepState, form: Mastery) -> bool:
 
 
 def _crew(desk: Desk, step: StepState, form: Mastery) -> Crew:
-    return Crew(linked(desk, *names_of(step))[0].pool, form.lease_ms)
+    return Crew(linked(desk, *names_of(step))[0].pool, form)
 
 
 def _open(desk: Desk, step: StepState, form: Mastery) -> Held | None:
@@ -102,7 +103,7 @@ def _open(desk: Desk, step: StepState, form: Mastery) -> Held | None:
         error = failure(ErrorType.RESOURCE, f"{step.path}: {problem}", step=step.path, recoverable=False)
         desk.emit(ev.StepGaveUp(step.path, error.to_plain(), "machine"))
         return None
-    desk.emit(ev.MachineOpened(step.path, ASSIGNMENT, machine.version, written(setup), [MASTER, *form.workers]))
+    desk.emit(ev.MachineOpened(step.path, ASSIGNMENT, machine.version, written(setup), [MASTER]))
     held: Held = run.machines[step.path]
     held.crew = _crew(desk, step, form)
     held.alive = True
@@ -114,11 +115,11 @@ def _open(desk: Desk, step: StepState, form: Mastery) -> Held | None:
 def _meet(desk: Desk, step: StepState, held: Held) -> None:
     """Workers take their places as processes come, and are told how much they may have at hand."""
     crew: Crew = held.crew
-    members = desk.pools.members(crew.pool)
-    for process, may_hold in members:
+    machine: Any = held.machine
+    for process, may_hold in desk.pools.members(crew.pool):
         worker = crew.worker_of.get(process)
         if worker is None:
-            worker = next((name for name in held.nodes if name != MASTER and name not in crew.process_of), None)
+            worker = next((name for name in crew.workers if name not in crew.process_of), None)
             if worker is None:
                 break
             crew.worker_of[process], crew.process_of[worker] = worker, process
@@ -127,9 +128,10 @@ def _meet(desk: Desk, step: StepState, held: Held) -> None:
         if known == room:
             continue
         crew.rooms[worker] = room
-        holds = (worker, Commanded(held.machine.holds(room)))  # type: ignore[attr-defined]
-        machining.drive(desk, held, [holds] if known is not None else [holds, (worker, Began(held.life))])
-    if len(crew.process_of) < len(held.nodes) - 1:
+        _say(desk, held, worker, machine.room(room))
+        if known is None:
+            _say(desk, held, worker, machine.hello())
+    if len(crew.process_of) < len(crew.workers):
         desk.pools.wants_more(crew.pool, desk.run.id, step.path)
 
 
@@ -174,8 +176,7 @@ def _start(desk: Desk, step: StepState, held: Held, epoch: int, index: int, proc
     fence = run.fences + epoch
     if item is not None and item.fence >= fence:
         # It was given out before what was open was taken over: the master has to lease it anew.
-        worker = crew.given.pop(epoch)[1]
-        _say(desk, held, worker, epoch, "it is given out anew")
+        _end(desk, held, epoch, "it is given out anew")
         return True
     alone = item is not None and item.kills > 0
     priority = step.node.step.priority
@@ -207,18 +208,17 @@ def settle(desk: Desk, path: str, fence: int) -> None:
         return
     crew: Crew = held.crew
     epoch = fence - run.fences
-    given = crew.given.pop(epoch, None)
+    given = crew.given.get(epoch)
     if given is None:
         return
     item = run.steps.get(path)
-    owner = run.steps[held.path]
-    if item is None and _is_over(owner, given[0]):
-        _say(desk, held, given[1], epoch, "")
-    elif item is None:
-        _say(desk, held, given[1], epoch, "it failed for good", final=True)
-    else:
+    if item is not None:
         message = "" if item.error is None else str(item.error.get("message", ""))
-        _say(desk, held, given[1], epoch, message[:500] or "it failed", final=item.left)
+        _end(desk, held, epoch, message[:500] or "it failed", final=item.left)
+    elif _is_over(run.steps[held.path], given[0]):
+        _end(desk, held, epoch, "")
+    else:
+        _end(desk, held, epoch, "it failed for good", final=True)
 
 
 def lost(desk: Desk, path: str, fence: int, cause: str) -> None:
@@ -232,50 +232,64 @@ def lost(desk: Desk, path: str, fence: int, cause: str) -> None:
     worker = None if item is None else crew.worker_of.get(item.agent)
     if worker is not None and item is not None and all(name != item.agent for name, _ in desk.pools.members(crew.pool)):
         _leave(desk, held, crew, worker, cause)
-    else:
-        given = crew.given.pop(fence - run.fences, None)
-        if given is not None:
-            _say(desk, held, given[1], fence - run.fences, cause, final=item is not None and item.left)
+    elif fence - run.fences in crew.given:
+        _end(desk, held, fence - run.fences, cause, final=item is not None and item.left)
     if held.path in run.machines:
         _put(run, held.path)
 
 
 def _leave(desk: Desk, held: Held, crew: Crew, worker: str, cause: str) -> None:
+    machine: Any = held.machine
     del crew.worker_of[crew.process_of.pop(worker)]
     crew.rooms.pop(worker, None)
-    held.timers = {key: due for key, due in held.timers.items() if key[0] != worker}
-    machining.drive(desk, held, [(MASTER, Commanded(held.machine.failed(worker, cause[:500])))])  # type: ignore[attr-defined]
+    machining.drive(desk, held, [(MASTER, Commanded(machine.failed(worker, cause[:500])))])
 
 
-def _say(desk: Desk, held: Held, worker: str, epoch: int, error: str, *, final: bool = False) -> None:
-    finished = held.machine.finished(epoch, error, final=final)  # type: ignore[attr-defined]
-    machining.drive(desk, held, [(worker, Commanded(finished))])
+def _end(desk: Desk, held: Held, epoch: int, error: str, *, final: bool = False) -> None:
+    """Have a worker say what has come of a lease."""
+    machine: Any = held.machine
+    index, worker = held.crew.given.pop(epoch)
+    _say(desk, held, worker, machine.result(index, epoch, error, final=final))
 
 
-# --- what the machine wants ---------------------------------------------------------------------
+def _say(desk: Desk, held: Held, worker: str, body: Any) -> None:
+    number = held.numbers[worker] = held.numbers.get(worker, 0) + 1
+    said = Received(Envelope(worker, MASTER, number, held.life, body, held.path))
+    machining.drive(desk, held, [(MASTER, said)])
 
 
-def ask(desk: Desk, held: Held, worker: str, consult: Consult) -> None:
-    """A worker is to do a task: give it out when there is room, unless it is at work on it."""
-    run = desk.run
-    crew: Crew = held.crew
-    epoch, name, _ = consult.question
-    path = f"{held.path}[{name}]"
-    crew.given[epoch] = int(name), worker
-    item = run.steps.get(path)
-    if item is not None and run.open.get(path) == run.fences + epoch:
-        if worker not in crew.process_of and item.agent not in crew.worker_of:
-            crew.process_of[worker], crew.worker_of[item.agent] = item.agent, worker
+# --- what the master wants ----------------------------------------------------------------------
+
+
+def order(desk: Desk, held: Held, worker: str, body: Any) -> None:
+    """Do what the master tells a worker: begin with a task when there is room, or stop."""
+    machine: Any = held.machine
+    said = machine.order(body)
+    if said is None:
         return
-    crew.queues.setdefault(worker, deque()).append(epoch)
+    begins, name, epoch = said
+    if not begins:
+        _stop(desk, held, epoch)
+        return
+    run, crew, index = desk.run, held.crew, int(name)
+    path = f"{held.path}[{index}]"
+    crew.given[epoch] = index, worker
+    if run.open.get(path) == run.fences + epoch:
+        # It is at work on it since before this process was the partition's.
+        process = run.steps[path].agent
+        if worker not in crew.process_of and process not in crew.worker_of:
+            crew.process_of[worker], crew.worker_of[process] = process, worker
+        return
+    queue = crew.queues.get(worker)
+    if queue is None:
+        queue = crew.queues[worker] = deque()
+    queue.append(epoch)
     _put(run, held.path)
 
 
-def withdraw(desk: Desk, held: Held, key: str) -> None:
+def _stop(desk: Desk, held: Held, epoch: int) -> None:
     """A lease is over: whoever is at work under it may stop. What was in a process that is gone is told of otherwise."""
-    run = desk.run
-    crew: Crew = held.crew
-    epoch = int(key.rpartition("@")[2])
+    run, crew = desk.run, held.crew
     given = crew.given.pop(epoch, None)
     if given is None:
         return
@@ -288,15 +302,19 @@ def withdraw(desk: Desk, held: Held, key: str) -> None:
         desk.emit(ev.StepRedispatched(path, fence, "its lease is over"))
 
 
-def is_silent(desk: Desk, held: Held, node: str) -> bool:
-    """Say whether a worker gives no sign of life: its process has not been heard of, so nor is its worker."""
-    crew: Crew | None = held.crew
-    if crew is None or node == MASTER:
-        return False
-    process = crew.process_of.get(node)
-    return process is None or desk.pools.silent_ms(process) >= crew.lease_ms
+def renew(desk: Desk, held: Held) -> None:
+    """Have every worker whose process was heard of in time say that it is alive."""
+    machine: Any = held.machine
+    crew: Crew = held.crew
+    for worker, process in list(crew.process_of.items()):
+        if desk.pools.silent_ms(process) >= crew.lease_ms:
+            continue
+        epochs = tuple(epoch for epoch, (_, whose) in crew.given.items() if whose == worker)
+        if epochs:
+            _say(desk, held, worker, machine.alive(epochs))
 
 
 def _put(run: Run, path: str) -> None:
     run.agenda[path] = ITEMS
-    run.todo.append(path)
+    if not run.todo or run.todo[-1] != path:
+        run.todo.append(path)
