@@ -499,7 +499,8 @@ def _give_out(draft: Draft) -> None:
     for task in _in_turn(state, again):
         if not free:
             return
-        worker = two_choices(free, draft.load, *_draws(setup, task, draft.epoch))
+        only = free[0] if len(free) == 1 else ""
+        worker = only or two_choices(free, draft.load, *_draws(setup, task, draft.epoch))
         _lease(draft, task, worker, free)
     if setup.idempotent and free:
         _speculate(draft, free)

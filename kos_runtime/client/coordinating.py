@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from kos_runtime.composition.commands import run_id_of_key
-from kos_runtime.composition.machines import load_installed, make_installed_known
+from kos_runtime.composition.machines import load_installed, make_installed_known, name_of
 from kos_runtime.core.errors import ConnectionLost, InvalidDefinition, NotFound
-from kos_runtime.core.machine import Concluded, Machine, Refused, name_of
+from kos_runtime.core.machine import Concluded, Machine, Refused
 from kos_runtime.core.nearest import nearest
 from kos_runtime.core.plan.model import Body, Consensus, Coordination, ForEach, InputSpec, Plan, Policy, Pool, Step
 from kos_runtime.core.terms import fact_unwritten, unwritten, written

@@ -1,17 +1,21 @@
 """Makes the protocols known that are installed here: entry points of ``kos_runtime.machines``."""
 
 import contextlib
+import sys
 from functools import lru_cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Final
 
-from kos_runtime.composition.importing import import_module
+from kos_runtime.composition.importing import import_module, target_in
+from kos_runtime.core.errors import InvalidDefinition
 from kos_runtime.core.machine import (
     Commanded,
     Machine,
     Refused,
     Run,
     UnknownMachine,
+    is_known,
     look_up_by,
     machine_named,
     make_known,
@@ -46,6 +50,30 @@ def _imported(name: str) -> Machine[Any] | None:
     except Exception as error:
         raise UnknownMachine(f"the machine {name} cannot be had: {type(error).__name__}: {error}") from error
     return found
+
+
+def name_of(machine: Machine[Any]) -> str:
+    """Return the name under which every process finds a machine: its own where it is installed, else where its class
+    stands: ``module:Class@FOLDER``.
+
+    Raises:
+        InvalidDefinition: It stands in the script that was started, which other processes do not import.
+    """
+    make_installed_known()
+    if is_known(machine):
+        return machine.name
+    cls = type(machine)
+    if cls.__module__ == "__main__":
+        raise InvalidDefinition(
+            f"the machine {cls.__qualname__} stands in the script that was started, where no other process finds it; put "
+            "it into a module of its own and import it from there"
+        )
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if not file or "site-packages" in file:
+        return target
+    depth = cls.__module__.count(".") + (Path(file).name == "__init__.py")
+    return target_in(Path(file).resolve().parents[depth], target)
 
 
 @lru_cache(maxsize=1)

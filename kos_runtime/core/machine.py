@@ -261,11 +261,9 @@ def registered(name: str) -> Registered:
     raise UnknownMachine(f"no machine {name!r} is installed here, which this step needs")
 
 
-def name_of(machine: Machine[Any]) -> str:
-    """Return the name under which a machine is found: that which it has, or where its class stands."""
-    if machine.name in _KNOWN and type(_KNOWN[machine.name]().machine) is type(machine):
-        return machine.name
-    return f"{type(machine).__module__}:{type(machine).__qualname__}"
+def is_known(machine: Machine[Any]) -> bool:
+    """Say whether a machine is the one that was made known by its name."""
+    return machine.name in _KNOWN and type(_KNOWN[machine.name]().machine) is type(machine)
 
 
 def invariants_of(name: str) -> Mapping[str, Invariant]:

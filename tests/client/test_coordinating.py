@@ -1,6 +1,9 @@
 """What the coordination classes ask of a coordinator: the same over one process and over the real engine."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -201,3 +204,17 @@ def test_a_stream_that_was_opened_otherwise_is_refused_and_one_that_raised_says_
 
     with real(tmp_path, {}) as engine:
         asyncio.run(story(engine))
+
+
+def test_the_example_of_a_protocol_of_ones_own_runs_and_goes_on_with_what_there_is(tmp_path: Path) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, str(examples / "run_auction.py"), str(tmp_path / ".kos"), "process"],
+            capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(examples.parent)},
+        )  # fmt: skip
+        assert done.stdout == "the vase goes to bob for 104\n", done.stderr
+    with kos_runtime.connect(tmp_path / ".kos", host="process", settings=EngineSettings()) as kos:
+        (row,) = kos.reading.log.runs()
+        assert (row.workflow, row.name, row.status) == ("coordination", "sales/vase", "completed")
