@@ -11,6 +11,7 @@ import pytest
 
 from kos_runtime.adapters.event_store.memory import MemoryEventStore
 from kos_runtime.adapters.event_store.memory_log import MemoryLog
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.definition import WorkflowDocument, compile_workflow, load
 from kos_runtime.engine import messages as msg
@@ -51,8 +52,18 @@ workflow:
 """
 
 
-def text(policy: str = "fail_fast") -> str:
-    return workflow(STEPS.replace("POLICY", policy))
+#: The same items as tasks of a master.
+MASTERED = STEPS.replace(
+    """  for_each: {in: $inputs.items, max_concurrency: 4, on_item_failure: POLICY}
+  agent: crew
+""",
+    "  coordination: {pattern: master_slave, workers: crew, tasks: $inputs.items, as: item, on_item_failure: POLICY}\n",
+)
+
+
+def text(policy: str = "fail_fast", steps: str = STEPS) -> str:
+    make_installed_known()
+    return workflow(steps.replace("POLICY", policy))
 
 
 def joined(host: Host, run: str) -> tuple[int, int]:
@@ -60,9 +71,10 @@ def joined(host: Host, run: str) -> tuple[int, int]:
     return end.succeeded, end.failed
 
 
+@pytest.mark.parametrize("steps", [STEPS, MASTERED], ids=["for_each", "master"])
 @pytest.mark.parametrize("items", [[], [3], [3, 1, 2, 0, 5, 4]])
-def test_the_results_are_those_of_the_items_in_their_order(host: Host, items: list[int]) -> None:
-    run = host.start(text(), items=items)
+def test_the_results_are_those_of_the_items_in_their_order(host: Host, items: list[int], steps: str) -> None:
+    run = host.start(text(steps=steps), items=items)
     assert host.finish(run).outputs == {"value": items}
     assert joined(host, run) == (len(items), 0)
     assert sorted(host.executed(run)) == sorted([*(f"each[{i}]" for i in range(len(items))), "last"])
@@ -95,6 +107,32 @@ def test_what_a_failed_item_does_to_the_others_is_what_the_policy_says(
     if policy == "fail_fast":
         # It failed as the second; of those behind the window none was begun.
         assert len(host.executed(run)) < len(items) // 2
+    assert host.violations(run) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "values"),
+    [("fail_fast", None), ("collect", [1, 2, 3]), ("{quorum: 0.8}", None), ("{quorum: 0.6}", [1, 2, 3])],
+)
+def test_so_it_does_to_the_other_tasks_of_a_master(host: Host, policy: str, values: list[int] | None) -> None:
+    run = host.start(text(policy, MASTERED), items=[1, -1, 2, -2, 3])
+    ended = host.finish(run)
+    if values is None:
+        assert (ended.status, ended.error["type"]) == ("failed", "permanent")
+        assert "picked -" in ended.error["message"]
+    else:
+        assert ended.outputs == {"value": values}
+        assert joined(host, run) == (3, 2)
+    assert host.violations(run) == []
+
+
+def test_tasks_of_a_master_that_were_over_stay_so_after_a_crash_at_half(host: Host) -> None:
+    steps = MASTERED.replace("pick", "hold").replace("POLICY", "fail_fast")
+    run = host.start(workflow(steps), items=[0, 1])
+    host.until(run, "each[0]")
+    host.crash(run)
+    host.open_gate()
+    assert host.finish(run).outputs == {"value": [0, 1]}
     assert host.violations(run) == []
 
 
