@@ -174,6 +174,8 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}  {data['machine']} with {', '.join(data['nodes'][:12])}"
         case "MachineDecided":
             return f"{path}  {data['node']}: {'; '.join(_fact(label, values) for label, values in data['facts'])}"
+        case "MachineTimed":
+            return f"{path}  {'waits for time' if data['timed'] else 'waits for no time'}"
         case "MachineRecovered":
             return f"{path}  begins for the {data['life']}. time"
         case "QuestionAsked":

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from kos_runtime.client.gone import went
 from kos_runtime.client.reading import Reading
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.identity import run_stream
@@ -38,6 +39,7 @@ def folded(reading: Reading, run: str, until: int | None = None) -> Run:
         InvalidDefinition: Its payloads were purged or archived, or its events cannot be folded; the message says at which.
     """
     need_payloads(reading, run)
+    make_installed_known()
     state = Run(run, reading.log.store_id, reading.codec)
     for record in reading.records(run):
         if until is not None and record.position > until:
@@ -96,6 +98,7 @@ def compared(reading: Reading, run: str) -> str:
     if row is None:
         folded(reading, run)
         return ""
+    make_installed_known()
     state = Run(run, reading.log.store_id, reading.codec)
     restored: Run | None = None
     for record in reading.records(run):

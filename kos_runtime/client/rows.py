@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from kos_runtime.client.reading import Reading
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.errors import StoreError
 from kos_runtime.core.event import TYPES, rebuild
 from kos_runtime.core.identity import run_stream
@@ -149,6 +150,7 @@ class Rows:
 
     def _of_live(self, row: RunRow) -> dict[str, Any]:
         """Fold everything, and see when what the row says came to be so: at the end of a commit."""
+        make_installed_known()
         run = Run(row.run, self._reading.log.store_id, self._reading.codec)
         told: tuple[str, str] = ("", "")
         at: Record | None = None

@@ -617,7 +617,8 @@ class Partition:
             plain = {"run": run.id, "position": position, "event": answer.event}
             if answer.reply is not None:
                 plain["reply"] = answer.reply
-            if command_id:
+            if command_id and not (answer.existing and type(command) is CommandMachine):
+                # A machine that recorded nothing is asked anew.
                 self._commands[command_id] = CommandRow(command_id, 0, self.codec.pack(plain))
             return replace(answer, position=position)
         if before == 0 and run.id in self._pending and not self._pending[run.id].events:

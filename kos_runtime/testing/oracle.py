@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.event import UnknownEvent, rebuild
 from kos_runtime.core.evidence import Evidence
 from kos_runtime.core.identity import run_stream
@@ -103,6 +104,7 @@ def check_history(
         acknowledged: Ids of commands that change a run and were answered with success.
         seen: Counts what is rare (``testing.situations``) and was come upon.
     """
+    make_installed_known()
     found: list[str] = []
     if evidence is not None:
         verdict = verify_partition(evidence)

@@ -1,9 +1,11 @@
 """What the coordination classes ask of a coordinator: the same over one process and over the real engine."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,8 +29,10 @@ from coordination import (
 from coordination.authority_commands import Answer
 from coordination.worker import Finish
 from kos_runtime.client.engine import RunFailed
-from kos_runtime.core.errors import InvalidDefinition
+from kos_runtime.client.reading import Reading
+from kos_runtime.core.errors import InvalidDefinition, NotFound
 from kos_runtime.core.machine import Consult, Coordinator, Refused
+from kos_runtime.core.workflow.events import StepCompleted, StepScheduled
 from kos_runtime.definition import EngineSettings
 from kos_runtime.simulator.coordinator import LocalCoordinator
 from tests.client.slaves import Slave
@@ -107,7 +111,10 @@ def test_authority_is_kept_and_climbs_to_who_has_it(host: Host, tmp_path: Path) 
     with host(tmp_path, {"chief": "tests.client.slaves:Chief"}) as engine:
         asyncio.run(story(engine))
     if host is real:
+        # What waits for commands alone is told of as waiting, and every row is what the log makes of it.
         assert check_store(tmp_path / ".kos", created=[]) == []
+        with kos_runtime.connect(tmp_path / ".kos", host="process", settings=EngineSettings()) as kos:
+            assert [(row.status, row.waiting) for row in kos.reading.log.runs()] == [("waiting", "machine: protocol")]
 
 
 @both
@@ -218,3 +225,56 @@ def test_the_example_of_a_protocol_of_ones_own_runs_and_goes_on_with_what_there_
     with kos_runtime.connect(tmp_path / ".kos", host="process", settings=EngineSettings()) as kos:
         (row,) = kos.reading.log.runs()
         assert (row.workflow, row.name, row.status) == ("coordination", "sales/vase", "completed")
+
+
+SCRIPT = """
+import asyncio, sys
+import kos_runtime
+from coordination import MasterSlaveCoordination
+from kos_runtime.core.workflow.events import StepCompleted, StepScheduled
+from kos_runtime.definition import EngineSettings
+
+AGENTS = {name: "tests.client.slaves:Slave" for name in ("w1", "w2")}
+
+
+async def main(store):
+    async with kos_runtime.connect_async(store, host="process", settings=EngineSettings()) as kos:
+        team = MasterSlaveCoordination(kos.coordinator(AGENTS), "lead", ["w1", "w2"], lease_ms=2_000)
+        found = await team.aggregate_results(await team.distribute_task([f"part-{i}|slow" for i in range(12)]))
+        print(" ".join(value["done"] for _, value in found.results))
+
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_and_nothing_that_was_recorded_is_done_again(tmp_path: Path) -> None:
+    """Whoever owns the store is killed by SIGKILL together with the script and its agents."""
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / ".kos")]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    first = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        reading = None
+        deadline = time.monotonic() + 60
+        done: set[str] = set()
+        while len(done) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+            with contextlib.suppress(NotFound):
+                reading = reading or Reading(tmp_path / ".kos")
+                done = {
+                    line.event.path
+                    for row in reading.log.runs()
+                    for line in reading.lines(row.run)
+                    if isinstance(line.event, StepCompleted)
+                }
+    finally:
+        first.kill()
+        said = first.communicate()[0]
+    assert 3 <= len(done) < 12, said
+    again = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert again.stdout.split() == [f"PART-{i}" for i in range(12)], again.stderr
+    assert reading is not None
+    (row,) = reading.log.runs()
+    scheduled = [line.event.path for line in reading.lines(row.run) if isinstance(line.event, StepScheduled)]
+    assert all(scheduled.count(path) == 1 for path in done)
+    reading.close()

@@ -91,6 +91,7 @@ def test_a_command_is_answered_when_it_is_stored_and_once_for_its_id() -> None:
     assert isinstance(refused, Accepted)
     assert unwritten(refused.reply) == Refused("not_found", "cyd does not bid")
     assert len(world.named(ev.MachineDecided)) == 2
+    assert [event.timed for event in world.named(ev.MachineTimed)] == [True]
     asked = tell(world, "bids")
     assert isinstance(asked, Accepted)
     assert (asked.reply, asked.existing) == ({"ann": 0}, True)

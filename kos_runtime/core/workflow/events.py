@@ -556,6 +556,14 @@ class MachineRecovered:
     life: int
 
 
+@event("machine_timed")
+class MachineTimed:
+    """A machine waits for time besides, or does not any more: while one does, its run is at work."""
+
+    path: str
+    timed: bool
+
+
 @event("question_asked")
 class QuestionAsked:
     """A node asks an agent, or with no ``agent`` a person. ``ask`` is the key of the step that stands for the question."""
@@ -1039,7 +1047,7 @@ Event: TypeAlias = (
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
     | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepHeldBack | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
-    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | PeerJoined | ConsensusReached | ConsensusEscalated | MachineOpened | MachineDecided | MachineRecovered | QuestionAsked | QuestionAnswered | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
+    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | PeerJoined | ConsensusReached | ConsensusEscalated | MachineOpened | MachineDecided | MachineRecovered | MachineTimed | QuestionAsked | QuestionAnswered | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
     | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
     | MessageSent | MessageHandled | MessageWithdrawn | MessageSuperseded

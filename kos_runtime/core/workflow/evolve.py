@@ -889,6 +889,7 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.MachineOpened: _machine_opened,
     ev.MachineDecided: held.decided,
     ev.MachineRecovered: held.recovered,
+    ev.MachineTimed: held.timed,
     ev.QuestionAsked: held.asked,
     ev.QuestionAnswered: held.answered,
     ev.ConsensusEscalated: _consensus_escalated,

@@ -27,7 +27,7 @@ class Held:
     """One machine with its nodes."""
 
     __slots__ = (
-        "alive", "asks", "crew", "facts", "fresh", "life", "machine", "name", "nodes", "numbers", "outcome", "path", "pushed", "setup", "timers",
+        "alive", "asks", "crew", "facts", "fresh", "life", "machine", "name", "nodes", "numbers", "outcome", "path", "pushed", "setup", "timed", "timers",
         "version",
     )  # fmt: skip
 
@@ -38,6 +38,8 @@ class Held:
         self.nodes: dict[str, Instance[Any]] = {node: Instance(self.machine, node, made) for node in nodes}
         #: How often its nodes have begun.
         self.life = 1
+        #: Whether one of its nodes waits for time.
+        self.timed = False
         #: What it has come to, as ``[outcome]``.
         self.outcome: list[Any] | None = None
         #: key of the step that stands for it → [node, who, key, question, agent, action] of each open question.
@@ -86,6 +88,10 @@ def decided(run: Run, e: ev.MachineDecided) -> None:
 
 def recovered(run: Run, e: ev.MachineRecovered) -> None:
     run.machines[e.path].life = e.life
+
+
+def timed(run: Run, e: ev.MachineTimed) -> None:
+    run.machines[e.path].timed = e.timed
 
 
 def asked(run: Run, e: ev.QuestionAsked) -> None:
@@ -171,7 +177,18 @@ def to_plain(run: Run) -> list[list[Any]]:
             states = [held.machine.to_plain(instance.state) for instance in held.nodes.values()]
         asks = [[path, *said] for path, said in held.asks.items()]
         rows.append(
-            [held.path, held.name, held.version, held.setup, list(held.nodes), held.life, held.outcome, asks, states]
+            [
+                held.path,
+                held.name,
+                held.version,
+                held.setup,
+                list(held.nodes),
+                held.life,
+                held.timed,
+                held.outcome,
+                asks,
+                states,
+            ]
         )
     return rows
 
@@ -182,11 +199,11 @@ def from_plain(run: Run, rows: list[list[Any]]) -> None:
     Raises:
         ValueError: A machine has another version than the one that was kept; fold the events instead.
     """
-    for path, name, version, setup, nodes, life, outcome, asks, states in rows:
+    for path, name, version, setup, nodes, life, is_timed, outcome, asks, states in rows:
         held = run.machines[path] = Held(path, name, version, setup, nodes)
         if held.machine.version != version:
             raise ValueError(f"machine {name!r} is of version {held.machine.version}, and its state of {version}")
-        held.life = life
+        held.life, held.timed = life, is_timed
         held.asks = {ask: said for ask, *said in asks}
         if held.facts is not None:
             for node, packed in states:

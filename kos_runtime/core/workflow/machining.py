@@ -224,8 +224,11 @@ def drive(desk: Desk, held: Held, stimuli: list[tuple[str, Stimulus]]) -> Any:
     except Exception as problem:
         give_up(desk, held, raised(held.path, held.name, problem))
         return None
-    if held.outcome is not None and held.crew is None and desk.run.machines.get(held.path) is held:
-        conclude(desk, held)
+    if held.crew is None and desk.run.machines.get(held.path) is held:
+        if held.outcome is not None:
+            conclude(desk, held)
+        elif held.timed is not bool(held.timers):
+            desk.emit(ev.MachineTimed(held.path, not held.timed))
     return reply
 
 

@@ -92,4 +92,4 @@ def waits_for_time(row_waiting: str) -> bool:
 
 def is_at_rest(run: Run) -> bool:
     """Say whether nothing of a run is at work or may start: only timers and people can move it."""
-    return not run.open and not run.agenda and not any(held.timers for held in run.machines.values())
+    return not run.open and not run.agenda and not any(held.timed for held in run.machines.values())
