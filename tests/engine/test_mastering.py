@@ -179,6 +179,31 @@ def test_what_a_worker_had_that_died_is_with_others_and_is_done_once() -> None:
     assert violated(world) == []
 
 
+def test_a_worker_that_died_with_empty_hands_is_given_nothing() -> None:
+    def work(invocation: Any, v: int) -> Any:
+        return (
+            HANGS
+            if v == 3 and invocation.attempt == 1 and "k-4" not in str(world.host.partition.pools.processes)
+            else {"y": v}
+        )
+
+    actions = {"square": work}
+    world = World(actions, hands=1)
+    world.create(compiled(more="retry: {max_retries: 1}"), {"items": [0, 1, 2, 3]}, link=linked(actions))
+    for _ in range(200):
+        world.virtual.step()
+    assert len(world.named(ev.StepCompleted)) == 3
+    busy = next(p.name for p in world.host.partition.pools.processes.values() if p.holds)
+    idle = [name for name in world.host.partition.pools.processes if name != busy]
+    for name in idle:
+        world.virtual.put(msg.ProcessDown(name, "SIGKILL"))
+    world.virtual.step()
+    world.virtual.put(msg.ProcessDown(busy, "SIGKILL"))
+    world.virtual.run_until_idle()
+    assert world.outputs() == {"got": [0, 1, 2, 3]}
+    assert violated(world) == []
+
+
 def test_killed_after_every_commit_every_task_is_done_and_none_that_was_recorded_again() -> None:
     items = {"items": list(range(5))}
     whole = World(SQUARE, hands=1).run(compiled(replicas=2), items, link=linked(SQUARE, 2))

@@ -36,13 +36,15 @@ MAX_LOSSES: Final = 16
 class Crew:
     """The workers of one step in this process; nothing of it is folded."""
 
-    __slots__ = ("given", "lease_ms", "pool", "process_of", "queues", "rooms", "worker_of", "workers")
+    __slots__ = ("given", "lease_ms", "pool", "process_of", "queues", "rooms", "seen", "worker_of", "workers")
 
     def __init__(self, pool: str, form: Mastery) -> None:
         self.pool, self.lease_ms, self.workers = pool, form.lease_ms, form.workers
         #: Workers whose processes are there, both ways.
         self.process_of: dict[str, str] = {}
         self.worker_of: dict[str, str] = {}
+        #: Processes that were there: one of them that is not is gone.
+        self.seen: set[str] = set()
         #: What a worker was told that it may have at hand.
         self.rooms: dict[str, int] = {}
         #: epoch → (index, worker) of each lease that is open.
@@ -116,7 +118,14 @@ def _meet(desk: Desk, step: StepState, held: Held) -> None:
     """Workers take their places as processes come, and are told how much they may have at hand."""
     crew: Crew = held.crew
     machine: Any = held.machine
-    for process, may_hold in desk.pools.members(crew.pool):
+    members = desk.pools.members(crew.pool)
+    if len(crew.seen) != len(members) or any(process not in crew.seen for process, _ in members):
+        there = {process for process, _ in members}
+        for process in [process for process in crew.worker_of if process in crew.seen and process not in there]:
+            # It died with nothing of this step in its hands.
+            _leave(desk, held, crew, crew.worker_of[process], f"{process} is gone")
+        crew.seen = there
+    for process, may_hold in members:
         worker = crew.worker_of.get(process)
         if worker is None:
             worker = next((name for name in crew.workers if name not in crew.process_of), None)
