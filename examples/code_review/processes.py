@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,25 +78,34 @@ async def _run(name: str, command: list[str], folder: Path, seconds: float) -> E
         ) from error
     assert process.stdout is not None
     assert process.stderr is not None
+
+    def end() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
     try:
         async with asyncio.timeout(seconds):
-            out, error_text = await asyncio.gather(_read(name, process.stdout), _read(name, process.stderr))
+            out, said = await asyncio.gather(_read(process.stdout, end), _read(process.stderr, end))
             code = await process.wait()
     except TimeoutError:
         raise ActionFailed("timeout", f"{name} did not end within {seconds:g} s") from None
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-    return Ended(code, out, error_text.decode(errors="replace"))
+            end()
+            # What it had said already is read to its end: only then are its pipes closed.
+            await process.communicate()
+    if max(len(out), len(said)) > MAX_OUTPUT:
+        text = f"{name} says more than {MAX_OUTPUT >> 20} MiB: give it fewer files, -p files_per_share=2"
+        raise ActionFailed("resource", text, recoverable=False)
+    return Ended(code, out, said.decode(errors="replace"))
 
 
-async def _read(name: str, stream: asyncio.StreamReader) -> bytes:
+async def _read(stream: asyncio.StreamReader, end: Callable[[], None]) -> bytes:
+    """Read to the end; who says too much is ended, and not listened to any more."""
     found = bytearray()
     while piece := await stream.read(1 << 16):
-        found += piece
-        if len(found) > MAX_OUTPUT:
-            text = f"{name} says more than {MAX_OUTPUT >> 20} MiB: give it fewer files, -p files_per_share=2"
-            raise ActionFailed("resource", text, recoverable=False)
+        if len(found) <= MAX_OUTPUT:
+            found += piece
+            if len(found) > MAX_OUTPUT:
+                end()
     return bytes(found)
