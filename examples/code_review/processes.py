@@ -93,7 +93,8 @@ async def _run(name: str, command: list[str], folder: Path, seconds: float) -> E
         if process.returncode is None:
             end()
             # What it had said already is read to its end: only then are its pipes closed.
-            await process.communicate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.communicate(), 5.0)
     if max(len(out), len(said)) > MAX_OUTPUT:
         text = f"{name} says more than {MAX_OUTPUT >> 20} MiB: give it fewer files, -p files_per_share=2"
         raise ActionFailed("resource", text, recoverable=False)
