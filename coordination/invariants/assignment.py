@@ -1,12 +1,12 @@
-"""What master and slaves must never do, as functions of a trace; the names are M1 to M7."""
+"""What master and slaves must never do, as functions of a trace; the names are M1 to M7, and L6."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from coordination.assignment import Done, GivenUp, Leased, LeaseLost
+from coordination.assignment import Allowed, Done, GivenUp, Leased, LeaseLost
 from coordination.worker import Alive, Work
-from kos_runtime.core.machine import Concluded, Invariant, Received, Step, Trace
+from kos_runtime.core.machine import Began, Concluded, Invariant, Received, Step, Trace
 
 
 def _facts(trace: Trace) -> Iterator[tuple[Step, Any]]:
@@ -126,6 +126,31 @@ def recorded(trace: Trace) -> list[str]:
     return wrong
 
 
+def at_hand(trace: Trace) -> list[str]:
+    """L6: no worker is given more at a time than it may have, as the setup says or as it has said itself."""
+    held: dict[str, int] = defaultdict(int)
+    holder: dict[int, str] = {}
+    said: dict[str, int] = {}
+    wrong = []
+    for step in trace.steps:
+        if step.node != trace.setup.master:
+            continue
+        if isinstance(step.cause, Began):
+            # What workers said of themselves was noted, and is forgotten.
+            said.clear()
+        for fact in step.transition.facts:
+            if isinstance(fact, Leased):
+                holder[fact.epoch] = fact.worker
+                held[fact.worker] += 1
+                most = said.get(fact.worker) or trace.setup.at_hand
+                if held[fact.worker] > most:
+                    wrong.append(f"{fact.worker} has {held[fact.worker]} tasks at a time, at most {most}")
+            elif isinstance(fact, (Done, LeaseLost)) and fact.epoch in holder:
+                held[holder.pop(fact.epoch)] -= 1
+        said.update({note.worker: note.at_hand for note in step.transition.notes if isinstance(note, Allowed)})
+    return wrong
+
+
 INVARIANTS: Final[Mapping[str, Invariant]] = {
     "M1 one result": one_result,
     "M2 open leases": open_leases,
@@ -134,4 +159,5 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
     "M5 progress": progress,
     "M6 patience": patience,
     "M7 recorded": recorded,
+    "L6 at hand": at_hand,
 }

@@ -111,7 +111,7 @@ class Schedule:
         """
         self._rng = Random(f"{seed}/schedule")  # noqa: S311  # repeatable on purpose
         self.faults = drawn(self._rng) if faults is None else faults
-        self.machine, self._setup, self._answer = machine, setup, answer
+        self.machine, self.setup, self._answer = machine, setup, answer
         self._nodes = {name: _Node(name) for name in nodes}
         self._names = tuple(nodes)
         self._keeps = frozenset(keeps)
@@ -139,6 +139,11 @@ class Schedule:
         """Let somebody outside say something to a node at an instant."""
         self._put(at - self.now, node, 0, Commanded(command))
 
+    def forge(self, envelope: Envelope, at: int) -> None:
+        """Let a message come at an instant that none of the nodes has sent."""
+        self._count("message that nobody sent")
+        self._put(at - self.now, envelope.recipient, 0, Received(envelope))
+
     def run(self) -> Trace:
         """Run to the end: until all have concluded, or nothing is left to do, or patience is over."""
         end = self.faults.heal_ms + self.faults.patience_ms
@@ -157,7 +162,7 @@ class Schedule:
             if self._nodes[due.node].gone:
                 open_nodes.discard(due.node)
         healed = [name for name in self._names if not self._nodes[name].gone]
-        return Trace(self._setup, self.steps, healed)
+        return Trace(self.setup, self.steps, healed)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -200,7 +205,7 @@ class Schedule:
             if node.run is not None:
                 return None
             node.incarnation += 1
-            node.run = Run(self.machine, node.name, self._setup, node.facts)
+            node.run = Run(self.machine, node.name, self.setup, node.facts)
             node.timers = {}
             if node.incarnation > 1:
                 self._count("came back from its records")

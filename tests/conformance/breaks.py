@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.proof.mutants import Mutant, planted
+from tests.proof.planting import Mutant, planted
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
@@ -29,7 +29,7 @@ class Break(NamedTuple):
     instead: str
 
     def mutant(self) -> Mutant:
-        return Mutant(f"row {self.row}: {self.says}", self.module, self.line, self.instead, self.says)
+        return Mutant(f"row {self.row}: {self.says}", "engine", self.module, self.line, self.instead, self.says)
 
 
 #: What brings a run back from its log, and what forgets one kind of event there.

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
-from coordination import assignment, authority, consensus, grant, load, paxos, quorum
+from coordination import assignment, authority, certificate, consensus, grant, load, paxos, quorum
+from kos_runtime.simulator import schedule
 
 
 class Mutant(NamedTuple):
@@ -137,6 +138,46 @@ MUTANTS: Final[dict[str, Mutant]] = {
         "if state.owner.get(said.task) != (said.peer, said.epoch) or said.task in state.finished:",
         "if said.task not in state.owner or said.task in state.finished:",
     ),
+    "a certificate is not worked out again": Mutant(
+        "consensus", certificate, "read", "if found.value != value:", "if not found.value:",
+    ),
+    "repeated answers count again": Mutant(
+        "consensus", consensus, "ConsensusPeer._fold_answer", "proposer.accepts[fact.acceptor] = True",
+        'proposer.accepts[f"{fact.acceptor}/{len(proposer.accepts)}"] = True',
+    ),
+    "the electorate is who has voted so far": Mutant(
+        "consensus", consensus, "ConsensusPeer._on_answer", "electors = len(state.others) + 1", "electors = len(place.ballots)",
+    ),
+    "who lost its disk comes back under its name": Mutant(
+        "consensus", schedule, "Schedule._die", 'stranger = f"{node.name}+"', "stranger = node.name",
+    ),
+    "what was sent is not on the disk yet": Mutant(
+        "consensus", schedule, "Schedule._take", "node.facts.extend(made.facts)", "node.facts.extend(() if dies else made.facts)",
+    ),
+    "who accepts has promised nothing": Mutant(
+        "consensus", paxos, "fold_acceptor", "acceptor.promised = fact.number",
+        "acceptor.promised = acceptor.promised if isinstance(fact, Accepted) else fact.number",
+    ),
+    "a grant begins before the one above": Mutant(
+        "authority", grant, "wider", "if child.not_before < parent.not_before:", "if child.not_before < 0:",
+    ),
+    "a grant is used once more than it may": Mutant(
+        "authority", grant, "objection", "count + 1 > grant.limits.count:", "count > grant.limits.count:",
+    ),
+    "an action is checked as of another moment": Mutant(
+        "authority", authority, "_act", "problem = objection(state.grants, state.revoked, state.used, id, use, now)",
+        "problem = objection(state.grants, state.revoked, state.used, id, use, 0)",
+    ),
+    "whoever is given a task may have one more": Mutant(
+        "tasks", assignment, "Draft.has_room", "return self.load(worker) <", "return self.load(worker) <=",
+    ),
+    "a straggler's task is with three": Mutant(
+        "tasks", assignment, "_speculate", ">= SIDE_BY_SIDE", "> SIDE_BY_SIDE",
+    ),
+    "a thief takes tasks under one epoch": Mutant(
+        "load", load, "Balancer._steal", "Claimed(task, thief, count + i)", "Claimed(task, thief, count + 1)",
+        seed=6974,
+    ),
 }  # fmt: skip
 
 
@@ -162,10 +203,14 @@ def planted(mutant: Mutant) -> Iterator[None]:
     function: Any = mutant.module
     for part in mutant.where.split("."):
         function = getattr(function, part)
+    kept = getattr(function, "cache_clear", lambda: None)
+    function = getattr(function, "__wrapped__", function)
     assert isinstance(function, FunctionType)
     assert code.co_code != function.__code__.co_code or code.co_consts != function.__code__.co_consts
     before, function.__code__ = function.__code__, code
+    kept()
     try:
         yield
     finally:
         function.__code__ = before
+        kept()

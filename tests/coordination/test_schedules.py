@@ -34,7 +34,7 @@ def test_the_seeds_of_consensus_meet_every_fault_and_every_outcome() -> None:
         faults.update(seen)
         outcomes.update(fact.outcome for step in trace.steps for fact in step.transition.facts if type(fact) is Decided)
     assert set(faults) == {
-        "message lost", "message doubled", "cut off by a partition", "partition", "dead from the beginning",
+        "message lost", "message doubled", "message that nobody sent", "cut off by a partition", "partition", "dead from the beginning",
         "died before the append", "died between append and sending", "died behind the sending",
         "came back from its records", "lost its disk",
     }  # fmt: skip

@@ -7,13 +7,16 @@ from typing import Any, Final
 from coordination.assignment import Fail, assignment
 from coordination.authority import Authority
 from coordination.authority_commands import Act, Answer, Check, Delegate, Escalate, Issue, Perform, Revoke, Withdraw
+from coordination.certificate import certify
 from coordination.consensus import Cast, Vote
 from coordination.grant import Grant, Limits, Use
 from coordination.levels import hierarchy
 from coordination.load import Balanced, Finish, Lose, Steal, Submit
+from coordination.paxos import Accept, Number
 from coordination.registered import ASSIGNMENT, AUTHORITY, CONSENSUS, LOAD
 from coordination.voting import question
 from coordination.worker import Finish as Finished
+from kos_runtime.core.envelope import Envelope
 from kos_runtime.core.machine import Consult, Invariant, Trace, violations
 from kos_runtime.simulator.schedule import Faults, Schedule
 
@@ -30,6 +33,14 @@ def consensus(seed: int) -> Schedule:
     if rng.random() < 0.3:
         # Somebody votes in a peer's place, at some time.
         schedule.command(rng.choice(names), Cast(1, (rng.choice(options),), "from outside"), rng.randint(0, 400))
+    if rng.random() < 0.15:
+        # Somebody proposes, in a peer's name, an outcome that no ballots bear out.
+        sender, at = rng.choice(names), rng.randint(0, 400)
+        number = Number(rng.randint(1, 4), sender, 1)
+        value = certify(asked, ()).value.replace(b'"no_quorum"', b'"decided"')
+        for name in names:
+            if name != sender and rng.random() < 0.7:
+                schedule.forge(Envelope(sender, name, 1_000, 1, Accept(1, number, value), ""), at)
     return schedule
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -54,6 +55,8 @@ class Life:
         self.acknowledged, self.refused, self.unknown = 0, 0, 0
         self.possible: set[int] = {0}
         self.builder = LogBuilder()
+        #: What the next append holds, if the one before was refused: it is tried again, as an engine does.
+        self.again: list[tuple[str, bytes]] = []
         self.errors: list[str] = []
         #: What was wrong right after an append was refused.
         self.wrong: str | None = None
@@ -88,7 +91,8 @@ class Life:
 
     def _append(self, store: SqliteEventStore, turn: int) -> None:
         before = self.builder.fork()
-        batch = self.builder.batch(*((f"run/{turn}-{number}", b"x" * 500) for number in range((1, 20)[turn % 2])))
+        entries = self.again or [(f"run/{turn}-{number}", b"x" * 500) for number in range((1, 20)[turn % 2])]
+        batch = self.builder.batch(*entries)
         batch.runs = [run_row(record) for record in batch.records]
         try:
             store.append(batch)
@@ -99,11 +103,12 @@ class Life:
         except KosError as error:
             self.errors.append(type(error).__name__)
             self.refused += 1
-            self.builder = before
+            self.builder, self.again = before, entries[::-1]
             self._take_image()
             self.wrong = self.wrong or check(self, self.image)
             shutil.rmtree(self.image)
         else:
+            self.again = []
             self.acknowledged = self.builder.offset
             self.possible = {self.builder.offset}
 
@@ -135,13 +140,14 @@ def check(life: Life, folder: Path) -> str | None:
     return None
 
 
-def run(share: float = 1.0, seed: int = 0, kinds: Sequence[str] = KINDS) -> dict[str, int]:
+def run(share: float = 1.0, seed: int = 0, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
     """Fail every call, or a share of the calls drawn by the seed, with each kind of error; return counts.
 
     Syncs are not left out of any share: they are few, and it is of them that a commit's outcome is unknown.
-    ``positions`` were tried, ``wrong`` must be 0; ``unknown``, ``refused`` and ``unharmed`` say what became of them.
+    ``positions`` were tried, ``wrong`` must be 0; ``unknown``, ``refused`` and ``unharmed`` say what became of them. ``first``
+    says what was wrong first.
     """
-    draw, counts = random.Random(seed), Counter[str](positions=0, wrong=0)
+    draw, counts, first = random.Random(seed), Counter[str](positions=0, wrong=0), ""
     base = Path(tempfile.mkdtemp(prefix="kos-io-"))
     vfs = FaultyVFS()
     try:
@@ -163,6 +169,7 @@ def run(share: float = 1.0, seed: int = 0, kinds: Sequence[str] = KINDS) -> dict
                 if wrong is not None:
                     counts["wrong"] += 1
                     print(f"{kind} at call {position}: {wrong}; {life.errors}")
+                    first = first or f"{kind} at call {position}: {wrong}"
                 outcome = "unknown" if life.unknown else "refused" if life.refused or life.errors else "unharmed"
                 counts[outcome] += 1
                 shutil.rmtree(life.folder, ignore_errors=True)
@@ -170,7 +177,7 @@ def run(share: float = 1.0, seed: int = 0, kinds: Sequence[str] = KINDS) -> dict
     finally:
         vfs.unregister()
         shutil.rmtree(base, ignore_errors=True)
-    return dict(counts)
+    return {**counts, "first": first}
 
 
 def failing_at(position: int, kind: str) -> Judge:

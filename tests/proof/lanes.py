@@ -80,8 +80,30 @@ def _plain(module: Any, count: int, seed: int, share: float) -> Found:
     return dict(module.run(count, seed))
 
 
-def _simulation(module: Any, count: int, seed: int, share: float) -> Found:
+def _shared(module: Any, count: int, seed: int, share: float) -> Found:
     return dict(module.run(count, seed, share))
+
+
+def _violations(found: Found, share: float) -> list[str]:
+    del share
+    return [str(sentence) for sentence in found["violations"]]
+
+
+def _own(name: str, module: str, full: int, title: str) -> Lane:
+    """Return a lane whose module says by itself what is wrong (``problems``) and what was found (``words``)."""
+    return Lane(
+        name, module, full, title, _shared,
+        lambda f, share: [str(problem) for problem in importlib.import_module(module).problems(f, share)],
+        lambda f: str(importlib.import_module(module).words(f)),
+    )  # fmt: skip
+
+
+def _checked(name: str, full: int, title: str) -> Lane:
+    """Return a lane whose ``violations`` must be none."""
+    module = f"tests.proof.{name}"
+    return Lane(
+        name, module, full, title, _shared, _violations, lambda f: str(importlib.import_module(module).words(f))
+    )
 
 
 def _ray_kills(found: Found, share: float) -> list[str]:
@@ -118,11 +140,15 @@ LANES: Final = (
         lambda m, n, s, share: dict(m.run(share=min(1.0, share), seed=s)), _zero("wrong"),
         lambda f: f"{f['positions']} positions, {f['wrong']} wrong",
     ),
-    Lane(
-        "simulation", "tests.proof.simulation", 10_000, "whole-engine runs in simulated worlds", _simulation,
-        lambda f, share: [str(problem) for problem in importlib.import_module("tests.proof.simulation").problems(f, share)],
-        lambda f: str(importlib.import_module("tests.proof.simulation").words(f)),
-    ),
+    _own("simulation", "tests.proof.simulation", 10_000, "whole-engine runs in simulated worlds"),
+    _own("schedules", "tests.proof.schedules", 50_000, "schedules of consensus and of the other protocols"),
+    _checked("models", 1, "every state of small protocols"),
+    _checked("graphs", 100_000, "authority against a plain model of it"),
+    _checked("rules", 20_000, "elections by every rule"),
+    _checked("conflicts", 500, "replicas, and what becomes of their conflicts"),
+    _checked("loads", 100, "balanced load"),
+    _checked("histories", 2_000, "compare-and-append, by its histories"),
+    _own("mutants", "tests.proof.mutants", 1, "planted bugs, each a line of shipped code"),
     Lane(
         "expressions", "tests.proof.expressions", 200_000, "expressions, and against Google's CEL", _plain,
         _zero("mismatches", "errors"),

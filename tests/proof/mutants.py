@@ -1,209 +1,211 @@
-"""Planted bugs: each is one line of shipped code, changed. The oracle must find every one in whole-engine runs.
+"""Planted bugs: each is one line of shipped code, changed. What looks for them is what judges every history, and nothing else.
 
-``python -m tests.proof.mutants NAME`` runs one and prints what it was caught by. A mutant lives in a process of its own,
-whose importer changes the line; nothing on disk is touched.
+``python -m tests.proof.mutants NAME [SEED]`` plants one and prints by which seed and by which check it was caught. Those of core,
+engine, store and recovery live in a process of their own (``planting``); those of coordination are planted into the functions
+where they stand (``tests/coordination/mutants.py``).
 """
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from math import ceil
+from multiprocessing import get_context
+from random import Random
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-#: A mutant is looked for in so many worlds.
-BUDGET: Final = 600
+from tests.proof.planted import MUTANTS, named
+from tests.proof.planting import ROOT, plant
+
+WORKERS: Final = 2
+#: A bug is looked for in so many worlds, and one of coordination in so many schedules.
+WORLDS: Final = 600
+SCHEDULES: Final = 3_000
 #: A process that hunts one may take so long, in seconds.
 PATIENCE_S: Final = 400
+#: At least so many of each room.
+LEAST: Final = {"engine": 10, "store": 5, "coordination": 10, "recovery": 5}
+
+#: name, room, whether it was caught, by which seed, after how many, and the sentence that says so.
+Caught = dict[str, Any]
+#: Tries a seed: the first sentence against it, or nothing.
+Try = Callable[[int], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """``before`` stands once in ``module``; ``says`` is what the change amounts to."""
+def rooms() -> dict[str, str]:
+    """Return all planted bugs with their rooms."""
+    from tests.coordination.mutants import MUTANTS as BREAKS
 
-    name: str
-    module: str
-    before: str
-    after: str
-    says: str
-
-    @property
-    def path(self) -> Path:
-        return ROOT / (self.module.replace(".", "/") + ".py")
-
-    def source(self) -> str:
-        text = self.path.read_text(encoding="utf-8")
-        count = text.count(self.before)
-        if count != 1:
-            raise LookupError(f"the line of the mutant {self.name} stands {count} times in {self.module}")
-        return text.replace(self.before, self.after)
+    found: dict[str, str] = {mutant.name: mutant.room for mutant in MUTANTS}
+    return found | dict.fromkeys(BREAKS, "coordination")
 
 
-_PARTITION: Final = "kos_runtime.engine.partition"
-MUTANTS: Final = (
-    Mutant(
-        "any-fence", "kos_runtime.core.workflow.decide",
-        "    if run.open.get(path) != result.fence:\n        if is_about_mail(path)", "    if path not in run.open:\n        if is_about_mail(path)",
-        "an answer under an older fence is taken",
-    ),
-    Mutant(
-        "again-without-authority", "kos_runtime.core.workflow.dispatching",
-        "    if step.node.authority and not _is_allowed(desk, step, owner, own_index, path):\n        return True\n    attempt = ",
-        "    if step.node.authority and not step.fence and not _is_allowed(desk, step, owner, own_index, path):\n        return True\n    attempt = ",
-        "what is sent again needs no authority",
-    ),
-    Mutant(
-        "authority-of-yesterday", "kos_runtime.core.workflow.granting",
-        "instance.machine.decide(instance.state, stimulus, desk.now)", "instance.machine.decide(instance.state, stimulus, desk.now - 20_000)",
-        "a grant that is over still allows something",
-    ),
-    Mutant(
-        "fence-stays", "kos_runtime.core.workflow.dispatching",
-        "else max(0 if at is None else at.fence, run.fences) + 1", "else max(0 if at is None else at.fence, run.fences + 1)",
-        "another process gets the same fence",
-    ),
-    Mutant(
-        "one-retry-more", "kos_runtime.core.workflow.failing",
-        'case "retry" if error.recoverable and step.retries < policy.max_retries:',
-        'case "retry" if error.recoverable and step.retries <= policy.max_retries:',
-        "one attempt more than the policy says",
-    ),
-    Mutant(
-        "one-turn-more", "kos_runtime.core.workflow.progress",
-        "    elif turn < form.max_iterations:\n", "    elif turn <= form.max_iterations:\n",
-        "a loop takes one turn more than it may",
-    ),
-    Mutant(
-        "one-item-more", "kos_runtime.core.workflow.state",
-        "(self.limit <= 0 or self.open < self.limit)", "(self.limit <= 0 or self.open <= self.limit)",
-        "one item more than max_concurrency runs at once",
-    ),
-    Mutant(
-        "starts-while-paused", "kos_runtime.core.workflow.progress",
-        "    if run.paused is not None or run.cancelling is not None:\n", "    if run.cancelling is not None:\n",
-        "a paused run starts steps",
-    ),
-    Mutant(
-        "oldest-undone-first", "kos_runtime.core.workflow.compensating",
-        "ev.CompensationStarted(outcome, list(reversed(run.undo)),", "ev.CompensationStarted(outcome, list(run.undo),",
-        "what was completed first is undone first",
-    ),
-    Mutant(
-        "early-timers", _PARTITION,
-        "while self._timers and self._timers[0][0] <= self.time:", "while self._timers and self._timers[0][0] <= self.time + 500:",
-        "a timer fires half a second early",
-    ),
-    Mutant(
-        "log-time-goes-back", _PARTITION,
-        "self.time = self.pools.now = self.recorder.time = max(self.time, now)", "self.time = self.pools.now = self.recorder.time = now - 40",
-        "an owner's time is behind that of the one before it",
-    ),
-    Mutant(
-        "refused-and-done", "kos_runtime.engine.host",
-        "            return self._stall(error, batch, now)\n", "            return partition.advance(ready)\n",
-        "what a refused append decided is done all the same",
-    ),
-    Mutant(
-        "before-its-turn", "kos_runtime.core.workflow.evolve",
-        "        if left == 0 and not scope.body.nodes[dependent].step.on_demand:\n",
-        "        if left <= 1 and not scope.body.nodes[dependent].step.on_demand:\n",
-        "a step starts when all but one of those before it are over",
-    ),
-    Mutant(
-        "one-member-more", "kos_runtime.core.workflow.progress",
-        "    if group.max_concurrency and scope.active >= group.max_concurrency:\n",
-        "    if group.max_concurrency and scope.active > group.max_concurrency:\n",
-        "one member of a group more than may runs at once",
-    ),
-    Mutant(
-        "link-of-no-epoch", "kos_runtime.engine.recorder",
-        "self.link = batch_link(self.link, self.epoch, first, count, root)", "self.link = batch_link(self.link, 1, first, count, root)",
-        "the chain does not cover who wrote a commit",
-    ),
-    Mutant(
-        "early-waits", "kos_runtime.engine.clocks",
-        "self._durations[0][0] <= now and", "self._durations[0][0] <= now + 400 and",
-        "a wait is over before its time",
-    ),
-    Mutant(
-        "not-recovered", "kos_runtime.engine.host",
-        "                partition.recover(row.run)\n", "                pass\n",
-        "a new owner leaves runs at work where they were",
-    ),
-    Mutant(
-        "open-for-ever", "kos_runtime.core.workflow.evolve",
-        "    run.open.pop(e.path, None)\n    run.agenda.pop(e.path, None)\n    if run.waits and", "    run.agenda.pop(e.path, None)\n    if run.waits and",
-        "a failed attempt counts as still running",
-    ),
-)  # fmt: skip
+# --- what looks for them ------------------------------------------------------------------------
 
 
-class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads one module with its line changed."""
+def _worlds() -> tuple[Try, int, int]:
+    from kos_runtime.testing.simulation import SEEDS_A_DEFINITION, whole_engine
 
-    def __init__(self, mutant: Mutant) -> None:
-        self.mutant = mutant
-
-    def find_spec(
-        self, name: str, path: Any, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        del path, target
-        if name != self.mutant.module:
-            return None
-        return importlib.util.spec_from_loader(name, self, origin=str(self.mutant.path))
-
-    def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self.mutant.source(), str(self.mutant.path), "exec"), module.__dict__)
+    # Each world has another definition: a bug may need a form that few have.
+    return lambda seed: next(iter(whole_engine(seed).violations), ""), WORLDS, SEEDS_A_DEFINITION + 1
 
 
-@contextmanager
-def planted(mutant: Mutant) -> Iterator[None]:
-    """Have a module that was not imported yet imported with its line changed."""
-    assert mutant.module not in sys.modules, "the module was imported before it could be changed"
-    importer = _Importer(mutant)
-    sys.meta_path.insert(0, importer)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(importer)
+def _power() -> tuple[Try, int, int]:
+    from tests.proof import power_loss
+
+    return lambda seed: str(power_loss.run(60, seed)["first"]), 6, 1
 
 
-def hunt(name: str, first: int, budget: int = BUDGET) -> dict[str, Any]:
-    """Plant a mutant into this process, and return the seed and the sentence by which it was caught."""
-    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+def _io_errors() -> tuple[Try, int, int]:
+    from tests.proof import io_errors
+
+    return lambda seed: str(io_errors.run(0.3, seed)["first"]), 3, 1
+
+
+def _kills() -> tuple[Try, int, int]:
+    from tests.proof import kills
+
+    def some(seed: int) -> str:
+        kills._LIFETIME_S = 8
+        return next(iter(kills.run(4, seed)["violations"]), "")
+
+    return some, 10, 1
+
+
+def _histories() -> tuple[Try, int, int]:
+    from tests.proof import histories
+
+    return lambda seed: next(iter(histories.run(2, seed)["violations"]), ""), 20, 1
+
+
+def _graphs() -> tuple[Try, int, int]:
+    from tests.proof import graphs
+
+    return graphs.one, 20_000, 1
+
+
+def _rules() -> tuple[Try, int, int]:
+    from tests.proof import rules
+
+    return rules.one, 5_000, 1
+
+
+def _loads() -> tuple[Try, int, int]:
+    from tests.proof import loads
+
+    return loads.deaths, 300, 1
+
+
+def _tamper() -> tuple[Try, int, int]:
+    from tests.proof import tamper
+
+    return lambda seed: next(iter(tamper.run(40, 300, seed, 0.25)["missed"]), ""), 4, 1
+
+
+HUNTS: Final[dict[str, Callable[[], tuple[Try, int, int]]]] = {
+    "worlds": _worlds, "power-loss": _power, "io-errors": _io_errors, "kills": _kills, "histories": _histories, "tamper": _tamper, "graphs": _graphs,
+    "rules": _rules, "loads": _loads,
+}  # fmt: skip
+
+
+def _hunt(name: str, room: str, known: int, first: int, how: tuple[Try, int, int]) -> Caught:
+    """Try the drawn seeds, then the one that is known to show it."""
+    attempt, budget, apart = how
+    for number in range(budget + 1):
+        seed = first + number * apart if number < budget else known
+        if said := attempt(seed):
+            return {"name": name, "room": room, "caught": True, "seed": seed, "tries": number + 1, "by": said}
+    return {"name": name, "room": room, "caught": False, "seed": 0, "tries": budget + 1, "by": ""}
+
+
+def hunt(name: str, first: int) -> Caught:
+    """Plant a bug into this process, which is its own, and look for it."""
+    mutant = named(name)
+    plant(mutant)
+    return _hunt(name, mutant.room, mutant.seed, first, HUNTS[mutant.hunt]())
+
+
+def hunt_break(name: str, first: int) -> Caught:
+    """Plant a bug of coordination where it stands, look for it, and mend it again."""
+    from tests.coordination.mutants import MUTANTS as BREAKS
+    from tests.coordination.mutants import planted
+    from tests.coordination.worlds import ran
+
+    mutant = BREAKS[name]
+
+    def attempt(seed: int) -> str:
+        return next(iter(ran(mutant.world, seed)[1]), "")
+
     with planted(mutant):
-        from kos_runtime.testing.simulation import SEEDS_A_DEFINITION, whole_engine
-
-        for number in range(budget):
-            # Each world has another definition: a bug may need a form that few have.
-            seed = first + number * (SEEDS_A_DEFINITION + 1)
-            result = whole_engine(seed)
-            if result.violations:
-                return {"name": name, "caught": True, "seed": seed, "worlds": number + 1, "by": result.violations[0]}
-    return {"name": name, "caught": False, "seed": 0, "worlds": budget, "by": ""}
+        return _hunt(name, "coordination", mutant.seed, first, (attempt, SCHEDULES, 1))
 
 
-def run(name: str, first: int, budget: int = BUDGET) -> dict[str, Any]:
-    """Hunt a mutant in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.proof.mutants", name, str(first), str(budget)],
-        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        return {"name": name, "caught": False, "seed": 0, "worlds": 0, "by": done.stderr[-500:]}
-    found: dict[str, Any] = json.loads(done.stdout)
+def look_for(name: str, first: int) -> Caught:
+    """Hunt a bug: in a process of its own, or here."""
+    room = rooms()[name]
+    if name not in {mutant.name for mutant in MUTANTS}:
+        return hunt_break(name, first)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.proof.mutants", name, str(first)],
+            cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        problem = done.stderr[-500:] if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        problem = f"not found in {PATIENCE_S} s"
+    if problem:
+        return {"name": name, "room": room, "caught": False, "seed": 0, "tries": 0, "by": problem}
+    found: Caught = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+# --- the lane -----------------------------------------------------------------------------------
+
+
+def drawn(seed: int, share: float) -> list[str]:
+    """Return all of them, or a share of each room."""
+    all_ = rooms()
+    if share >= 1:
+        return list(all_)
+    draw = Random(f"{seed}/mutants")
+    each = {room: [name for name in all_ if all_[name] == room] for room in LEAST}
+    return [name for names in each.values() for name in draw.sample(names, ceil(len(names) * share))]
+
+
+def run(count: int, seed: int, share: float) -> dict[str, Any]:
+    """Look for all planted bugs, or for some of each room that the seed draws."""
+    del count
+    chosen = drawn(seed, share)
+    first = (seed % 1_000_000) * 1_000
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(look_for, chosen, [first] * len(chosen)))
+    return {"mutants": found}
+
+
+def problems(found: dict[str, Any], share: float) -> list[str]:
+    """Return what of it must not be."""
+    del share
+    return [
+        f"the planted bug {each['name']} was not caught: {each['by']}"
+        for each in found["mutants"]
+        if not each["caught"]
+    ]
+
+
+def words(found: dict[str, Any]) -> str:
+    tried = found["mutants"]
+    caught = sum(each["caught"] for each in tried)
+    of_rooms = ", ".join(f"{sum(each['room'] == room for each in tried)} of {room}" for room in LEAST)
+    return f"{caught} of {len(tried)} planted bugs caught ({of_rooms})"
 
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    print(
-        json.dumps(hunt(given[0], int(given[1]) if len(given) > 1 else 0, int(given[2]) if len(given) > 2 else BUDGET))
+    first_seed = int(given[1]) if len(given) > 1 else 0
+    told = (
+        hunt(given[0], first_seed)
+        if given[0] in {mutant.name for mutant in MUTANTS}
+        else hunt_break(given[0], first_seed)
     )
+    print(json.dumps(told))

@@ -5,11 +5,15 @@ import platform
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 from kos_runtime.core import failpoint
+from tests.proof import schedules
 from tests.proof.lanes import Lane
+from tests.proof.mutants import LEAST
+from tests.proof.others import PASSED, kept
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "reliability.md"
@@ -37,34 +41,79 @@ def commits_behind() -> int:
     return len(_git("rev-list", f"{found.group(1)}..HEAD", "--", *ROOMS).splitlines())
 
 
+def _of(results: list[tuple[Lane, dict[str, Any], float]], name: str) -> dict[str, Any] | None:
+    return next((found for lane, found, _ in results if lane.name == name), None)
+
+
 def _rare(results: list[tuple[Lane, dict[str, Any], float]]) -> str:
-    found = next((found for lane, found, _ in results if lane.name == "simulation"), None)
+    found = _of(results, "simulation")
     if found is None:
         return ""
     rows = [f"| {name.replace('_', ' ')} | {times} |" for name, times in found["rare"].items()]
-    caught = [f"| `{each['name']}` | {each['worlds']} | {each['by'].partition(':')[0]} |" for each in found["mutants"]]
     faults = [f"| {kind.replace('_', ' ')} | {times} |" for kind, times in found["faults"].items()]
     forms = [f"| {form} | {count} |" for form, count in found["forms"].most_common()]
     return "\n".join(
         [
             "| situation | times |", "| --- | --- |", *rows, "",
-            "Planted bugs, the worlds until each was caught, and by which check:", "",
-            "| planted bug | worlds | caught by |", "| --- | --- | --- |", *caught, "",
             "What the drawn definitions were made of:", "", "| form | times |", "| --- | --- |", *forms, "",
             "What went wrong:", "", "| fault | times |", "| --- | --- |", *faults,
         ]
     )  # fmt: skip
 
 
+def _schedules(results: list[tuple[Lane, dict[str, Any], float]]) -> str:
+    """Return what became of the messages and nodes of consensus, and what its invariants and those of the others say."""
+    from coordination.registered import ASSIGNMENT, AUTHORITY, CONSENSUS, LOAD
+
+    found = _of(results, "schedules")
+    seen = [] if found is None else [f"| {name} | {found['seen'][name]} |" for name in schedules.FAULTS]
+    held = [
+        f"| {name.partition(' ')[0]} | {(check.__doc__ or '').splitlines()[0].partition(': ')[2].rstrip('.')} |"
+        for registered in (CONSENSUS, ASSIGNMENT, LOAD, AUTHORITY)
+        for name, check in registered.invariants.items()
+    ]
+    return "\n".join(["| fault | times |", "| --- | --- |", *seen, "", "| | |", "| --- | --- |", *held])
+
+
+def _planted(results: list[tuple[Lane, dict[str, Any], float]]) -> str:
+    found = _of(results, "mutants")
+    if found is None:
+        return ""
+    others = kept()
+    caught = [
+        f"| {each['room']} | {each['name']} | {each['tries']} | {each['seed']} | {_check_of(each['by'])} | {_others(others, each['name'])} |"
+        for each in sorted(found["mutants"], key=lambda each: str(each["room"]))
+    ]
+    passed = Counter(each["room"] for each in found["mutants"] if others.get(each["name"]) == PASSED)
+    return "\n".join(
+        [
+            "| room | planted bug | tries | seed | caught by | other tests |", "| --- | --- | --- | --- | --- | --- |", *caught, "",
+            f"The other tests were found to let {sum(passed.values())} of them pass: "
+            + ", ".join(f"{passed[room]} of {room}" for room in LEAST) + ".",
+        ]
+    )  # fmt: skip
+
+
+def _check_of(said: str) -> str:
+    """Return the check that said so: its number, or what it begins with."""
+    found = re.search(r"\b([ACLMVI][0-9]+)\b", said)
+    return found.group(1) if found else said.partition(":")[0][:40].replace("|", "/")
+
+
+def _others(others: dict[str, str], name: str) -> str:
+    said = others.get(name, "not tried")
+    return said if said in {PASSED, "not tried"} else f"`{said.rpartition('::')[2].partition('[')[0]}`"
+
+
 def write_page(results: list[tuple[Lane, dict[str, Any], float]], scale: float) -> None:
     """Write the page: the figures of this run, and what stands beside them in ``found_bugs.md``."""
     rows = [f"| {lane.title} | {lane.say(found)} | {took:.0f} s |" for lane, found, took in results]
-    kills = next((found for lane, found, _ in results if lane.name == "kills"), None)
+    kills = _of(results, "kills")
     places = ""
     if kills is not None:
         listed = [f"| `{name}` | {kills['hits'].get(name, 0)} |" for name in failpoint.NAMES]
         places = "\n".join(["| failpoint | kills |", "| --- | --- |", *listed])
-    on_ray = next((found for lane, found, _ in results if lane.name == "ray-kills"), None)
+    on_ray = _of(results, "ray-kills")
     if on_ray is not None:
         listed = [
             f"| `{place}` | {' | '.join(str(on_ray['hits'].get(f'{role} {place}', 0)) if place in names else '' for role, names in failpoint.ON_RAY.items())} |"
@@ -127,6 +176,21 @@ I16 (exported audit) and I17 (grants) have no subject in a run yet.
 A simulated world counts what came about. Each of these must have, in a full proof, or a green run would say little:
 
 {_rare(results)}
+
+## Protocols
+
+Every schedule is one run of a shipped protocol under a seed, on a network and disks that fail. In those of consensus so much came
+about, and after each of them, and of those of the other protocols, these hold (`coordination/invariants`):
+
+{_schedules(results)}
+
+## Planted bugs
+
+Each is one line of shipped code, changed, and looked for by what judges every history, from drawn seeds on: `python -m
+tests.proof.mutants NAME SEED` repeats it. The last column says what the other tests of its room make of it, when they were tried last
+(`python -m tests.proof.others`): none of an oracle is among them.
+
+{_planted(results)}
 
 {bugs}
 """,

@@ -1,4 +1,4 @@
-"""Whole-engine runs in simulated worlds, each seed twice for determinism, planted bugs, and how often what is rare came.
+"""Whole-engine runs in simulated worlds, each seed twice for determinism, and how often what is rare came.
 
 ``python -m tests.proof.simulation SEED`` runs one world and prints what happened in it.
 """
@@ -10,12 +10,10 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from random import Random
 from typing import Any, Final
 
 from kos_runtime.simulator.faults import KINDS
 from kos_runtime.testing.situations import SITUATIONS
-from tests.proof import mutants
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 #: Runs of one world, half of them on each of two partitions.
@@ -102,7 +100,7 @@ def _twice(first: int, count: int) -> list[str]:
 
 
 def run(count: int, seed: int, share: float) -> Told:
-    """Run ``count`` whole-engine runs, some seeds twice, and a share of the planted bugs."""
+    """Run ``count`` whole-engine runs, and some seeds twice."""
     worlds = max(WORKERS, count // RUNS_A_WORLD)
     first = (seed % 1_000_000) * 1_000
     each = -(-worlds // WORKERS)
@@ -112,8 +110,6 @@ def run(count: int, seed: int, share: float) -> Told:
         for name in parts[0]:
             found[name] = sum((part[name] for part in parts[1:]), parts[0][name])
         found["differ"] = _twice(first, max(2, round(TWICE * min(share, 1.0))))
-        chosen = _chosen(seed, share)
-        found["mutants"] = list(pool.map(mutants.run, chosen, [first] * len(chosen)))
     found["worlds"] = each * WORKERS
     found["runs"] = found["worlds"] * RUNS_A_WORLD
     found["twice"] = max(2, round(TWICE * min(share, 1.0)))
@@ -123,24 +119,11 @@ def run(count: int, seed: int, share: float) -> Told:
     return found
 
 
-def _chosen(seed: int, share: float) -> list[str]:
-    """Return the planted bugs of this proof: all of them, or some that the seed draws."""
-    names = [mutant.name for mutant in mutants.MUTANTS]
-    if share >= 1:
-        return names
-    return Random(f"{seed}/mutants").sample(names, max(2, round(len(names) * share)))
-
-
 def problems(found: Told, share: float) -> list[str]:
     """Return what of it must not be."""
     del share
     told = [str(text) for text in found["violations"]]
     told += found["differ"]
-    told += [
-        f"the planted bug {each['name']} was not caught: {each['by']}"
-        for each in found["mutants"]
-        if not each["caught"]
-    ]
     if found["worlds"] >= ENOUGH:
         told += [f"it never came about: {name}" for name, times in found["rare"].items() if not times]
         told += [f"the fault {kind} never came about" for kind, times in found["faults"].items() if not times]
@@ -148,12 +131,10 @@ def problems(found: Told, share: float) -> list[str]:
 
 
 def words(found: Told) -> str:
-    caught = sum(each["caught"] for each in found["mutants"])
     rate = found["runs"] / found["seconds"] if found["seconds"] else 0.0
     return (
         f"{found['runs']} whole-engine runs in {found['worlds']} worlds ({rate:.0f} runs a second of processor), "
-        f"{len(found['violations'])} violations; {found['twice']} seeds twice, {len(found['differ'])} differ; "
-        f"{caught} of {len(found['mutants'])} planted bugs caught"
+        f"{len(found['violations'])} violations; {found['twice']} seeds twice, {len(found['differ'])} differ"
     )
 
 
