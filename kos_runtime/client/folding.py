@@ -66,6 +66,7 @@ def apply(reading: Reading, state: Run, record: Record) -> None:
 def take(reading: Reading, state: Run, event: Any) -> None:
     """Fold one event into a state, which is given the plan and the link that it mentions."""
     if isinstance(event, ev.RunCreated):
+        make_installed_known()
         state.program = state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
     elif isinstance(event, ev.RunLinked):
         state.link = state.links[event.link] = reading.link(event.link)

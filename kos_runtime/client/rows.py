@@ -158,6 +158,7 @@ class Rows:
         for record, ends_commit in self._records(row.run):
             for event in self._events(record):
                 if isinstance(event, ev.RunCreated):
+                    make_installed_known()
                     run.program = run.plans[event.plan] = self._program(event.plan)
                 elif isinstance(event, ev.RunLinked):
                     run.link = run.links[event.link] = self._link(event.link)

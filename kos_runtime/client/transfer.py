@@ -18,6 +18,7 @@ from typing import IO, Any, Final, cast
 from kos_runtime.adapters.codec import MsgpackCodec
 from kos_runtime.client.gone import went
 from kos_runtime.client.reading import Reading
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.chain import SALT_BYTES
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError
 from kos_runtime.core.event import rebuild
@@ -337,6 +338,7 @@ class _Checking:
         missing = [digest for digest in export.mentioned if digest not in export.blobs]
         if missing:
             raise self._fail(f"the value {missing[0]:.12}, which the records mention, is not in the file", last)
+        make_installed_known()
         state = export.state = Run(export.run, export.store, self._codec)
         for number, record in enumerate(export.records, 2):
             try:
