@@ -22,7 +22,7 @@ import sys
 from kos_runtime.cli import main
 
 sys.exit(max(main([*command.split(), "--store", sys.argv[1]]) for command in (
-    "verify --all", "verify @latest", "replay @latest --check", "replay @latest --at 4", "diff @latest@3 @latest", "export @latest --file /dev/null",
+    "verify --all", "verify @latest", "replay @latest --check", "replay @latest --at 2", "diff @latest@2 @latest", "export @latest --file /dev/null",
 )))
 """
 
