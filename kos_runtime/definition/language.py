@@ -218,6 +218,9 @@ def _one_form(step: dict[str, Any], path: Path, to: Check) -> None:
             to.fail(path, "KOS110", f"step {name!r}: for_each takes either agent and action beside it, or steps in it")
     elif forms[0] == "coordination" and "action" not in step:
         to.fail(path, "KOS101", f"step {name!r} needs 'action' beside 'coordination'")
+    elif forms[0] == "coordination" and "agent" in step:
+        hint = "workers, peers or levels say who does it"
+        to.fail((*path, "agent"), "KOS110", f"step {name!r}: 'agent' does not go with 'coordination'", hint)
     elif forms[0] != "coordination" and ("agent" in step or "action" in step):
         to.fail(path, "KOS110", f"step {name!r}: agent and action do not go with {forms[0]}")
     wait = step.get("wait")

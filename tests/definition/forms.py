@@ -143,6 +143,14 @@ def nesting(draw: st.DrawFn, prefix: str, depth: int) -> dict[str, Any]:
             return {"parallel_group": {"steps": body, **draw(settings)}}
 
 
+AGENTS = st.just(
+    {
+        "panel": {"agent": "k", "replicas": {"min": 1, "max": 3}, "rate_limit": "60/m", "authority": 2},
+        "q": {"agent": "k", "replicas": 3},
+    }
+)
+
+
 @st.composite
 def workflows(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a workflow, interface spellings included."""
@@ -151,13 +159,13 @@ def workflows(draw: st.DrawFn) -> dict[str, Any]:
     content: dict[str, Any] = {"id": "w", "steps": steps}
     content |= draw(
         st.fixed_dictionaries(
-            {},
+            # Whoever votes is said in it.
+            {"agents": AGENTS},
             optional={
                 "version": st.sampled_from(["1.0", 1.0, "2.1.0"]),
                 "description": st.sampled_from(WORDS),
                 "outputs": st.just([{"name": "summary", "type": "document", "value": "$inputs.topic"}]),
                 "variables": st.dictionaries(st.sampled_from(["threshold", "n"]), LITERALS, max_size=2),
-                "agents": st.just({"panel": {"agent": "k", "replicas": {"min": 1, "max": 3}, "rate_limit": "60/m", "authority": 2}, "q": {"agent": "k", "replicas": 3}}),
                 "execution_order": st.sampled_from(["sequential", "parallel", "conditional", "loop"]),
                 "timeout": SPANS,
                 "schedule": st.just({"cron": "0 6 * * 1", "timezone": "Europe/Berlin", "overlap": "skip", "catch_up": "last"}),

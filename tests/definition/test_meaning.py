@@ -343,6 +343,10 @@ def test_what_of_a_vote_does_not_run_yet_is_named(beside: str, consensus: str, f
         (VOTE % ("weights: {panel-3: 1},", "agreement: log"), "KOS201 no peer 'panel-3'"),
         (VOTE % ("weights: {panel-1: 0},", "agreement: log"), "KOS106 the weight of 'panel-1' is at least 1"),
         (VOTE % ("", "agreement: log, options: []"), "KOS106 options: at least 1 item is needed"),
+        (
+            VOTE.replace("action: x,", "action: x, agent: k,") % ("", "agreement: log"),
+            "KOS110 step 'v': 'agent' does not go with 'coordination'",
+        ),
         (VOTE.replace(", replicas: 2", "") % ("", "agreement: log"), "KOS101 how many of 'panel' vote is not said"),
         (
             VOTE.replace("replicas: 2", "replicas: 1001") % ("", "agreement: log"),
