@@ -12,11 +12,13 @@ from kos_runtime.core.machine import (
     Run,
     Step,
     Trace,
+    Transition,
     UnknownMachine,
     invariants_of,
     machine_named,
     violations,
 )
+from kos_runtime.core.terms import fact_unwritten, unwritten
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.peers import PAXOS
 from kos_runtime.core.workflow.state import Codec
@@ -25,8 +27,57 @@ from kos_runtime.core.workflow.state import Codec
 _BALLOTS: Final = "ballots"
 
 
-def check_coordination(run: str, events: Sequence[Any], codec: Codec) -> list[str]:
-    """Return every violation of the coordination in one run's events."""
+def check_coordination(run: str, events: Sequence[tuple[int, Any]], codec: Codec) -> list[str]:
+    """Return every violation of the coordination in one run's events, each with its time."""
+    return [*_votes(run, [event for _, event in events], codec), *_machines(run, events, codec)]
+
+
+def _machines(run: str, events: Sequence[tuple[int, Any]], codec: Codec) -> list[str]:
+    """Ask the invariants of every machine that a step holds; that it comes to an end only of one that has."""
+    found: list[str] = []
+    held: dict[str, tuple[str, Trace, list[Step]]] = {}
+    lives: dict[str, int] = {}
+    for time, event in events:
+        match event:
+            case ev.MachineOpened(path=path, machine=name, setup=setup):
+                found += _asked(run, path, held)
+                steps: list[Step] = []
+                held[path] = (name, Trace(unwritten(setup), steps), steps)
+                lives[path] = 1
+            case ev.MachineDecided(path=path, node=node, facts=packed):
+                if path not in held:
+                    found.append(f"C: run {run} recorded facts of {path}, which holds no machine")
+                    continue
+                facts = [fact_unwritten(label, values) for label, values in codec.unpack(packed)]
+                held[path][2].append(Step(time, node, lives[path], Commanded(None), Transition(facts)))
+            case ev.MachineRecovered(path=path, life=life):
+                if life <= lives.get(path, 0):
+                    found.append(
+                        f"C: run {run} began the machine of {path} for the {life}. time after {lives.get(path, 0)}"
+                    )
+                lives[path] = life
+            case ev.RestoreBegun():
+                for path in list(held):
+                    found += _asked(run, path, held)
+                held.clear()
+                lives.clear()
+            case _:
+                pass
+    for path in list(held):
+        found += _asked(run, path, held)
+    return found
+
+
+def _asked(run: str, path: str, held: dict[str, tuple[str, Trace, list[Step]]]) -> list[str]:
+    if path not in held:
+        return []
+    name, trace, steps = held.pop(path)
+    over = any(isinstance(fact, Concluded) for step in steps for fact in step.transition.facts)
+    asked = {title: check for title, check in invariants_of(name).items() if over or "progress" not in title}
+    return [f"{text} (run {run}, {path})" for text in violations(trace, asked)]
+
+
+def _votes(run: str, events: Sequence[Any], codec: Codec) -> list[str]:
     found: list[str] = []
     asked: dict[str, dict[str, Any]] = {}
     given: dict[str, bytes] = {}

@@ -430,6 +430,34 @@ class Everything(Workflows):
         step = {"id": id, "coordination": coordination, "action": "vote", "inputs": {"who": "$peer"}}
         return [step], [f"$steps.{id}.accepted"]
 
+    def _master(self, _: int, seen: list[str], around: list[str]) -> tuple[Steps, list[str]]:
+        draw = self.draw
+        coordination: dict[str, Any] = {
+            "pattern": "master_slave",
+            "workers": AGENT,
+            "tasks": draw.choice([[1, 2, 3], [5], [], [1, 2, 3, 4, 5]]),
+            "as": "task",
+        }
+        if draw.random() < 0.6:
+            coordination["lease"] = draw.choice(["3s", "30s"])
+        if draw.random() < 0.3:
+            coordination["aggregate"] = "as_completed"
+        action = draw.choice(("add", "flaky", "hard", "slow"))
+        inputs = {"a": "$task", "b": self.value(seen, around)}
+        id = self.id()
+        step: dict[str, Any] = {
+            "id": id,
+            "coordination": coordination,
+            "action": action,
+            "inputs": inputs,
+            "outputs": {"v": "v"},
+        }
+        if draw.random() < 0.4:
+            coordination["on_item_failure"] = draw.choice(["collect", {"quorum": 0.5}])
+        if draw.random() < 0.3:
+            step["idempotent"] = True
+        return [step], [f"$steps.{id}.v"]
+
     def _once(self, depth: int, seen: list[str], around: list[str]) -> tuple[Steps, list[str]]:
         made, exposed = self._action(depth, seen, around)
         made[0].pop("cache", None)
@@ -471,14 +499,14 @@ BOSSES: Final = "kos_runtime.testing.crew:SimulatedBoss"
 EARS: Final = "kos_runtime.testing.crew:SimulatedEar"
 PANEL: Final = "panel"
 FLAT: Final = (
-    "action", "action", "action", "set", "emit", "large", "wait", "until", "signal", "approval", "once", "talk", "consensus",
+    "action", "action", "action", "set", "emit", "large", "wait", "until", "signal", "approval", "once", "talk", "consensus", "master",
 )  # fmt: skip
 NESTING: Final = ("fail", "loop", "for_each", "items", "group", "decision", "parallel", "spread")
 #: What is drawn, as the language calls it.
 NAMES: Final = {
     "items": "for_each with steps", "group": "parallel_group", "parallel": "parallel: true", "spread": "a spread step",
     "signal": "wait_for", "until": "wait until", "once": "delivery: at_most_once", "large": "a value for blobs",
-    "talk": "messages",
+    "talk": "messages", "master": "coordination: master_slave",
 }  # fmt: skip
 #: (key of a step, how often it is there, what it says)
 SETTINGS: Final[tuple[tuple[str, float, tuple[Any, ...]], ...]] = (

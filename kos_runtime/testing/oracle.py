@@ -234,8 +234,9 @@ def _run(
     found += check_messages(run, events)
     timed = [(line.time, line.event) for line in lines]
     found += check_authority(run, timed) + check_hierarchies(run, timed, library.codec)
+    if made[ev.ConsensusProposed] or made[ev.MachineOpened]:
+        found += check_coordination(run, timed, library.codec)
     if made[ev.ConsensusProposed]:
-        found += check_coordination(run, events, library.codec)
         found += [f"{text} (run {run})" for text in contradictions(log, library.codec, run)]
     fold = _Fold(log, library, run, lines, records)
     found += fold.check()

@@ -34,19 +34,23 @@ def history(*given: Any, outcome: str, accepted: bool) -> list[Any]:
     return events
 
 
+def timed(events: list[Any]) -> list[tuple[int, Any]]:
+    return list(enumerate(events, 1))
+
+
 def test_a_vote_is_counted_again() -> None:
-    assert check_coordination("r", history("yes", "yes", outcome="yes", accepted=True), INNER_CODEC) == []
-    wrong = check_coordination("r", history("yes", "yes", outcome="no", accepted=True), INNER_CODEC)
+    assert check_coordination("r", timed(history("yes", "yes", outcome="yes", accepted=True)), INNER_CODEC) == []
+    wrong = check_coordination("r", timed(history("yes", "yes", outcome="no", accepted=True)), INNER_CODEC)
     assert len(wrong) == 1
     assert wrong[0].startswith("C2")
 
 
 def test_a_vote_is_put_and_decided_once() -> None:
     events = history("yes", "yes", outcome="yes", accepted=True)
-    assert check_coordination("r", [*events, events[-1]], INNER_CODEC)[0].startswith(
+    assert check_coordination("r", timed([*events, events[-1]]), INNER_CODEC)[0].startswith(
         "C2: run r decided v, which was never"
     )
-    assert check_coordination("r", [events[0], *events], INNER_CODEC)[0].startswith("C3")
+    assert check_coordination("r", timed([events[0], *events]), INNER_CODEC)[0].startswith("C3")
 
 
 @pytest.mark.parametrize("rule", voting.RULES)
