@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from kos_runtime.composition.wiring import CODEC
 from kos_runtime.core.plan.model import Body, Plan, Step
 from kos_runtime.core.plan.plain import to_plain
+from kos_runtime.core.terms import unwritten
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.testing.oracle import Line
 
@@ -34,7 +36,10 @@ KINDS: Final = {
     "authority exceeded": "an agent wanted to do what no grant allowed it",
     "no quorum": "too few peers voted in time",
     "split decision": "peers voted, and no option won",
+    "idle worker": "a worker had nothing to do while tasks of its master waited",
 }
+#: A worker that is idle for so long, in milliseconds, while tasks wait is told.
+IDLE_MS: Final = 30_000
 #: What names a step or what it exposes, in a text of a definition.
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -64,6 +69,7 @@ def find(run: str, lines: Sequence[Line], plan: Plan | None = None) -> list[Find
         *_messages(run, lines),
         *_authority(run, lines),
         *_votes(run, lines),
+        *_idle(run, lines),
         *(() if plan is None else _ignored(run, lines, plan)),
     ]
 
@@ -260,6 +266,63 @@ def _votes(run: str, lines: Sequence[Line]) -> list[Finding]:
             case _:
                 pass
     return found
+
+
+def _idle(run: str, lines: Sequence[Line]) -> list[Finding]:
+    """Workers of a master that had no lease for long while there were tasks that nobody had."""
+    found: list[Finding] = []
+    teams: dict[str, _Team] = {}
+    for line in lines:
+        match line.event:
+            case ev.MachineOpened(path=path, machine="assignment", setup=setup, nodes=nodes):
+                teams[path] = _Team(nodes[1:], len(unwritten(setup).tasks))
+            case ev.MachineDecided(path=path, facts=packed) if path in teams:
+                team = teams[path]
+                for label, values in CODEC.unpack(packed):
+                    team.take(label.partition(".")[0], values)
+                for worker, since, seq in team.idle(line.time, line.seq):
+                    text = f"{worker} of {path} had nothing to do for {(line.time - since) / 1_000:g} s while {team.waiting} tasks waited"
+                    found.append(Finding(run, "idle worker", text, (seq, line.seq)))
+            case _:
+                pass
+    return found
+
+
+class _Team:
+    """Who works on which tasks of one master."""
+
+    def __init__(self, workers: Sequence[str], tasks: int) -> None:
+        self.workers, self.waiting = workers, tasks
+        #: epoch → (task, worker)
+        self._leases: dict[int, tuple[int, str]] = {}
+        self._since: dict[str, tuple[int, int]] = {}
+        self._told: set[str] = set()
+
+    def take(self, fact: str, values: Sequence[Any]) -> None:
+        match fact:
+            case "task_leased":
+                self._leases[values[3]] = (values[0], values[1])
+                self.waiting -= 1
+            case "lease_lost" if self._leases.pop(values[1], None) is not None:
+                self.waiting += 1
+            case "task_done":
+                self._leases.pop(values[1], None)
+            case "task_given_up":
+                self.waiting -= 1
+            case _:
+                pass
+
+    def idle(self, time: int, seq: int) -> Iterator[tuple[str, int, int]]:
+        """Yield who has had nothing to do for long by now, since when, each once."""
+        busy = {worker for _, worker in self._leases.values()}
+        for worker in self.workers:
+            if worker in busy or self.waiting <= 0:
+                self._since.pop(worker, None)
+                continue
+            since, first = self._since.setdefault(worker, (time, seq))
+            if time - since >= IDLE_MS and worker not in self._told:
+                self._told.add(worker)
+                yield worker, since, first
 
 
 def _ignored(run: str, lines: Sequence[Line], plan: Plan) -> list[Finding]:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from coordination.assignment import assignment
+from kos_runtime.composition.wiring import CODEC
+from kos_runtime.core.terms import written
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.definition import WorkflowDocument, load
 from kos_runtime.simulator.faults import Faults
@@ -70,3 +73,25 @@ workflow:
     assert [(found.kind, found.text) for found in result.findings] == [
         ("result ignored", "nothing reads what unread gives")
     ]
+
+
+def test_a_worker_that_is_idle_while_tasks_wait_is_told() -> None:
+    opened = ev.MachineOpened(
+        "gather", "assignment", 1, written(assignment(("0", "1", "2"), ("w1", "w2"))), ["master", "w1", "w2"]
+    )
+
+    def decided(*facts: list[Any]) -> ev.MachineDecided:
+        return ev.MachineDecided("gather", "master", CODEC.pack(list(facts)))
+
+    def told(second: int) -> list[str]:
+        events = [
+            (0, opened),
+            (0, decided(["task_leased.1", [0, "w1", 1, 1, 0]])),
+            (second, decided(["task_done.1", [0, 1, None, second]], ["task_leased.1", [1, "w1", 1, 2, second]])),
+        ]
+        return [
+            str(found) for found in find("r", [Line(seq, seq, at, event) for seq, (at, event) in enumerate(events, 1)])
+        ]
+
+    assert told(40_000) == ["r: idle worker: w2 of gather had nothing to do for 40 s while 1 tasks waited (seq 2, 3)"]
+    assert told(10_000) == []
