@@ -12,6 +12,7 @@ from kos_runtime.testing.oracle import Line
 COLUMNS = {
     "messages": ("MESSAGES", "sent between clients, partitions and agents"),
     "records": ("RECORDS", "decisions in the logs"),
+    "processes": ("AGENTS", "agents' processes that there were"),
     "attempts": ("ATTEMPTS", "bodies that were executed"),
     "retries": ("RETRIES", "attempts that were decided after a failure"),
     "redispatched": ("SENT AGAIN", "attempts whose process was lost"),
@@ -32,6 +33,7 @@ class Metrics:
 
     messages: int = 0
     records: int = 0
+    processes: int = 0
     attempts: int = 0
     retries: int = 0
     redispatched: int = 0
@@ -67,6 +69,7 @@ def metrics_of(world: World, names: Sequence[str], runs: Sequence[Sequence[Line]
         decide_ms=median(decisions) if decisions else 0.0,
         messages=world.messages,
         records=len(names),
+        processes=len(world.processes),
         attempts=sum(did),
         retries=told.count("retry_scheduled."),
         redispatched=told.count("step_redispatched."),

@@ -137,6 +137,8 @@ _WORKSHOP = Workshop()
 _MAKING = (CreateRun, ForkRun)
 #: The share of commits after which what is in memory is compared with what was stored.
 _LOOKS = 0.03
+#: It is compared less often the longer the log is, from so many records on half as often: each look folds all of it.
+_OFTEN = 500
 
 
 def simulate(
@@ -185,7 +187,7 @@ def simulate(
     looks = Random(f"{seed}/looks")  # noqa: S311 - to be repeated
 
     def look(life: Any) -> None:
-        if looks.random() < _LOOKS:
+        if looks.random() < _LOOKS / (1 + life.host.log.head().offset / _OFTEN):
             found.extend(live_unlike_fold(life.host, library))
 
     for node in made.nodes:

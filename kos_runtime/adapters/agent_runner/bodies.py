@@ -126,6 +126,9 @@ class Coroutines(Body):
         super().__init__()
         self._waits = waits
         self._loop = _Loop(self, self._idle)
+        #: All tasks of the loop: asyncio's own list is that of all loops.
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._loop.set_task_factory(self._make_task)
         self._coroutine = coroutine
         self._task: asyncio.Task[None] | None = None
 
@@ -134,6 +137,11 @@ class Coroutines(Body):
         if self._task is None:
             self._task = self._loop.create_task(self._run())
         self._loop.run_forever()
+
+    def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Task[Any]:
+        made = asyncio.Task(coroutine, loop=loop, **more)
+        self._tasks.append(made)
+        return made
 
     async def _run(self) -> None:
         # Nothing may leave a task here: SystemExit and its like would leave the loop.
@@ -174,7 +182,7 @@ class Coroutines(Body):
         if loop.is_closed():
             return
         loop.idle = lambda _: loop.stop()
-        tasks = asyncio.all_tasks(loop)
+        tasks = [task for task in self._tasks if not task.done()]
         for task in tasks:
             task.cancel()
         if tasks:
