@@ -6,6 +6,7 @@
     python -m benchmarks lonely [--runs 200]
     python -m benchmarks w2 [--width 1000] [--rounds 5]
     python -m benchmarks w3
+    python -m benchmarks w4 [--runs 4] [--in-flight 1000]
     python -m benchmarks w5 [--waiting 100000]
     python -m benchmarks w6 [--turns 200] [--size 1000]
     python -m benchmarks mixed [--runs 1000] [--width 10000]
@@ -30,12 +31,12 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "workload",
-        choices=["w1", "w2", "w3", "w5", "w6", "lonely", "mixed", "timers", "retries", "consensus", "profile", "peers"],
+        choices=["w1", "w2", "w3", "w4", "w5", "w6", "lonely", "mixed", "timers", "retries", "consensus", "profile", "peers"],
     )
     parser.add_argument("--in-flight", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=None, help="lonely: 200; consensus: 100; mixed: 1000 small ones")
+    parser.add_argument("--runs", type=int, default=None, help="lonely: 200; consensus: 100; w4: 4; mixed: 1000 small ones")
     parser.add_argument("--width", type=int, default=None, help="w2: 1000; mixed, retries: 10000")
     parser.add_argument("--count", type=int, default=10_000, help="timers: so many")
     parser.add_argument("--spread-ms", type=int, default=0, help="timers: due within so long; 0: at one instant")
@@ -70,6 +71,11 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
             return workloads.retries(width=given.width or 10_000, rounds=given.rounds)
         case "w3":
             return workloads.w3()
+        case "w4":
+            from benchmarks.talk_rate import w4
+
+            runs = given.runs or 4
+            return w4(runs=runs, at_once=max(given.in_flight // runs, 1), rounds=max(given.rounds, 3))
         case "w6":
             return workloads.w6(turns=given.turns, size=given.size)
         case "profile":

@@ -46,6 +46,7 @@ def consensus(*, runs: int) -> dict[str, Any]:
         "workload": "consensus",
         "value": round(median(taken), 2),
         "unit": "ms",
+        "best": round(min(taken), 2),
         "p90": round(percentile(taken, 0.9), 2),
         "p99": round(percentile(taken, 0.99), 2),
         "peers": processes,

@@ -164,7 +164,7 @@ class AgentActor:
         hit("settle.before")
         self._acknowledge(settled)
 
-    @ray.method(concurrency_group="peers", num_returns=0)
+    @ray.method(concurrency_group="peers", num_returns=0, enable_task_events=False)
     def peer(self, data: bytes) -> None:
         """Take what the peers of another process say to those that have their places here."""
         self._loop().receive(data)

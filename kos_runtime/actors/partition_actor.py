@@ -63,7 +63,7 @@ class PartitionActor:
         loop, codec = self._begun()
         return pack_answers(loop.ask(unpack_requests(data, codec), timeout_s), codec)
 
-    @ray.method(concurrency_group="peers")
+    @ray.method(concurrency_group="peers", enable_task_events=False)
     def peers(self, data: bytes) -> bytes:
         """Append to streams of peers, and return ``[log time, answers]`` once that is durable."""
         loop, codec = self._begun()

@@ -152,10 +152,10 @@ class Peers:
                     self._fail(seat.key, ErrorType.PERMANENT, f"what {seat.stream} holds cannot be read: {error}")
                     self._drop(seat)
             case "ok" if position == seat.position + len(seat.writing):
-                seat.stored()
+                seat.stored(now)
             case "conflict" if seat.is_open and seat.writing and seat.is_mine(records):
                 # It was stored, and the answer was lost.
-                seat.stored()
+                seat.stored(now)
             case "oversize":
                 self._fail(
                     seat.key, ErrorType.PERMANENT, f"oversize: a record of {seat.stream} is too large to be kept"
@@ -284,7 +284,7 @@ class Peers:
             row = [peer_stream(seat.vote, envelope.recipient), envelope_plain(envelope)]
             self._unsent.setdefault(process, []).append(row)
         seat.posts = kept[-MAX_UNSENT:]
-        if seat.outcome is not None and not seat.closing_at:
+        if seat.outcome is not None and not seat.closing_at and seat.reports_at <= now:
             seat.closing_at = now + LINGER_MS
             self._end(self._ended(seat))
 

@@ -38,6 +38,8 @@ MAX_HEARD: Final = 200
 MAX_UNSENT: Final = 200
 #: What nobody but a peer's own agent hears of waits so long for the agent's answer, in milliseconds, to be stored with it.
 HOLD_MS: Final = 5
+#: Who has heard of the end from another reports it after so long, in milliseconds: by then most have been called off.
+REPORT_MS: Final = 200
 #: A record is at most so large.
 MAX_RECORD: Final = 1 << 20
 
@@ -61,6 +63,8 @@ class Seat:
         self.posts: list[Envelope] = []
         #: How the vote ended for this peer, once that is stored.
         self.outcome: Any = None
+        #: When that is to be reported: at once by who tells the others.
+        self.reports_at = 0
         #: It is dropped at this instant; 0 while it has a place.
         self.closing_at = 0
         self.position = -1
@@ -73,7 +77,7 @@ class Seat:
         self._machine, self._setup, self._codec = machine, setup, codec
         self._run: Run[Any] | None = None
         self._waiting: deque[Stimulus] = deque()
-        self._behind: list[tuple[Transition, list[Envelope]]] = []
+        self._behind: list[tuple[Stimulus, Transition, list[Envelope]]] = []
         self._heard: list[list[Any]] = []
         self._sent = 0
 
@@ -129,39 +133,41 @@ class Seat:
                 self._heard = []
                 names, values = describe([acted, *made.facts])
                 self.writing.append(Written(names, self._codec.pack(values)))
-                self._behind.append((made, sends))
+                self._behind.append((cause, made, sends))
                 self.asks.extend(made.consults)
             else:
                 if isinstance(cause, Received) and len(self._heard) < MAX_HEARD:
                     self._heard.append([cause_plain(cause), made.ignored])
                 self._set(made.timers)
                 self.asks.extend(made.consults)
-        if self._behind and all(made.consults and not sends for made, sends in self._behind):
+        if self._behind and all(made.consults and not sends for _, made, sends in self._behind):
             self.held_until = self.held_until or now + HOLD_MS
             if now < self.held_until:
                 return []
         self.held_until = 0
         return self.writing
 
-    def stored(self) -> None:
+    def stored(self, now: int) -> None:
         """What was on its way is on the disk: what follows from it leaves."""
         self.number += 1
         self.position += len(self.writing)
         self.writing = []
         behind, self._behind = self._behind, []
-        for made, sends in behind:
+        for cause, made, sends in behind:
             self.posts.extend(sends)
             self._set(made.timers)
             for fact in made.facts:
                 if type(fact) is Concluded:
                     self.outcome = fact.outcome
+                    self.reports_at = now + REPORT_MS if type(cause) is Received and not sends else now
 
     def is_mine(self, records: Sequence[Sequence[Any]]) -> bool:
         """Say whether what stands behind this peer's last record is what it had on its way."""
         return [Written(names, payload) for names, payload in records] == self.writing
 
     def next_due(self) -> int | None:
-        due = [*self.timers.values(), *(at for at in (self.closing_at, self.held_until) if at)]
+        reports_at = self.reports_at if not self.closing_at else 0
+        due = [*self.timers.values(), *(at for at in (self.closing_at, self.held_until, reports_at) if at)]
         return min(due, default=None)
 
     def _set(self, timers: Sequence[SetTimer]) -> None:
