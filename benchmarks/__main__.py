@@ -31,12 +31,28 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "workload",
-        choices=["w1", "w2", "w3", "w4", "w5", "w6", "lonely", "mixed", "timers", "retries", "consensus", "profile", "peers"],
+        choices=[
+            "w1",
+            "w2",
+            "w3",
+            "w4",
+            "w5",
+            "w6",
+            "lonely",
+            "mixed",
+            "timers",
+            "retries",
+            "consensus",
+            "profile",
+            "peers",
+        ],
     )
     parser.add_argument("--in-flight", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=None, help="lonely: 200; consensus: 100; w4: 4; mixed: 1000 small ones")
+    parser.add_argument(
+        "--runs", type=int, default=None, help="lonely: 200; consensus: 100; w4: 4; mixed: 1000 small ones"
+    )
     parser.add_argument("--width", type=int, default=None, help="w2: 1000; mixed, retries: 10000")
     parser.add_argument("--count", type=int, default=10_000, help="timers: so many")
     parser.add_argument("--spread-ms", type=int, default=0, help="timers: due within so long; 0: at one instant")

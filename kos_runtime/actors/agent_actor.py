@@ -209,8 +209,8 @@ class AgentActor:
         return [] if self._parts is None else self._running()
 
     def _take(self, outcomes: list[Outcome]) -> None:
-        if any(is_of_peer(outcome.path) for outcome in outcomes):
-            self._loop().answered([outcome for outcome in outcomes if is_of_peer(outcome.path)])
+        if self._peers is not None and self._peers.is_asking and any(is_of_peer(o.path) for o in outcomes):
+            self._peers.answered([outcome for outcome in outcomes if is_of_peer(outcome.path)])
             outcomes = [outcome for outcome in outcomes if not is_of_peer(outcome.path)]
         self._take_from_peers(outcomes)
 

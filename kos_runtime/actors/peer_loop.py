@@ -54,6 +54,11 @@ class PeerLoop:
         self._ahead = time.time_ns() // 1_000_000 - _monotonic()
         self._is_told = False
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether peers have had places here, so that the agent may have been asked for ballots."""
+        return self._thread is not None
+
     # --- from any thread
 
     def begin(self, invocations: list[Invocation]) -> None:

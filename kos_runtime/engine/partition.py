@@ -71,7 +71,7 @@ from kos_runtime.core.workflow.compensating import GoBack, fail_run
 from kos_runtime.core.workflow.desk import Desk, Stops
 from kos_runtime.core.workflow.evolve import evolve
 from kos_runtime.core.workflow.failing import attempt_failed, fail_before_start
-from kos_runtime.core.workflow.peers import is_peer
+from kos_runtime.core.workflow.peers import agreement_of, is_peer
 from kos_runtime.core.workflow.progress import advance as progress
 from kos_runtime.core.workflow.progress import length_of
 from kos_runtime.core.workflow.reusing import stored_as
@@ -87,7 +87,7 @@ from kos_runtime.engine.histories import TOKEN as FROM_HISTORIES
 from kos_runtime.engine.histories import Histories, hash_at
 from kos_runtime.engine.limits import Limits
 from kos_runtime.engine.peer_streams import PeerStreams
-from kos_runtime.engine.pools import Pools, Process
+from kos_runtime.engine.pools import Pool, Pools, Process
 from kos_runtime.engine.recorder import Meta, Recorder, stored_timers
 from kos_runtime.engine.schedules import TOKEN as FROM_SCHEDULE
 from kos_runtime.engine.schedules import Schedules
@@ -884,6 +884,7 @@ class Partition:
         pool.starting = max(pool.starting - 1, 0)
         pool.failed = item.reason
         if pool.processes:
+            self._fail_votes(pool, item.reason)
             return
         for run_id, path in sorted(pool.waiting):
             run = self.runs.get(run_id)
@@ -892,6 +893,20 @@ class Partition:
                 self._decide(run, f"pool:{item.pool}", _fail_waiting, path, error)
         pool.waiting.clear()
         pool.queue.clear()
+
+    def _fail_votes(self, pool: Pool, reason: str) -> None:
+        """No further process can be had: votes of which no majority has a place would wait for ever."""
+        for run_id, path in sorted(pool.waiting):
+            run = self.runs.get(run_id)
+            vote = None if run is None or path not in run.steps else agreement_of(run.steps[path])
+            if run is None or vote is None or run.steps[path].index >= 0:
+                continue
+            there = len(pool.processes) + pool.starting
+            if 2 * there <= len(vote.electors):
+                message = f"{there} of {len(vote.electors)} peers can have a process, and that is no majority: {reason}"
+                error = failure(ErrorType.RESOURCE, message, step=path)
+                self._decide(run, f"pool:{pool.name}", _fail_waiting, path, error)
+                pool.waiting.discard((run_id, path))
 
     def _all_reported(self) -> None:
         self._reconciled = True

@@ -171,6 +171,30 @@ def test_two_of_five_die_and_come_back_with_what_they_promised(after: int) -> No
     holds(world)
 
 
+@pytest.mark.parametrize(("most", "status"), [(2, "failed"), (3, "completed")])
+def test_without_processes_for_a_majority_the_step_fails_and_says_so(most: int, status: str) -> None:
+    panel = Panel(FIVE, "{rule: majority, deadline: 10s}")
+    made = panel.world.virtual._processes.make
+
+    def make(effect: msg.StartProcess, on_late: Any) -> Any:
+        if len(panel.world.virtual._processes.runners) >= most:
+            raise RuntimeError("the cluster is full")
+        return made(effect, on_late)
+
+    panel.world.virtual._processes.make = make
+    world = panel.run()
+    assert world.status() == status
+    if status == "failed":
+        (gave_up,) = world.named(ev.StepGaveUp)
+        assert gave_up.error["type"] == "resource"
+        assert gave_up.error["message"].startswith(
+            "2 of 5 peers can have a process, and that is no majority: k cannot be made"
+        )
+    else:
+        assert world.outputs()["by"] == 3
+        holds(world)
+
+
 def test_two_lives_of_one_peer_cannot_both_record() -> None:
     panel = Panel(FIVE | {"panel-5": HANGS}, "{rule: unanimous}")
     world = panel.start()
