@@ -176,6 +176,10 @@ def _words(type_: str, path: str, data: Mapping[str, Any]) -> str:
             return f"{path}  {data['node']}: {'; '.join(_fact(label, values) for label, values in data['facts'])}"
         case "MachineTimed":
             return f"{path}  {'waits for time' if data['timed'] else 'waits for no time'}"
+        case "SpareStarted":
+            return f"{path}  is given to a second worker too"
+        case "SpareWon":
+            return f"{path}  the second worker was first"
         case "MachineRecovered":
             return f"{path}  begins for the {data['life']}. time"
         case "QuestionAsked":

@@ -358,3 +358,11 @@ def test_ten_thousand_tasks_take_about_as_long_each_as_ten() -> None:
     facts = engine.disk["coordination/tasks/tasks-1", "m"][1]
     assert len(facts) == 4_001
     assert type(facts[-1]) is Concluded
+
+
+@pytest.mark.parametrize(
+    ("setting", "least"), [("lease_ms", 1), ("max_attempts", 1), ("at_hand", 1), ("timeout_ms", 0)]
+)
+def test_a_setting_of_an_assignment_that_makes_no_sense_is_refused(setting: str, least: int) -> None:
+    with pytest.raises(ValueError, match=f"{setting} is at least {least}, not {least - 1}"):
+        assignment(("a",), ("w",), **{setting: least - 1})

@@ -10,6 +10,7 @@ from coordination.invariants.assignment import INVARIANTS
 from coordination.registered import ASSIGNMENT
 from kos_runtime.core import machine
 from kos_runtime.core.failure import ErrorType
+from kos_runtime.core.invocation import Outcome
 from kos_runtime.core.machine import Began, Step, Trace, Transition, violations
 from kos_runtime.core.plan.link import ActionLink, AgentLink, Link
 from kos_runtime.core.plan.model import Plan
@@ -177,6 +178,64 @@ def test_what_a_worker_had_that_died_is_with_others_and_is_done_once() -> None:
     ]
     assert [event.cause for event in world.named(ev.StepRedispatched)] == ["SIGKILL", "SIGKILL"]
     assert violated(world) == []
+
+
+@pytest.mark.parametrize("first_ends", [False, True])
+def test_a_straggler_is_done_twice_and_the_first_result_counts(*, first_ends: bool) -> None:
+    keys: list[str] = []
+
+    def work(invocation: Any, v: int) -> Any:
+        if v == 7:
+            keys.append(invocation.key)
+            if not invocation.path.endswith("+") or first_ends:
+                return HANGS
+        return {"y": v}
+
+    actions = {"square": work}
+    world = World(actions, hands=1)
+    plan = compiled(", speculate: true", more="idempotent: true")
+    world.create(plan, {"items": list(range(8))}, link=linked(actions))
+    for _ in range(100):
+        world.virtual.step()
+        live = world.host.partition.runs.get("r")
+        if live is not None and "gather[7]+" in live.open and first_ends:
+            break
+        world.clock.advance_to(world.clock.now() + 500)
+        if world.status() == "completed":
+            break
+    if first_ends:
+        live = world.host.partition.runs["r"]
+        assert "gather[7]+" in live.open
+        assert to_plain(world.folded()) == to_plain(live)
+        assert state_of(restored(world, live)) == state_of(live)
+        step = live.steps["gather[7]"]
+        world.virtual.put(
+            msg.Outcomes(
+                step.agent, [Outcome("r", step.path, step.fence, exposed=CODEC.pack({"y": 70}), duration_ms=1.0)]
+            )
+        )
+        world.virtual.run_until_idle()
+    assert world.outputs() == {"got": [*range(7), 70 if first_ends else 7]}
+    assert keys[0] == keys[1], "the same work has the same key"
+    assert violated(world) == []
+    assert len(world.named(ev.SpareWon)) == (not first_ends)
+    assert [path for path, _ in world.cancelled] == ["gather[7]+" if first_ends else "gather[7]"]
+
+
+def test_killed_while_a_straggler_is_done_twice_it_is_done() -> None:
+    ended: list[bool] = []
+    actions = {"square": lambda _, v: HANGS if v == 7 and not ended else {"y": v}}
+    world = World(actions, hands=1)
+    plan = compiled(", speculate: true", more="idempotent: true")
+    world.create(plan, {"items": list(range(8))}, link=linked(actions))
+    while not world.named(ev.SpareStarted):
+        world.virtual.step()
+        world.clock.advance_to(world.clock.now() + 500)
+    ended.append(True)
+    again = world.crash()
+    again.virtual.run_until_idle()
+    assert again.outputs() == {"got": list(range(8))}
+    assert violated(again) == []
 
 
 def test_a_worker_that_died_with_empty_hands_is_given_nothing() -> None:

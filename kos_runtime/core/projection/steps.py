@@ -397,6 +397,15 @@ def _message(v: RunView, e: ev.MessageSent, time: int) -> None:
     v.step(f"{e.to}@{e.number}").form = "message"
 
 
+def _spare(v: RunView, e: ev.SpareStarted, time: int) -> None:
+    del time
+    v.step(e.spare).form = "second attempt"
+
+
+def _spare_won(v: RunView, e: ev.SpareWon, time: int) -> None:
+    _end(v, e.path, "completed", time).detail = "the second attempt was first"
+
+
 def _question(v: RunView, e: ev.QuestionAsked, time: int) -> None:
     del time
     step = v.step(e.ask)
@@ -565,6 +574,8 @@ _HANDLERS: Final[dict[type, Callable[[RunView, Any, int], None]]] = {
     ev.ConsensusReached: _closed,
     ev.MachineOpened: _form("coordination"),
     ev.QuestionAsked: _question,
+    ev.SpareStarted: _spare,
+    ev.SpareWon: _spare_won,
     ev.GroupOpened: _form("group"),
     ev.GroupSettled: _closed,
     ev.JoinReached: _closed,

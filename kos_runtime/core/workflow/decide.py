@@ -23,6 +23,7 @@ from kos_runtime.core.workflow.discarding import has_discarded
 from kos_runtime.core.workflow.failing import MAX_KILLS, attempt_failed, broke_off, is_once, poisoned
 from kos_runtime.core.workflow.messaging import is_about_mail, said
 from kos_runtime.core.workflow.progress import advance, length_of
+from kos_runtime.core.workflow.sparing import BESIDE as SPARE
 from kos_runtime.core.workflow.state import CANCEL_TIMER, DEADLINE_TIMER, MACHINE_TIMER
 from kos_runtime.core.workflow.status import RunStatus
 from kos_runtime.core.workflow.values import dotted, unpack_exposed
@@ -169,7 +170,10 @@ def lost(desk: Desk, path: str, fence: int, cause: str, *, suspect: bool, sent: 
             mastering.lost(desk, path, fence, cause)
         advance(desk)
         return
-    desk.emit(ev.StepRedispatched(path, fence, f"suspect: {cause}" if suspect else cause))
+    if step.beside == SPARE:
+        desk.emit(ev.StepCancelled(path, fence, cause[:500]))
+    else:
+        desk.emit(ev.StepRedispatched(path, fence, f"suspect: {cause}" if suspect else cause))
     if step.kills >= MAX_KILLS and not step.ask_of:
         attempt_failed(desk, step, poisoned(step), 0.0)
     if run.machines:

@@ -20,6 +20,7 @@ from kos_runtime.core.workflow.granting import refused
 from kos_runtime.core.workflow.inputs import Inputs, compute, compute_names
 from kos_runtime.core.workflow.peers import agreement_of, apart_from, told
 from kos_runtime.core.workflow.reusing import may_take, result_key, take_kept
+from kos_runtime.core.workflow.sparing import BESIDE as SPARE
 from kos_runtime.core.workflow.state import Run, StepState
 from kos_runtime.core.workflow.values import View, blob_value
 
@@ -113,7 +114,7 @@ def dispatch(desk: Desk, step: StepState, index: int = -1, *, has_room: bool = F
         found = _inputs(desk, owner, at, own_index, action)
         whole = run.codec.pack(found.values)
         packed, blob = (whole, None) if len(whole) <= INLINE_LIMIT else (None, desk.put_blob(whole))
-        key = key_of(run, owner, path, own_index)
+        key = key_of(run, owner, step.of if step.beside == SPARE else path, own_index)
     except (ExpressionError, ValueError) as error:
         message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))
@@ -194,7 +195,7 @@ def _seat(desk: Desk, step: StepState, index: int, path: str, agent: AgentLink, 
         found = _inputs(desk, owner, at, own_index, action)
         whole = run.codec.pack(found.values)
         packed, blob = (whole, None) if len(whole) <= INLINE_LIMIT else (None, desk.put_blob(whole))
-        key = key_of(run, owner, path, own_index)
+        key = key_of(run, owner, step.of if step.beside == SPARE else path, own_index)
     except (ExpressionError, ValueError) as error:
         message = f"the inputs of {path}: {error}"
         fail_before_start(desk, path, failure(ErrorType.VALIDATION, message, step=path, recoverable=False))

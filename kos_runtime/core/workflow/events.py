@@ -564,6 +564,22 @@ class MachineTimed:
     timed: bool
 
 
+@event("spare_started")
+class SpareStarted:
+    """A task that takes long is given to a second worker, under a key of its own, ``spare``."""
+
+    path: str
+    spare: str
+
+
+@event("spare_won")
+class SpareWon:
+    """The second worker was first: what it gave is the task's result."""
+
+    path: str
+    spare: str
+
+
 @event("question_asked")
 class QuestionAsked:
     """A node asks an agent, or with no ``agent`` a person. ``ask`` is the key of the step that stands for the question."""
@@ -1047,7 +1063,7 @@ Event: TypeAlias = (
     | SignalPassed | ApprovalRequested | ApprovalGiven | ApprovalDecided | WaitingTimedOut
     | RunCancelled | RunQuarantined | RunRequeued | ConditionMet | StepRequested | StepScheduled | ResultSought | ResultReused | StepHeldBack | StepRedispatched | StepCompleted | StepFailed | RetryScheduled | TimerFired | StepGaveUp | StepSkipped
     | StepCancelled | ResultDiscarded | DecisionTaken | DecisionEnded | TurnStarted | LoopEnded | ItemsFrozen
-    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | PeerJoined | ConsensusReached | ConsensusEscalated | MachineOpened | MachineDecided | MachineRecovered | MachineTimed | QuestionAsked | QuestionAnswered | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
+    | PartsSplit | ItemStarted | ItemEnded | ItemsJoined | ConsensusProposed | PeerJoined | ConsensusReached | ConsensusEscalated | MachineOpened | MachineDecided | MachineRecovered | MachineTimed | SpareStarted | SpareWon | QuestionAsked | QuestionAnswered | GroupOpened | GroupSettled | JoinReached | VariablesSet | EventEmitted
     | Escalated | EscalationAnswered | FallbackStarted | StepReassigned | InputsReplaced | FallbackStepStarted | FallbackStepEnded | CompensationStarted | ManualTaskRequested | ManualTaskAnswered
     | RunSpawned | TemplateOpened | ChildRequested | ChildEnded | ResultJoined
     | MessageSent | MessageHandled | MessageWithdrawn | MessageSuperseded

@@ -11,7 +11,7 @@ from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.plan.model import ForEach, Group, Inlined
 from kos_runtime.core.plan.program import BodyProgram
 from kos_runtime.core.record import BlobRef
-from kos_runtime.core.workflow import authority, beside, held, mail
+from kos_runtime.core.workflow import authority, beside, held, mail, sparing
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.discarding import discarded
 from kos_runtime.core.workflow.reopened import reopen
@@ -382,7 +382,7 @@ def _step_completed(run: Run, e: ev.StepCompleted) -> None:
     step.exposed, step.blobs = e.exposed, e.blobs
     step.error = None
     step.spent_ms += e.duration_ms
-    if step.node.undo is not None and not step.ask_of:
+    if step.node.undo is not None and not step.ask_of and step.beside != sparing.BESIDE:
         # A question about a step has that step's place in the plan, and nothing of it is to be undone.
         run.undo.pop(e.path, None)
         run.undo[e.path] = None
@@ -478,6 +478,8 @@ def _step_cancelled(run: Run, e: ev.StepCancelled) -> None:
     step.status = StepStatus.CANCELLED
     if step.beside == held.BESIDE:
         held.withdrawn(run, step)
+    elif step.beside == sparing.BESIDE:
+        sparing.dropped(run, e.path)
     elif step.index >= 0:
         owner = run.steps.get(step.path[: step.path.rindex("[")])
         if owner is not None and owner.fan is not None:
@@ -625,6 +627,10 @@ def _consensus_escalated(run: Run, e: ev.ConsensusEscalated) -> None:
     step.exposed, step.blobs, step.cache = e.exposed, e.blobs, None
     # What it exposes is its own from now on, as an action's is.
     step.fan = None
+
+
+def _spare_won(run: Run, e: ev.SpareWon) -> None:
+    _end(run, sparing.take(run, e), StepStatus.COMPLETED)
 
 
 def _group_opened(run: Run, e: ev.GroupOpened) -> None:
@@ -890,6 +896,8 @@ HANDLERS: Final[dict[type, Callable[[Run, Any], None]]] = {
     ev.MachineDecided: held.decided,
     ev.MachineRecovered: held.recovered,
     ev.MachineTimed: held.timed,
+    ev.SpareStarted: sparing.started,
+    ev.SpareWon: _spare_won,
     ev.QuestionAsked: held.asked,
     ev.QuestionAnswered: held.answered,
     ev.ConsensusEscalated: _consensus_escalated,

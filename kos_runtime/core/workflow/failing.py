@@ -14,6 +14,7 @@ from kos_runtime.core.workflow.beside import fallback_node, stand_in_path
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.evolve import step_at
 from kos_runtime.core.workflow.granting import MISSING, request
+from kos_runtime.core.workflow.sparing import BESIDE as SPARE
 from kos_runtime.core.workflow.state import StepState
 from kos_runtime.core.workflow.status import StepStatus
 from kos_runtime.core.workflow.withdrawing import give_up_messages
@@ -64,6 +65,10 @@ def _unknown_outcome(step: StepState, why: str) -> WorkflowError:
 
 def attempt_failed(desk: Desk, step: StepState, error: WorkflowError, duration_ms: float) -> None:
     """Decide what follows a failed attempt, and say so."""
+    if step.beside == SPARE:
+        # The first attempt goes on; what becomes of the task is its affair.
+        desk.emit(ev.StepCancelled(step.path, step.fence, f"it failed: {error.message}"[:500]))
+        return
     if error.details.get("outcome_unknown") is True and is_once(step):
         error = _unknown_outcome(step, error.message)
     if desk.run.mail is not None:

@@ -20,6 +20,7 @@ from kos_runtime.core.workflow import machining
 from kos_runtime.core.workflow.desk import Desk
 from kos_runtime.core.workflow.dispatching import dispatch, dispatch_first, linked, names_of
 from kos_runtime.core.workflow.held import Held
+from kos_runtime.core.workflow.sparing import is_spare, spare_path
 from kos_runtime.core.workflow.state import AGAIN, ITEMS, Run, StepState
 
 #: The machine, and the name of the node that assigns.
@@ -158,7 +159,7 @@ def _give_out(desk: Desk, step: StepState, held: Held) -> None:
             given = crew.given.get(epoch)
             if given is None:
                 continue
-            if not _may_start(desk.run, step, given[0]):
+            if not _may_start(desk.run, step, crew, given[0]):
                 queue.append(epoch)
                 continue
             if not _start(desk, step, held, epoch, given[0], process):
@@ -166,11 +167,15 @@ def _give_out(desk: Desk, step: StepState, held: Held) -> None:
                 break
 
 
-def _may_start(run: Run, step: StepState, index: int) -> bool:
-    """Say whether a leased task can be given out: none of its attempts is open, and no backoff keeps it."""
+def _may_start(run: Run, step: StepState, crew: Crew, index: int) -> bool:
+    """Say whether a leased task can be given out: none of its attempts is open, and no backoff keeps it; or, with one
+    that takes long, none beside that.
+    """
     path = f"{step.path}[{index}]"
     item = run.steps.get(path)
-    return item is None or item.left or run.agenda.get(path) == AGAIN
+    if item is None or item.left or run.agenda.get(path) == AGAIN:
+        return True
+    return run.open.get(path, 0) - run.fences in crew.given and spare_path(path) not in run.steps
 
 
 def _start(desk: Desk, step: StepState, held: Held, epoch: int, index: int, process: str) -> bool:
@@ -183,6 +188,8 @@ def _start(desk: Desk, step: StepState, held: Held, epoch: int, index: int, proc
         settle(desk, path, run.fences + epoch)
         return True
     fence = run.fences + epoch
+    if item is not None and path in run.open:
+        return _start_beside(desk, step, held, item, epoch, process)
     if item is not None and item.fence >= fence:
         # It was given out before what was open was taken over: the master has to lease it anew.
         _end(desk, held, epoch, "it is given out anew")
@@ -198,6 +205,22 @@ def _start(desk: Desk, step: StepState, held: Held, epoch: int, index: int, proc
         # It is over without an attempt: its result was kept, or it could not begin.
         settle(desk, path, fence)
     return started
+
+
+def _start_beside(desk: Desk, step: StepState, held: Held, item: StepState, epoch: int, process: str) -> bool:
+    """Give a task that takes long to a second worker."""
+    run, crew = desk.run, held.crew
+    if not desk.pools.room_at(crew.pool, process, run.id, step.path, priority=step.node.step.priority):
+        return False
+    spare = spare_path(item.path)
+    desk.emit(ev.SpareStarted(item.path, spare))
+    if dispatch(desk, run.steps[spare], has_room=True, lease=epoch) and run.open.get(spare) == run.fences + epoch:
+        return True
+    if spare in run.steps:
+        desk.emit(ev.StepCancelled(spare, 0, "it cannot begin now"))
+    if epoch in crew.given:
+        _end(desk, held, epoch, "it cannot begin now")
+    return True
 
 
 def _is_over(step: StepState, index: int) -> bool:
@@ -221,13 +244,28 @@ def settle(desk: Desk, path: str, fence: int) -> None:
     if given is None:
         return
     item = run.steps.get(path)
-    if item is not None:
+    if is_spare(path):
+        _settle_spare(desk, held, item, epoch)
+    elif item is not None:
         message = "" if item.error is None else str(item.error.get("message", ""))
         _end(desk, held, epoch, message[:500] or "it failed", final=item.left)
     elif _is_over(run.steps[held.path], given[0]):
         _end(desk, held, epoch, "")
     else:
         _end(desk, held, epoch, "it failed for good", final=True)
+
+
+def _settle_spare(desk: Desk, held: Held, spare: StepState | None, epoch: int) -> None:
+    run = desk.run
+    if spare is None:
+        _end(desk, held, epoch, "the second attempt failed")
+        return
+    first = run.steps[spare.of]
+    fence = run.open.get(first.path)
+    if fence is not None:
+        desk.stops.closed.append((first.agent, first.path, fence))
+    desk.emit(ev.SpareWon(first.path, spare.path))
+    _end(desk, held, epoch, "")
 
 
 def lost(desk: Desk, path: str, fence: int, cause: str) -> None:
@@ -283,6 +321,9 @@ def order(desk: Desk, held: Held, worker: str, body: Any) -> None:
     run, crew, index = desk.run, held.crew, int(name)
     path = f"{held.path}[{index}]"
     crew.given[epoch] = index, worker
+    spare = spare_path(path)
+    if run.open.get(spare) == run.fences + epoch:
+        path = spare
     if run.open.get(path) == run.fences + epoch:
         # It is at work on it since before this process was the partition's.
         process = run.steps[path].agent
@@ -303,6 +344,11 @@ def _stop(desk: Desk, held: Held, epoch: int) -> None:
     if given is None:
         return
     path, fence = f"{held.path}[{given[0]}]", run.fences + epoch
+    if run.open.get(spare_path(path)) == fence:
+        spare = run.steps[spare_path(path)]
+        desk.stops.closed.append((spare.agent, spare.path, fence))
+        desk.emit(ev.StepCancelled(spare.path, fence, "its lease is over"))
+        return
     item = run.steps.get(path)
     if item is None or run.open.get(path) != fence:
         return

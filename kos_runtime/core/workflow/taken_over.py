@@ -3,6 +3,8 @@
 from kos_runtime.core.errors import InvariantViolation
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.revised import as_created
+from kos_runtime.core.workflow.sparing import BESIDE as SPARE
+from kos_runtime.core.workflow.sparing import dropped
 from kos_runtime.core.workflow.state import AGAIN, CANCEL_TIMER, ENTER, FENCES_A_LIFE, Run, StepState
 from kos_runtime.core.workflow.status import StepStatus
 
@@ -46,6 +48,10 @@ def take_over(run: Run) -> None:
     run.timers.pop(CANCEL_TIMER, None)
     for path in list(run.open):
         step = run.steps.get(path)
+        if step is not None and step.beside == SPARE:
+            # Its task is given out anew, and it with that if need be.
+            dropped(run, path)
+            continue
         if step is None:
             raise InvariantViolation(f"an attempt of {path!r} is open, which run {run.id} does not have")
         if is_fresh(run, step):
