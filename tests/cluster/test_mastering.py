@@ -10,6 +10,9 @@ from kos_runtime.core.terms import fact_unwritten, unwritten
 from kos_runtime.core.workflow import events as ev
 from tests.cluster.world import World, kill, wait_until
 
+#: How much a worker may have at hand is a note, which the log does not hold.
+STORED = {name: check for name, check in INVARIANTS.items() if name != "L6 at hand"}
+
 
 def test_a_worker_and_the_partition_are_killed_while_tasks_are_given_out(world: World) -> None:
     count = 60
@@ -41,6 +44,6 @@ def test_a_worker_and_the_partition_are_killed_while_tasks_are_given_out(world: 
     ]
     (opened,) = [event for event in events if isinstance(event, ev.MachineOpened)]
     steps: list[Any] = [Step(0, node, 1, Began(1), Transition([fact])) for node, fact in facts]
-    assert violations(Trace(unwritten(opened.setup), steps), INVARIANTS) == []
+    assert violations(Trace(unwritten(opened.setup), steps), STORED) == []
     assert [fact.why for _, fact in facts if isinstance(fact, LeaseLost)].count("worker_lost") >= 1
     assert any(isinstance(event, ev.MachineRecovered) for event in events)

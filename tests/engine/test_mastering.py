@@ -65,6 +65,8 @@ def square(invocation: Any, v: int) -> dict[str, int]:
 
 
 SQUARE = {"square": square}
+#: How much a worker may have at hand is a note, which the log does not hold.
+STORED = {name: check for name, check in INVARIANTS.items() if name != "L6 at hand"}
 
 
 def facts_of(world: World, run: str = "r") -> list[Any]:
@@ -84,7 +86,7 @@ def violated(world: World, run: str = "r") -> list[str]:
         Step(0, event.node, 1, Began(1), Transition([fact_unwritten(*fact) for fact in CODEC.unpack(event.facts)]))
         for event in world.named(ev.MachineDecided, run)
     ]
-    return violations(Trace(setup, steps), INVARIANTS)
+    return violations(Trace(setup, steps), STORED)
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
