@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 #: The pages whose Python some test runs.
 RUN = ("running", "agents", "authority", "changing", "composition", "failure", "history", "services")
 #: What the engine's own parts ask of each other.
-INNER = {"family"}
+INNER = {"ask_owner", "family"}
 
 
 def python_of(page: str) -> str:
