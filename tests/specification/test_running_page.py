@@ -12,7 +12,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 #: The pages whose Python some test runs.
 RUN = ("running", "agents", "authority", "changing", "composition", "failure", "history", "services")
 #: What the engine's own parts ask of each other.
-INNER = {"ask_owner", "family"}
+INNER = {"ask_owner", "create_compiled", "family"}
+#: What the coordination classes ask of whatever runs their protocols.
+INNER |= {"command", "coordinator", "open", "until"}
 
 
 def python_of(page: str) -> str:
