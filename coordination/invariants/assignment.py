@@ -128,6 +128,9 @@ def recorded(trace: Trace) -> list[str]:
 
 def at_hand(trace: Trace) -> list[str]:
     """L6: no worker is given more at a time than it may have, as the setup says or as it has said itself."""
+    if trace.setup.joins and not any(step.transition.notes for step in trace.steps):
+        # How much a worker may have is a note, and a trace that was made of a log has none.
+        return []
     held: dict[str, int] = defaultdict(int)
     holder: dict[int, str] = {}
     said: dict[str, int] = {}
