@@ -18,9 +18,14 @@ Candidate = tuple[str, str]
 #: Options that are followed by a value.
 VALUED: Final = frozenset(
     (
-        "--address", "--after", "--agent", "--apply", "--as", "--at", "--at-once", "--attempts", "--before", "--catalogue", "--catch-up", "--color", "--comment", "--config", "--conversation", "--cron", "--example", "--fault", "--file", "--for", "--format", "--grace", "--head",
-        "--inputs", "--into", "--key", "--label", "-l", "--fallback", "--limit", "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--partitions", "--query", "--reason", "--revision", "--runs", "--seed", "--set", "--shell", "--since",
-        "--status", "--step", "--depth", "--scope", "--expires", "--to", "--count", "--fan-out", "--from", "--cost", "--store", "--tail", "--time", "--timeout", "--timezone", "--type", "--workflow", "-f", "-n", "-o", "-p",
+        "--address", "--after", "--agent", "--apply", "--as", "--at", "--at-once", "--attempts", "--before",
+        "--catalogue", "--catch-up", "--color", "--comment", "--config", "--conversation", "--cost", "--count",
+        "--cron", "--depth", "--example", "--expires", "--fallback", "--fan-out", "--fault", "--file", "--for",
+        "--format", "--from", "--grace", "--head", "--inputs", "--into", "--key", "--label", "--limit",
+        "--name", "--namespace", "--older", "--output", "--overlap", "--param", "--partitions", "--plot",
+        "--query", "--reason", "--revision", "--runs", "--scope", "--seed", "--set", "--shell", "--since",
+        "--status", "--step", "--store", "--tail", "--time", "--timeout", "--timezone", "--to", "--type",
+        "--workflow", "-f", "-l", "-n", "-o", "-p",
     )
 )  # fmt: skip
 #: Short options that take a value in these commands alone.
