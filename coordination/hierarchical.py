@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from coordination.authority import Authorities, Authority, EscalationEnded
+from coordination.authority import Authorities, Authority
 from coordination.authority_commands import (
     Act,
     Answer,
@@ -13,6 +13,7 @@ from coordination.authority_commands import (
     Issue,
     Revoke,
 )
+from coordination.authority_facts import EscalationEnded
 from coordination.grant import Grant, Use
 from coordination.levels import Hierarchy
 from kos_runtime.core.machine import Coordinator, Refused

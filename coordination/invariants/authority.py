@@ -8,16 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from coordination.authority import (
-    Acted,
-    Authorities,
-    Escalated,
-    EscalationEnded,
-    Granted,
-    Revoked,
-    as_authority,
-    verdict,
-)
+from coordination.authority import Authorities, as_authority, verdict
+from coordination.authority_facts import Acted, Escalated, EscalationEnded, Granted, Revoked
 from kos_runtime.core.machine import Invariant, Trace
 
 
