@@ -10,6 +10,7 @@ from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.identity import run_stream
+from kos_runtime.core.machine import UnknownMachine
 from kos_runtime.core.plan.program import Program
 from kos_runtime.core.record import Record, SnapshotRow
 from kos_runtime.core.workflow import events as ev
@@ -55,7 +56,7 @@ def apply(reading: Reading, state: Run, record: Record) -> None:
     try:
         for event in events_of(reading, record):
             take(reading, state, event)
-    except (KosError, ValueError, KeyError) as error:
+    except (KosError, ValueError, KeyError, UnknownMachine) as error:
         raise InvalidDefinition(
             f"run {state.id} cannot be folded at seq {record.position}: {error}; see: kos verify {state.id}"
         ) from error
@@ -73,6 +74,8 @@ def take(reading: Reading, state: Run, event: Any) -> None:
     elif isinstance(event, ev.PlanRevised):
         state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
         state.links[event.link] = reading.link(event.link)
+    elif isinstance(event, ev.MachineOpened):
+        make_installed_known()
     evolve(state, event)
 
 

@@ -23,6 +23,7 @@ from kos_runtime.core.chain import SALT_BYTES
 from kos_runtime.core.errors import InvalidDefinition, KosError, NotFound, StoreError
 from kos_runtime.core.event import rebuild
 from kos_runtime.core.identity import is_run_id, run_stream
+from kos_runtime.core.machine import UnknownMachine
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.model import Plan
 from kos_runtime.core.plan.plain import from_plain
@@ -351,10 +352,12 @@ class _Checking:
                         link = from_plain(self._codec.unpack(contents[event.link]), Link)
                         state.links[event.link] = link
                         state.link = state.link or link
+                    if isinstance(event, ev.MachineOpened):
+                        make_installed_known()
                     evolve(state, event)
             except KeyError as error:
                 raise self._fail(f"seq {record.position} needs {error}, which is not there", number) from error
-            except (KosError, ValueError, TypeError, AttributeError) as error:
+            except (KosError, ValueError, TypeError, AttributeError, UnknownMachine) as error:
                 raise self._fail(f"seq {record.position} cannot be folded: {error}", number) from error
             state.position = record.position
             state.todo.clear()
