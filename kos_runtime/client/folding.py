@@ -74,8 +74,6 @@ def take(reading: Reading, state: Run, event: Any) -> None:
     elif isinstance(event, ev.PlanRevised):
         state.plans[event.plan] = Program(reading.plan(event.plan), event.plan)
         state.links[event.link] = reading.link(event.link)
-    elif isinstance(event, ev.MachineOpened):
-        make_installed_known()
     evolve(state, event)
 
 

@@ -164,8 +164,6 @@ class Rows:
                     run.link = run.links[event.link] = self._link(event.link)
                 elif isinstance(event, ev.PlanRevised):
                     run.plans[event.plan], run.links[event.link] = self._program(event.plan), self._link(event.link)
-                elif isinstance(event, ev.MachineOpened):
-                    make_installed_known()
                 # Only a failed run has events after its end: it was reopened.
                 ended = (event, record) if type(event) in _ENDS else None
                 if not isinstance(event, ev.RunQuarantined):
