@@ -94,7 +94,7 @@ def test_tasks_are_done_by_slaves_and_come_back_in_order(host: Host, tmp_path: P
 @both
 def test_authority_is_kept_and_climbs_to_who_has_it(host: Host, tmp_path: Path) -> None:
     async def story(engine: Coordinator) -> None:
-        tree = HierarchicalCoordination(engine, TREE, answer_ms=300)
+        tree = HierarchicalCoordination(engine, TREE, answer_ms=2_000)
         await tree.grant(ROOT)
         with pytest.raises(NotAllowed, match="its cost is above"):
             await tree.grant(Grant("sub", "root", "chief", "lead", ("deploy",), "prod", Limits(cost=11), 0, LATER, 1))

@@ -11,15 +11,10 @@ from kos_runtime.client import CheckpointManager, RecoveryStrategy, RunHandle, W
 DOCS = Path(__file__).parents[2] / "docs"
 #: The pages whose Python some test runs.
 RUN = ("running", "agents", "authority", "changing", "composition", "failure", "history", "services")
-<<<<<<< HEAD
 #: What the engine's own parts ask of each other.
 INNER = {"ask_owner", "create_compiled", "family"}
 #: What the coordination classes ask of whatever runs their protocols.
 INNER |= {"command", "coordinator", "open", "until"}
-=======
-#: What the engine's own parts and the coordination classes ask of it.
-INNER = {"ask_owner", "command", "coordinator", "create_compiled", "family"}
->>>>>>> 87a156e (Import and export find machines; what the coordination classes ask of the engine needs no page)
 
 
 def python_of(page: str) -> str:
