@@ -17,10 +17,9 @@ from kos_runtime.core.machine import (
     registered,
     violations,
 )
-from kos_runtime.core.terms import fact_unwritten, unwritten
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.authority import MACHINE, RESTORED
-from kos_runtime.core.workflow.state import Codec, StepState
+from kos_runtime.core.workflow.state import StepState
 
 
 def trace_of(events: Sequence[tuple[int, Any]]) -> Trace | None:
@@ -53,31 +52,6 @@ def check_authority(run: str, events: Sequence[tuple[int, Any]]) -> list[str]:
     trace = trace_of(events)
     found = [] if trace is None else [f"{found} (run {run})" for found in violations(trace, invariants)]
     return found + _times(run, events)
-
-
-def check_hierarchies(run: str, events: Sequence[tuple[int, Any]], codec: Codec) -> list[str]:
-    """Ask the same of every hierarchy that a step holds: one that a driver script has opened."""
-    setups: dict[str, Any] = {}
-    facts: dict[str, list[Step]] = {}
-    for time, event in events:
-        match event:
-            case ev.MachineOpened(machine=machine, path=path) if machine == MACHINE:
-                make_installed_known()
-                registered(MACHINE)
-                setups[path], facts[path] = unwritten(event.setup), []
-            case ev.MachineDecided(path=path) if path in setups:
-                for label, values in codec.unpack(event.facts):
-                    fact = fact_unwritten(label, values)
-                    facts[path].append(Step(getattr(fact, "at", time), path, 1, Commanded(None), Transition([fact])))
-            case ev.RestoreBegun():
-                setups.clear()
-            case _:
-                pass
-    found = []
-    for path, setup in setups.items():
-        told = violations(Trace(setup, facts[path]), registered(MACHINE).invariants)
-        found += [f"{one} (run {run}, {path})" for one in told]
-    return found
 
 
 def _times(run: str, events: Sequence[tuple[int, Any]]) -> list[str]:

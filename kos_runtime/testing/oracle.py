@@ -27,7 +27,7 @@ from kos_runtime.core.workflow.state import FENCES_A_LIFE, Codec, Run, StepState
 from kos_runtime.core.workflow.waiting import waits_for
 from kos_runtime.engine.host import Host
 from kos_runtime.ports.event_store import LogReader
-from kos_runtime.testing.authority_oracle import check_authority, check_hierarchies, unallowed
+from kos_runtime.testing.authority_oracle import check_authority, unallowed
 from kos_runtime.testing.coordination_oracle import check_coordination
 from kos_runtime.testing.message_oracle import check_messages
 from kos_runtime.testing.peers import contradictions
@@ -233,7 +233,7 @@ def _run(
     found += _timers(run, lines)
     found += check_messages(run, events)
     timed = [(line.time, line.event) for line in lines]
-    found += check_authority(run, timed) + check_hierarchies(run, timed, library.codec)
+    found += check_authority(run, timed)
     if made[ev.ConsensusProposed] or made[ev.MachineOpened]:
         found += check_coordination(run, timed, library.codec)
     if made[ev.ConsensusProposed]:
