@@ -365,6 +365,8 @@ def decide(state: Master, stimulus: Stimulus, now: int) -> Transition:
             for lease in state.leases.values():
                 if now - lease.renewed_at >= setup.lease_ms:
                     draft.lose(lease, "expired", "no sign of life in time", strike=True)
+                    # Should it be at work after all: what it makes of it would not count.
+                    draft.sends.append(Send(lease.worker, CancelWork(lease.epoch)))
                 elif setup.timeout_ms and now - lease.granted_at >= setup.timeout_ms:
                     draft.lose(lease, "timeout", f"it took longer than {setup.timeout_ms} ms", strike=True)
                     draft.sends.append(Send(lease.worker, CancelWork(lease.epoch)))

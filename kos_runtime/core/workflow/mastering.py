@@ -83,6 +83,8 @@ def conduct(desk: Desk, step: StepState, form: Mastery) -> bool:
         _meet(desk, step, held)
     if machines.get(step.path) is held:
         _give_out(desk, step, held)
+    if held.outcome is not None and machines.get(step.path) is held:
+        _give_up(desk, step, held)
     return machines.get(step.path) is held
 
 
@@ -167,6 +169,24 @@ def _give_out(desk: Desk, step: StepState, held: Held) -> None:
                 break
 
 
+def _give_up(desk: Desk, step: StepState, held: Held) -> None:
+    """The master has come to its end: what it gave up, since its workers were lost again and again, has failed."""
+    assert held.outcome is not None
+    run = desk.run
+    for name, message in held.outcome[0]["failed"]:
+        index, path = int(name), f"{step.path}[{name}]"
+        item = run.steps.get(path)
+        if _is_over(step, index) or (item is not None and item.left):
+            # Its end was decided by the step's policy, or others see to it.
+            continue
+        if (fence := run.open.get(path)) is not None:
+            desk.stops.closed.append((run.steps[path].agent, path, fence))
+        problem = f"given up, its workers were lost {MAX_LOSSES} times or more: {message}"
+        error = failure(ErrorType.RESOURCE, problem, step=path, recoverable=False)
+        desk.emit(ev.StepGaveUp(path, error.to_plain(), "max_losses"))
+        _call_off_spare(desk, held, path)
+
+
 def _may_start(run: Run, step: StepState, crew: Crew, index: int) -> bool:
     """Say whether a leased task can be given out: none of its attempts is open, and no backoff keeps it; or, with one
     that takes long, none beside that.
@@ -226,7 +246,7 @@ def _start_beside(desk: Desk, step: StepState, held: Held, item: StepState, epoc
 def _is_over(step: StepState, index: int) -> bool:
     fan = step.fan
     assert fan is not None
-    return index in fan.results
+    return index in fan.results or index in fan.skipped or any(failed == index for failed, *_ in fan.failures)
 
 
 # --- what comes of attempts ---------------------------------------------------------------------
@@ -240,16 +260,18 @@ def settle(desk: Desk, path: str, fence: int) -> None:
         return
     crew: Crew = held.crew
     epoch = fence - run.fences
+    item = run.steps.get(path)
+    if item is None and not is_spare(path):
+        _call_off_spare(desk, held, path)
     given = crew.given.get(epoch)
     if given is None:
         return
-    item = run.steps.get(path)
     if is_spare(path):
         _settle_spare(desk, held, item, epoch)
     elif item is not None:
         message = "" if item.error is None else str(item.error.get("message", ""))
         _end(desk, held, epoch, message[:500] or "it failed", final=item.left)
-    elif _is_over(run.steps[held.path], given[0]):
+    elif (fan := run.steps[held.path].fan) is not None and given[0] in fan.results:
         _end(desk, held, epoch, "")
     else:
         _end(desk, held, epoch, "it failed for good", final=True)
@@ -266,6 +288,20 @@ def _settle_spare(desk: Desk, held: Held, spare: StepState | None, epoch: int) -
         desk.stops.closed.append((first.agent, first.path, fence))
     desk.emit(ev.SpareWon(first.path, spare.path))
     _end(desk, held, epoch, "")
+
+
+def _call_off_spare(desk: Desk, held: Held, path: str) -> None:
+    """A task is over: nobody needs its second attempt any more."""
+    run = desk.run
+    spare = run.steps.get(spare_path(path))
+    if spare is None:
+        return
+    fence = run.open.get(spare.path)
+    if fence is not None:
+        desk.stops.closed.append((spare.agent, spare.path, fence))
+    desk.emit(ev.StepCancelled(spare.path, fence or 0, "its task is over"))
+    if fence is not None and fence - run.fences in held.crew.given:
+        _end(desk, held, fence - run.fences, "its task is over", final=True)
 
 
 def lost(desk: Desk, path: str, fence: int, cause: str) -> None:
