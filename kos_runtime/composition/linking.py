@@ -12,7 +12,7 @@ from kos_runtime.composition.describing import describe_action
 from kos_runtime.composition.discovery import Registry
 from kos_runtime.composition.families import Family, check_inputs
 from kos_runtime.composition.handing import check_implied, inputs_of, literal_misfit
-from kos_runtime.composition.machines import problem_of, problems_of_authority
+from kos_runtime.composition.machines import problem_of, problem_of_master, problems_of_authority
 from kos_runtime.composition.services import KIND as SERVICE_KIND
 from kos_runtime.composition.services import TARGET as SERVICE
 from kos_runtime.composition.services import (
@@ -177,6 +177,8 @@ class _Linker:
         maybe = {step.id for step in self.plan.fallbacks.steps if isinstance(step.form, Child)}
         for where, step, *_ in steps:
             form = step.form
+            if step.master is not None and (wrong := problem_of_master()):
+                self._error(f"step {where}: {wrong}")
             if isinstance(form, Hierarchical):
                 for name in (form.levels[-1],) if form.delegate == "down" else form.levels[:-1]:
                     self._step(where, step, name, form.action)

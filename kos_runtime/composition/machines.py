@@ -24,6 +24,7 @@ from kos_runtime.core.plan.model import Authority, Consensus
 from kos_runtime.core.workflow.authority import MACHINE as AUTHORITY
 from kos_runtime.core.workflow.granting import grants_of
 from kos_runtime.core.workflow.granting import setup_of as authority_setup
+from kos_runtime.core.workflow.mastering import ASSIGNMENT
 from kos_runtime.core.workflow.peers import question_of
 from kos_runtime.core.workflow.voting import BALLOTS
 
@@ -93,6 +94,16 @@ def problem_of(form: Consensus, where: str) -> str:
     try:
         machine_named(BALLOTS).initial(BALLOTS, question_of(form, where))
     except (UnknownMachine, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def problem_of_master() -> str:
+    """Return why tasks cannot be leased here, or nothing."""
+    make_installed_known()
+    try:
+        machine_named(ASSIGNMENT)
+    except UnknownMachine as error:
         return str(error)
     return ""
 

@@ -11,6 +11,7 @@ from kos_runtime.adapters.clock import LogClock
 from kos_runtime.adapters.event_store.journal import Journal, JournalEventStore
 from kos_runtime.adapters.event_store.memory_log import Fault
 from kos_runtime.composition.discovery import load_class
+from kos_runtime.composition.machines import make_installed_known
 from kos_runtime.composition.wiring import CODEC, INNER_CODEC
 from kos_runtime.core.plan.link import Link
 from kos_runtime.core.plan.model import Plan
@@ -88,6 +89,7 @@ def simulation(
     keep: bool = False,
 ) -> tuple[Simulation, Stores]:
     """Return a world in which nothing has happened yet, and its disks."""
+    make_installed_known()
     disks = [SimulatedDisk() for _ in range(partitions)]
     store_id = f"sim-{seed}"
     journals = [Journal(disk, store_id, number) for number, disk in enumerate(disks)]

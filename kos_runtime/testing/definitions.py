@@ -500,6 +500,7 @@ EARS: Final = "kos_runtime.testing.crew:SimulatedEar"
 PANEL: Final = "panel"
 FLAT: Final = (
     "action", "action", "action", "set", "emit", "large", "wait", "until", "signal", "approval", "once", "talk", "consensus",
+    "master",
 )  # fmt: skip
 NESTING: Final = ("fail", "loop", "for_each", "items", "group", "decision", "parallel", "spread")
 #: What is drawn, as the language calls it.
