@@ -156,6 +156,8 @@ class Partition:
         #: Of steps that wait: those of runs in memory and those that the store told of, until they are due.
         self.clocks = Clocks(self.limits.long_timer_ms, self.limits.wall_look_ms)
         self._next_sweep = 0
+        #: How often hands were given out since the last batch was made.
+        self._looks = 0
         self._settled: dict[str, list[tuple[str, str, int]]] = {}
         #: Runs at work that were recovered with dispatches that nobody has claimed yet.
         self._orphans: dict[tuple[str, str, int], None] = {}
@@ -223,7 +225,12 @@ class Partition:
         self._fire()
         self._expire()
         self.families.settle()
-        self._grant()
+        self._looks += 1
+        if self._looks <= MAX_LOOKS:
+            self._grant()
+        elif self._looks == MAX_LOOKS + 1:
+            # Whoever is given a turn, reads what it needs and still cannot start would be given it for ever.
+            heappush(self._timers, (self.time + 1, "", "", 0))
         self._admit()
         while self.families.settle():
             self._grant()
@@ -1064,6 +1071,7 @@ class Partition:
         batch = Batch(epoch=self.epoch)
         blobs: dict[str, bytes] = {}
         effects = self._effects
+        self._looks = 0
         dispatches: dict[str, msg.Dispatch] = {}
         for run_id, desk in self._pending.items():
             self._record(desk, batch)
@@ -1256,6 +1264,8 @@ MAX_MADE = 65_536
 PROMISED = -1
 #: What stands for a blob that is not there.
 MISSING = object()
+#: Within one batch hands are given out so often: input is taken once, and again with all that had to be read for it.
+MAX_LOOKS = 64
 
 
 def _keep(kept: dict[str, Any], digest: str, value: Any, most: int = MAX_KEPT) -> None:

@@ -8,8 +8,6 @@ from kos_runtime.core.event import rebuild
 from kos_runtime.core.record import Record
 from kos_runtime.core.workflow import events as ev
 from kos_runtime.core.workflow.commands import (
-    Accepted,
-    Answer,
     AnswerTask,
     CancelRun,
     Command,
@@ -32,7 +30,14 @@ MAX_ANSWERS: Final = 8
 #: A failed run is tried again by a person at most so often.
 MAX_RETRIES: Final = 2
 GRACE_MS: Final = 5_000
-_ASKING: Final = ("manual_task_requested", "approval_requested", "signal_awaited", "run_failed", "run_started")
+_ASKING: Final = (
+    "manual_task_requested",
+    "approval_requested",
+    "signal_awaited",
+    "run_failed",
+    "run_started",
+    "run_paused",
+)
 _VALUES: Final[Mapping[str, Any]] = {
     "string": "by hand", "integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}, "document": "by hand",
     "datetime": "2026-01-01T00:00:00Z", "duration": "1s", "any": 1, "enum": "",
@@ -97,6 +102,9 @@ class People:
                 self._later(node, SendSignal(run=run, signal=signal, data=data, by="user:simulated"), path)
             case ev.RunStarted() if world.happens("steer", "person"):
                 world.after(draw.randrange(20_000), self._steers, node, run)
+            case ev.RunPaused():
+                # Also by a repetition that came late of what had been refused.
+                self._later(node, ResumeRun(run=run, by="user:simulated"), "resume")
             case ev.RunFailed() if "steer" in world.faults.rates and self._times(run, "retry") < MAX_RETRIES:
                 if draw.random() < 0.5:
                     self._later(node, RetryStep(run=run, path="", retries=1, by="user:simulated"), "retry")
@@ -129,13 +137,7 @@ class People:
             command = CancelRun(run=run, by="user:simulated", reason="simulated", grace_ms=GRACE_MS)
             node.ask(command, f"cancel-{run}-{number}")
             return
-
-        def resume(answer: Answer) -> None:
-            if isinstance(answer, Accepted):
-                again = ResumeRun(run=run, by="user:simulated")
-                node.world.after(draw.randrange(60_000), self._say_once, node, again, f"resume-{run}-{number}")
-
-        node.ask(PauseRun(run=run, by="user:simulated"), f"pause-{run}-{number}", resume)
+        node.ask(PauseRun(run=run, by="user:simulated"), f"pause-{run}-{number}")
 
     def _goes_back(self, node: "Node", run: str, number: int, *, fork: bool) -> None:
         """Have a run go on from an earlier record: itself, or another one that is made of it."""

@@ -164,6 +164,8 @@ def _texts(step: Step, where: str, roots: frozenset[str]) -> list[Fault]:
         case ForEach(items=items, name=name):
             values.append(("items", items))
             inside = roots | {name}
+        case OtherForm(name="coordination"):
+            inside = roots | {"peer"}
         case Inlined(given=given) | Child(inputs=given):
             values += [(f"input {name!r}", value) for name, value in (given or {}).items()]
         case SetVariables(values=given):

@@ -76,6 +76,8 @@ def cancel(desk: Desk, command: CancelRun) -> Accepted | Rejected:
     if run.status is RunStatus.CREATED:
         desk.emit(ev.RunCancelled(command.by, command.reason))
         return Accepted(run=run.id, event="RunCancelled")
+    if run.status is not RunStatus.RUNNING:
+        return Rejected(code="conflict", message=f"run {run.id} is {run.status}: it has ended already")
     if run.undoing is not None:
         if run.undoing["outcome"] == "cancelled":
             return Accepted(run=run.id, existing=True)
