@@ -156,6 +156,8 @@ class Partition:
         #: Of steps that wait: those of runs in memory and those that the store told of, until they are due.
         self.clocks = Clocks(self.limits.long_timer_ms, self.limits.wall_look_ms)
         self._next_sweep = 0
+        #: (run, path) that had their turn and wait for data: it is theirs still when that has come.
+        self._promised: set[tuple[str, str]] = set()
         #: How often hands were given out since the last batch was made.
         self._looks = 0
         self._settled: dict[str, list[tuple[str, str, int]]] = {}
@@ -382,14 +384,22 @@ class Partition:
         run = self.runs.get(item.run)
         if run is None:
             self._starved.forget(item.run)
+            self._promised = {turn for turn in self._promised if turn[0] != item.run}
             return
         paths, lost = self._starved.loaded(run.id, item.values, MISSING)
         for path, digest in lost:
             error = failure(ErrorType.PERMANENT, f"a value that it reads is gone: blob {digest}", step=path)
             self._decide(run, "data", _fail_starved, path, error)
         if paths:
-            run.todo.extend(paths)
+            promised = [path for path in paths if (run.id, path) in self._promised]
+            run.todo.extend(promised)
+            run.todo.extend(path for path in paths if path not in promised)
+            self.pools.granting = bool(promised)
             self._decide(run, "data", progress)
+            self.pools.granting = False
+            for path in promised:
+                if not self._starved.wants(run.id, path):
+                    self._promised.discard((run.id, path))
         self._starved.settled(run.id, paths)
         self._load_data(run.id)
 
@@ -944,6 +954,8 @@ class Partition:
                 run.todo.append(path)
                 self._decide(run, "turn", progress)
                 self.pools.granting = False
+                if run_id in self._starved and self._starved.wants(run_id, path):
+                    self._promised.add((run_id, path))
             while self.pools.wants_process(pool):
                 pool.starting += 1
                 link = pool.link

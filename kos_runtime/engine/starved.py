@@ -27,6 +27,10 @@ class Starved:
     def __contains__(self, run: str) -> bool:
         return run in self._waiting or run in self._served
 
+    def wants(self, run: str, path: str) -> bool:
+        """Say whether a path of a run waits for data."""
+        return any(each == path for held in (self._waiting, self._served) for each, _ in held.get(run, ()))
+
     def add(self, run: str, starved: list[Wants]) -> None:
         """Let paths wait; those that were just served and ask for more come first."""
         waiting = self._waiting.setdefault(run, deque())
